@@ -1,0 +1,266 @@
+//! Owns the closed list of error codes. `cargo xtask docs` writes one page of the reference from each entry.
+
+/// One documented code.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeEntry {
+    pub code: &'static str,
+    /// What it means, one sentence.
+    pub means: &'static str,
+    /// What a user does about it.
+    pub next: &'static str,
+}
+
+const fn c(code: &'static str, means: &'static str, next: &'static str) -> CodeEntry {
+    CodeEntry { code, means, next }
+}
+
+/// Every code the suite can raise.
+pub const CODES: &[CodeEntry] = &[
+    c("nickel::parse", "The text is not valid Nickel.", "Mend the syntax at the marked place."),
+    c(
+        "nickel::typecheck",
+        "A statically typed part of the file has a type error.",
+        "Make the marked expression match its annotation.",
+    ),
+    c(
+        "nickel::import",
+        "An imported file cannot be found or read as its format.",
+        "Check the path; imports are looked up beside the importing file, then along --import-path, NICKEL_IMPORT_PATH and the built-in schemas.",
+    ),
+    c("nickel::io", "A file cannot be read.", "Check that the path exists and is readable."),
+    c(
+        "nickel::eval::contract",
+        "A value breaks its contract.",
+        "Change the value at the marked place so that it meets the contract.",
+    ),
+    c(
+        "nickel::eval::missing_field",
+        "A required field has no definition, or a field that does not exist is asked for.",
+        "Define the field, or give it a default.",
+    ),
+    c(
+        "nickel::eval::merge",
+        "Two definitions of one field cannot be merged.",
+        "Keep one, or give one `| force` or `| default`.",
+    ),
+    c("nickel::eval::infinite_recursion", "A value is defined by itself.", "Break the cycle."),
+    c(
+        "nickel::eval::type",
+        "An operation is applied to a value of the wrong type, or evaluation fails in another way.",
+        "Check the types of the operands at the marked place.",
+    ),
+    c(
+        "nickel::eval::not_serializable",
+        "The result holds a function or another value that is not data.",
+        "Apply the function, or mark the field `not_exported`.",
+    ),
+    c(
+        "nickel::eval::inexact",
+        "A rational number has no exact decimal form.",
+        "Round it in Nickel, or allow it with `--inexact float` or `--inexact string`.",
+    ),
+    c(
+        "nickel::eval::limit",
+        "Evaluation was stopped: interrupted, too deep, or too large.",
+        "Look for a recursion that does not end.",
+    ),
+    c("policy::parse", "The text is not valid Cedar.", "Mend the syntax at the marked place."),
+    c(
+        "policy::schema",
+        "The Cedar schema is not valid.",
+        "Mend the schema at the marked place; `policy schema` prints the generated one.",
+    ),
+    c("policy::validate", "A policy does not fit the schema.", "Use a type, action or attribute that the schema has."),
+    c("policy::entity", "The entities are not valid Cedar entities.", "Give rows `{uid, attrs, parents}`."),
+    c(
+        "policy::request",
+        "A row does not say who wants to do what to which resource.",
+        "Give the row a `request` record, columns `principal`, `action`, `resource`, or the flags of the same name.",
+    ),
+    c(
+        "policy::evaluate",
+        "A policy could not be evaluated for a request.",
+        "Guard the attribute with `has`, or give the request the attribute.",
+    ),
+    c("policy::solver", "The SMT solver is missing or failed.", "Install the package `cvc5`."),
+    c("policy::io", "A policy file cannot be read.", "Check the path given with --policies, --schema or --entities."),
+    c("policy::denied", "A request was denied and --strict was given.", "See `reasons` for the policies that decided."),
+    c(
+        "provision::config::no_project",
+        "There is no `infra.ncl` here or above.",
+        "Go to a project folder, or name one with --project.",
+    ),
+    c(
+        "provision::config::invalid",
+        "The configuration does not have the expected shape.",
+        "Compare with `docs/guide.md`.",
+    ),
+    c(
+        "provision::config::setting",
+        "A setting in $env.config.plugins.provision is unknown or has the wrong type.",
+        "Correct or remove it.",
+    ),
+    c(
+        "provision::provider::unknown",
+        "A resource names a provider that is not installed.",
+        "See the installed ones; add a manifest under `extensions/providers`.",
+    ),
+    c("provision::provider::manifest", "A provider manifest is not valid.", "Mend the manifest at the marked place."),
+    c(
+        "provision::provider::credential",
+        "A credential that the provider needs is absent.",
+        "Set the named environment variable.",
+    ),
+    c(
+        "provision::provider::unauthorized",
+        "The cloud refused the credential.",
+        "Check the named credential; its value is never shown.",
+    ),
+    c(
+        "provision::provider::rejected",
+        "The cloud refused the request.",
+        "Read the cloud's message; mend the resource.",
+    ),
+    c(
+        "provision::provider::quota",
+        "The account's quota or the cloud's capacity is used up.",
+        "Raise the quota or choose another size or location.",
+    ),
+    c(
+        "provision::provider::unavailable",
+        "The cloud did not answer or kept failing.",
+        "Run `provision apply` again later; nothing is lost.",
+    ),
+    c(
+        "provision::provider::malformed",
+        "The cloud's answer does not have the documented shape.",
+        "Check the endpoint; report the manifest if it is right.",
+    ),
+    c(
+        "provision::plan::unknown_type",
+        "A resource names a type the provider does not have.",
+        "Use one of the provider's types.",
+    ),
+    c(
+        "provision::plan::unknown_field",
+        "A resource has a field that its type does not have.",
+        "Use the suggested name, or remove the field.",
+    ),
+    c("provision::plan::type", "A field has a value of the wrong type.", "Give a value of the type the field has."),
+    c("provision::plan::missing_field", "A required field is missing.", "Add the field."),
+    c(
+        "provision::plan::unknown_value",
+        "A region, size or image is not in the provider's catalogue.",
+        "Use a known one, or set `lifecycle.allow_unknown = true`.",
+    ),
+    c(
+        "provision::plan::unknown_reference",
+        "A reference names a resource that is not in the configuration.",
+        "Use the address of a resource.",
+    ),
+    c(
+        "provision::plan::unknown_attribute",
+        "A reference names an attribute that the target's type does not have.",
+        "Use one of the target's fields.",
+    ),
+    c("provision::plan::cycle", "References form a cycle.", "Remove one of the references of the cycle."),
+    c(
+        "provision::plan::duplicate_name",
+        "Two resources have a name that the cloud requires to be unique.",
+        "Give one of them another name.",
+    ),
+    c(
+        "provision::plan::address",
+        "An address is not valid.",
+        "Use lower-case letters, digits, `_` and `-`, starting with a letter.",
+    ),
+    c(
+        "provision::plan::two_owners",
+        "A sub-item is owned inline and by a resource of its own.",
+        "Keep one of the two.",
+    ),
+    c("provision::plan::tampered", "A plan row was changed by hand.", "Change the configuration and plan again."),
+    c("provision::plan::stale", "The ground of a plan row has moved since it was planned.", "Plan again."),
+    c("provision::plan::missing_dependency", "The rows given leave out one that another needs.", "Add the named rows."),
+    c(
+        "provision::plan::unknown_plan",
+        "The plan of the rows is not known to this state.",
+        "Plan again in this project.",
+    ),
+    c("provision::plan::target", "--target or --exclude names nothing.", "Use an address of the plan."),
+    c(
+        "provision::plan::protected",
+        "A protected resource would be deleted or replaced.",
+        "Run `provision state unprotect ADDRESS` first.",
+    ),
+    c(
+        "provision::plan::someone_elses",
+        "The resource exists and belongs to someone else.",
+        "Choose another name, or adopt it.",
+    ),
+    c(
+        "provision::apply::consent",
+        "Nothing was given to apply and --yes is missing.",
+        "Pipe plan rows in, or add --yes.",
+    ),
+    c(
+        "provision::apply::denied",
+        "A policy forbids a change.",
+        "See the policy named; change the infrastructure or the policy.",
+    ),
+    c(
+        "provision::apply::policy_error",
+        "A policy could not be evaluated, so the change is refused.",
+        "Mend the policy at the marked place.",
+    ),
+    c(
+        "provision::apply::policy_changed",
+        "The policies changed since the last apply.",
+        "Review and accept them with `provision policy accept`.",
+    ),
+    c(
+        "provision::apply::incomplete",
+        "Some operations failed, are in doubt or were not started.",
+        "Run `provision apply` again; what is done stays done.",
+    ),
+    c("provision::state::io", "The state cannot be read or written.", "Check the folder's permissions and free space."),
+    c("provision::state::version", "The state was written by a newer version.", "Update nu-provision."),
+    c("provision::state::unknown_address", "No resource has this address.", "See `provision state list`."),
+    c("provision::lease::held", "Another process holds the state's lease.", "Wait for it to finish."),
+    c(
+        "provision::lease::lost",
+        "The lease was lost while working.",
+        "Run `provision apply` again; open operations are settled first.",
+    ),
+    c("provision::output::unknown", "No output has this name.", "See `provision output` for all of them."),
+    c(
+        "provision::output::unresolved",
+        "An output refers to something that is not there yet.",
+        "Run `provision apply`.",
+    ),
+    c("provision::sandbox::not_running", "The sandbox is not running.", "Start it with `provision sandbox start`."),
+    c(
+        "provision::sandbox::failed",
+        "The sandbox could not be started or did not answer.",
+        "See the message; check that the port is free.",
+    ),
+];
+
+/// Whether the code is on the list.
+pub fn is_documented(code: &str) -> bool {
+    CODES.iter().any(|entry| entry.code == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_well_formed() {
+        for (at, entry) in CODES.iter().enumerate() {
+            assert!(entry.code.split("::").count() >= 2, "{}", entry.code);
+            assert!(CODES[at + 1..].iter().all(|other| other.code != entry.code), "{} twice", entry.code);
+            assert!(entry.means.ends_with('.') && entry.next.ends_with('.'));
+        }
+    }
+}

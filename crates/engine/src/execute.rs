@@ -1,0 +1,638 @@
+//! Owns carrying out one operation by the journal protocol: written down, sent, recorded, waited for, ended.
+
+use crate::Session;
+use crate::apply::Sink;
+use crate::gate::{Answer, Gate, denial};
+use crate::output::attribute_of;
+use crate::plan::{Plan, PlannedRow};
+use crate::question::Questions;
+use crate::settle::Found;
+use provision_diagnostic::Failure;
+use provision_model::{
+    Action, Address, Event, Identity, Json, Map, Question, Remote, Resource, Status, compare, has_secret, resolve,
+};
+use provision_providers::{Account, CallError, CallStep, Class, Control, Operation, Sent, StepKind};
+use provision_registry::TypeSpec;
+use provision_state::{Entry, Lease, Phase, Record, StepRecord, now};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a call whose answer was lost is sent again after it was found to have had no effect.
+const SENDS: u32 = 6;
+
+/// How an operation ended.
+pub enum Done {
+    Well,
+    Failed(Failure),
+    /// The journal entry is open; settling decides.
+    InDoubt(Failure),
+    /// Something it needs did not end well.
+    Skipped,
+}
+
+/// What all operations of one apply share.
+pub struct Executor<'a> {
+    session: &'a Session,
+    lease: &'a Lease,
+    gate: &'a Gate,
+    plan: &'a Plan,
+    pending: &'a HashMap<usize, Question>,
+    /// Attributes and inputs as they become known.
+    live: Mutex<HashMap<Address, (Map, Map)>>,
+    sink: Sink<'a>,
+}
+
+/// One operation on its way.
+struct Run<'a> {
+    planned: &'a PlannedRow,
+    action: Action,
+    spec: &'a TypeSpec,
+    account: Account,
+    begun: Instant,
+    attempt: AtomicU32,
+}
+
+/// Why an operation did not end.
+enum Stopped {
+    Failed(Failure),
+    InDoubt(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Stopped::Failed(failure)
+    }
+}
+
+impl<'a> Executor<'a> {
+    pub fn new(
+        session: &'a Session,
+        lease: &'a Lease,
+        gate: &'a Gate,
+        plan: &'a Plan,
+        pending: &'a HashMap<usize, Question>,
+        state: &[Resource],
+        sink: Sink<'a>,
+    ) -> Self {
+        let live = state
+            .iter()
+            .map(|resource| (resource.address.clone(), (resource.attributes.clone(), resource.inputs.clone())))
+            .collect();
+        Self { session, lease, gate, plan, pending, live: Mutex::new(live), sink }
+    }
+
+    /// Carries out one node of the graph, telling what happens.
+    pub fn run(&self, planned: &PlannedRow, index: usize, action: Action) -> Done {
+        let row = &planned.row;
+        let opened = self.session.registry.type_of(&row.kind).and_then(|(_, spec)| {
+            let config = self.plan.accounts.get(&planned.account);
+            Ok((spec, self.session.account(&planned.account, &row.kind, config)?))
+        });
+        let (spec, account) = match opened {
+            Ok(opened) => opened,
+            Err(failure) => return Done::Failed(failure),
+        };
+        let run = Run { planned, action, spec, account, begun: Instant::now(), attempt: AtomicU32::new(1) };
+        self.tell(&run, Status::Started, planned.remote_id.clone(), None);
+        match self.carry_out(&run, index) {
+            Ok(id) => {
+                self.tell(&run, Status::Done, id, None);
+                Done::Well
+            }
+            Err(Stopped::Failed(failure)) => {
+                self.tell(&run, Status::Failed, None, Some(failure.first.headline()));
+                Done::Failed(failure)
+            }
+            Err(Stopped::InDoubt(failure)) => {
+                self.tell(&run, Status::InDoubt, None, Some(failure.first.headline()));
+                Done::InDoubt(failure)
+            }
+        }
+    }
+
+    fn tell(&self, run: &Run<'_>, status: Status, remote_id: Option<String>, message: Option<String>) {
+        (self.sink)(Event {
+            time: now(),
+            address: run.planned.row.address.clone(),
+            action: run.planned.row.action,
+            status,
+            attempt: run.attempt.load(Ordering::Relaxed),
+            elapsed: i64::try_from(run.begun.elapsed().as_nanos()).unwrap_or(i64::MAX),
+            remote_id,
+            message,
+        });
+    }
+
+    fn carry_out(&self, run: &Run<'_>, index: usize) -> Result<Option<String>, Stopped> {
+        let address = &run.planned.row.address;
+        match run.action {
+            Action::Forget => {
+                self.session.store.remove(self.lease, address)?;
+                return Ok(None);
+            }
+            Action::Adopt | Action::NoOp => return Ok(None),
+            _ => {}
+        }
+        let operation = self.operation(run)?;
+        if run.action != Action::Delete
+            && let Some(question) = self.pending.get(&index)
+        {
+            self.ask_again(run, question, &operation.inputs)?;
+        }
+        let mut entry = self.session.store.begin(self.lease, self.entry(run, &operation)?)?;
+        match run.action {
+            Action::Create => self.create(run, operation, &mut entry).map(Some),
+            Action::Update => self.update(run, &operation, &mut entry).map(Some),
+            _ => self.delete(run, &operation, &mut entry),
+        }
+    }
+
+    /// The operation with every reference in place. Its inputs are plain from here on.
+    fn operation(&self, run: &Run<'_>) -> Result<Operation, Failure> {
+        let planned = run.planned;
+        let sealer = self.session.store.sealer();
+        let address = planned.row.address.clone();
+        let store = &self.session.store;
+        let generation = match run.action {
+            Action::Create => store.next_generation(&address)?,
+            _ => store.resource(address.as_str())?.map_or(1, |resource| resource.generation),
+        };
+        let attribute = |target: &Address, name: &str| -> Result<Option<Json>, Failure> {
+            let live = self.live.lock().map_err(|_| poisoned())?;
+            let Some((attributes, inputs)) = live.get(target) else { return Ok(None) };
+            attribute_of(attributes, inputs, name).map(|value| sealer.open_value(&value)).transpose()
+        };
+        let env = |name: &str| self.session.env_json(name);
+        let mut inputs = Map::new();
+        // A deletion sends nothing of this; its sealed values stay sealed.
+        let written = if run.action == Action::Delete { &Map::new() } else { &planned.inputs };
+        for (field, value) in written {
+            let resolved = resolve(&sealer.open_value(value)?, &attribute, &env)?;
+            if resolved.unknown {
+                return Err(Failure::new(
+                    "provision::plan::unknown_attribute",
+                    format!("`{address}.{field}` refers to something the cloud did not tell"),
+                )
+                .with_help("Refer to an attribute that the resource has in its current form."));
+            }
+            inputs.insert(field.clone(), resolved.value);
+        }
+        Ok(Operation {
+            type_name: planned.row.kind.split_once('.').map_or_else(String::new, |(_, name)| name.to_owned()),
+            action: run.action,
+            remote_id: (run.action != Action::Create).then(|| planned.remote_id.clone()).flatten(),
+            inputs,
+            prior: planned.prior_fields.clone(),
+            prior_status: planned.prior_status.clone(),
+            changed: planned.changed.clone(),
+            identity: Identity::new(store.lineage(), &address, generation),
+            region: planned.region.clone(),
+            name: planned.name.clone(),
+            address,
+        })
+    }
+
+    fn ask_again(&self, run: &Run<'_>, question: &Question, inputs: &Map) -> Result<(), Failure> {
+        let questions = Questions::of_subset(self.session, self.plan, &[], now());
+        let mut asked = questions.of(run.planned, inputs, run.action);
+        asked.context = question.context.clone();
+        asked.action = question.action.clone();
+        let what = format!("`{}`", run.planned.row.address);
+        match self.gate.ask(&asked)? {
+            Answer::Allowed(_) => Ok(()),
+            Answer::Denied(decision) | Answer::Error(decision) => Err(denial(&decision, run.action.name(), &what)),
+            Answer::Pending => Err(Failure::new(
+                "provision::apply::denied",
+                format!("{} of {what} is denied: the policies do not decide it", run.action.name()),
+            )
+            .with_help("Write the policy so that it can be decided from the resource's fields.")),
+        }
+    }
+
+    fn entry(&self, run: &Run<'_>, operation: &Operation) -> Result<Entry, Failure> {
+        let planned = run.planned;
+        let generation = match run.action {
+            Action::Create => self.session.store.next_generation(&operation.address)?,
+            _ => self.session.store.resource(operation.address.as_str())?.map_or(1, |resource| resource.generation),
+        };
+        Ok(Entry {
+            id: 0,
+            address: operation.address.clone(),
+            kind: planned.row.kind.clone(),
+            account: planned.account.clone(),
+            region: planned.region.clone(),
+            action: run.action,
+            phase: Phase::Begun,
+            inputs: self.sealed(run, &operation.inputs)?,
+            identity: operation.identity.clone(),
+            generation,
+            remote_id: operation.remote_id.clone(),
+            once: Map::new(),
+            once_wanted: planned.once_wanted.clone(),
+            plan: self.plan.digest.clone(),
+            prior_status: operation.prior_status.clone(),
+            depends_on: planned.needs.clone(),
+            protect: planned.lifecycle.protect,
+            retain: planned.lifecycle.retain,
+            steps: Vec::new(),
+            begun_at: now(),
+            reason: None,
+        })
+    }
+
+    /// Inputs as they are stored.
+    fn sealed(&self, run: &Run<'_>, inputs: &Map) -> Result<Map, Failure> {
+        let sealer = self.session.store.sealer();
+        inputs
+            .iter()
+            .map(|(name, value)| {
+                let sensitive = run.spec.fields.get(name).is_some_and(|field| field.sensitive)
+                    || run.planned.inputs.get(name).is_some_and(has_secret);
+                Ok((name.clone(), if sensitive { sealer.seal(value)? } else { value.clone() }))
+            })
+            .collect()
+    }
+
+    fn create(&self, run: &Run<'_>, mut operation: Operation, entry: &mut Entry) -> Result<String, Stopped> {
+        let steps = run.account.provider.steps(&operation);
+        let mut once = Map::new();
+        for (at, step) in steps.iter().enumerate() {
+            if at > 0 {
+                self.begin_step(entry, step)?;
+            }
+            let sent = match step.kind {
+                StepKind::Create => {
+                    let sent = self.send_create(run, &operation, step, entry)?;
+                    operation.remote_id.clone_from(&sent.remote_id);
+                    once = self.seal_once(run, &sent.once)?;
+                    let remote_id = sent.remote_id.clone().unwrap_or_default();
+                    let record = Record::Created { remote_id, once: once.clone() };
+                    self.session.store.record(self.lease, entry, &record)?;
+                    sent
+                }
+                _ => self.send_change(run, &operation, step, entry)?,
+            };
+            self.await_step(run, &operation, step, &sent, entry)?;
+        }
+        let id = operation.remote_id.clone().unwrap_or_default();
+        let remote = self.look(run, &operation, &id, true).map_err(Stopped::InDoubt)?;
+        let resource = self.resource(run, entry, &operation.inputs, &id, remote.as_ref(), once)?;
+        self.session.store.end_with(self.lease, entry, &resource)?;
+        self.publish(resource)?;
+        Ok(id)
+    }
+
+    fn update(&self, run: &Run<'_>, operation: &Operation, entry: &mut Entry) -> Result<String, Stopped> {
+        let id = operation.remote_id.clone().unwrap_or_default();
+        let mut once = Map::new();
+        for step in run.account.provider.steps(operation) {
+            self.begin_step(entry, &step)?;
+            let sent = self.send_change(run, operation, &step, entry)?;
+            once.extend(self.seal_once(run, &sent.once)?);
+            self.await_step(run, operation, &step, &sent, entry)?;
+        }
+        let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
+        let resource = self.resource(run, entry, &operation.inputs, &id, remote.as_ref(), once)?;
+        self.session.store.end_with(self.lease, entry, &resource)?;
+        self.publish(resource)?;
+        Ok(id)
+    }
+
+    fn delete(&self, run: &Run<'_>, operation: &Operation, entry: &mut Entry) -> Result<Option<String>, Stopped> {
+        for step in run.account.provider.steps(operation) {
+            self.begin_step(entry, &step)?;
+            match self.send_delete(run, operation, &step, entry)? {
+                Some(sent) => self.await_step(run, operation, &step, &sent, entry)?,
+                // Gone already: what is left to do is done.
+                None => break,
+            }
+        }
+        self.session.store.end_without(self.lease, entry)?;
+        if let Ok(mut live) = self.live.lock() {
+            live.remove(&operation.address);
+        }
+        Ok(operation.remote_id.clone())
+    }
+
+    fn begin_step(&self, entry: &mut Entry, step: &CallStep) -> Result<(), Failure> {
+        let record = Record::Step(StepRecord { name: step.name.clone(), begun_at: now() });
+        self.session.store.record(self.lease, entry, &record)
+    }
+
+    fn with_control<T>(&self, run: &Run<'_>, body: impl FnOnce(&Control<'_>) -> T) -> T {
+        let retrying = |attempt: u32, error: &CallError| {
+            run.attempt.fetch_max(attempt + 1, Ordering::Relaxed);
+            self.tell(run, Status::Retrying, None, Some(error.to_string()));
+        };
+        body(&Control { interrupt: self.session.stop.hard_flag(), retrying: &retrying })
+    }
+
+    fn send(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> Result<Result<Sent, CallError>, Failure> {
+        // Nothing is sent by somebody who may not be the writer any more.
+        self.lease.check()?;
+        Ok(self.with_control(run, |control| run.account.provider.send(operation, step, control)))
+    }
+
+    /// Sends a create. A lost answer is settled by the identity, never simply sent again.
+    fn send_create(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        step: &CallStep,
+        entry: &mut Entry,
+    ) -> Result<Sent, Stopped> {
+        let what = self.what(run);
+        let mut sends = 1;
+        loop {
+            let error = match self.send(run, operation, step)? {
+                Ok(sent) => return Ok(sent),
+                Err(error) => error,
+            };
+            let conflict = error.class == Class::Conflict;
+            if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Conflict) {
+                return Err(self.give_up(run, entry, &what, &error, None));
+            }
+            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            let found = self.with_control(run, |control| {
+                // A conflict says that something is there: ours shows at once or not at all, stale lists aside.
+                self.session.search(&run.account, run.spec, entry, control)
+            });
+            match found {
+                Err(failure) => return Err(Stopped::InDoubt(failure)),
+                Ok(Found::One(remote)) => {
+                    return Ok(Sent { remote_id: Some(remote.id), ..Sent::default() });
+                }
+                Ok(Found::Many(ids)) => {
+                    return Err(Stopped::InDoubt(
+                        Failure::new(
+                            "provision::apply::incomplete",
+                            format!("{what}: {} resources carry this operation's mark: {}", ids.len(), ids.join(", ")),
+                        )
+                        .with_help("Keep one of them in the cloud's console, then run `provision recover`."),
+                    ));
+                }
+                Ok(Found::None) if conflict || error.class == Class::Malformed => {
+                    return Err(self.give_up(run, entry, &what, &error, None));
+                }
+                Ok(Found::None) => {
+                    if sends >= SENDS || self.session.stop.is_requested() {
+                        return Err(self.give_up(run, entry, &what, &error, None));
+                    }
+                }
+            }
+            sends += 1;
+            run.attempt.fetch_add(1, Ordering::Relaxed);
+            self.pause(sends);
+        }
+    }
+
+    /// Sends a step of an update. A lost answer is settled by reading.
+    fn send_change(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        step: &CallStep,
+        entry: &mut Entry,
+    ) -> Result<Sent, Stopped> {
+        let what = format!("{} ({})", self.what(run), step.name);
+        let mut sends = 1;
+        loop {
+            let error = match self.send(run, operation, step)? {
+                Ok(sent) => return Ok(sent),
+                Err(error) => error,
+            };
+            if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
+                let id = operation.remote_id.clone().unwrap_or_default();
+                let remote = self.look(run, operation, &id, false).ok().flatten();
+                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
+            }
+            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            let id = operation.remote_id.clone().unwrap_or_default();
+            let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
+            if remote.is_some_and(|remote| step_took_effect(run.spec, operation, step, &remote)) {
+                return Ok(Sent::default());
+            }
+            sends += 1;
+            run.attempt.fetch_add(1, Ordering::Relaxed);
+            self.pause(sends);
+        }
+    }
+
+    /// Sends a step of a deletion; `None` when the resource is gone.
+    fn send_delete(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        step: &CallStep,
+        entry: &mut Entry,
+    ) -> Result<Option<Sent>, Stopped> {
+        let what = format!("{} ({})", self.what(run), step.name);
+        let id = operation.remote_id.clone().unwrap_or_default();
+        let mut sends = 1;
+        loop {
+            let error = match self.send(run, operation, step)? {
+                Ok(sent) => return Ok(Some(sent)),
+                Err(error) => error,
+            };
+            if error.class == Class::Gone {
+                return Ok(None);
+            }
+            if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
+                let remote = self.look(run, operation, &id, false).ok().flatten();
+                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
+            }
+            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            if self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?.is_none() {
+                return Ok(None);
+            }
+            sends += 1;
+            run.attempt.fetch_add(1, Ordering::Relaxed);
+            self.pause(sends);
+        }
+    }
+
+    fn pause(&self, sends: u32) {
+        let time = Duration::from_millis(200 * u64::from(sends));
+        let control = Control { interrupt: self.session.stop.hard_flag(), retrying: &|_, _| {} };
+        control.sleep(time);
+    }
+
+    fn await_step(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        step: &CallStep,
+        sent: &Sent,
+        entry: &mut Entry,
+    ) -> Result<(), Stopped> {
+        let id = operation.remote_id.clone().unwrap_or_default();
+        if !sent.pending.is_empty() || run.spec.status.is_some() {
+            self.tell(run, Status::Waiting, Some(id.clone()), Some(step.name.clone()));
+        }
+        let waited = self.with_control(run, |control| run.account.provider.wait(operation, step, &id, sent, control));
+        let Err(error) = waited else { return Ok(()) };
+        let what = self.what(run);
+        if error.class != Class::Rejected {
+            return Err(Stopped::InDoubt(error.failure(&what)));
+        }
+        // The cloud says that it failed: what it left is in the state, and replaced by the next plan.
+        let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
+        match (run.action, remote) {
+            (Action::Create, Some(remote)) => {
+                let mut resource = self.resource(run, entry, &operation.inputs, &id, Some(&remote), Map::new())?;
+                resource.tainted = true;
+                self.session.store.close_with(self.lease, entry, &error.to_string(), Some(&resource))?;
+            }
+            (_, remote) => return Err(self.give_up(run, entry, &what, &error, remote.as_ref())),
+        }
+        Err(Stopped::Failed(error.failure(&what)))
+    }
+
+    /// Closes the entry of an operation that certainly had no further effect; one that may have stays open.
+    fn give_up(
+        &self,
+        run: &Run<'_>,
+        entry: &mut Entry,
+        what: &str,
+        error: &CallError,
+        remote: Option<&Remote>,
+    ) -> Stopped {
+        let failure = error.failure(what);
+        if matches!(error.class, Class::Interrupted) && entry.remote_id.is_some() {
+            return Stopped::InDoubt(failure);
+        }
+        let created = run.action == Action::Create && entry.remote_id.is_some();
+        let resource = match (run.action, created) {
+            // A step after the create failed: the resource is there, without that step.
+            (Action::Create, true) => self.session.adopted(entry, remote, run.spec).map(Some),
+            (Action::Update | Action::Delete, _) => self.refreshed(&entry.address, remote),
+            _ => Ok(None),
+        };
+        let closed = resource.and_then(|resource| {
+            let done = if created && let Some(resource) = &resource {
+                self.session.store.end_with(self.lease, entry, resource)
+            } else {
+                self.session.store.close_with(self.lease, entry, &error.to_string(), resource.as_ref())
+            };
+            done.map(|()| resource)
+        });
+        match closed {
+            Ok(resource) => {
+                if let Some(resource) = resource {
+                    // Whoever refers to it is skipped anyway; the table only must not be older than the state.
+                    let _ = self.publish(resource);
+                }
+                Stopped::Failed(failure)
+            }
+            Err(failure) => Stopped::InDoubt(failure),
+        }
+    }
+
+    /// The state's row with what the cloud shows now, so that the next plan sees what is left to do.
+    fn refreshed(&self, address: &Address, remote: Option<&Remote>) -> Result<Option<Resource>, Failure> {
+        let Some(mut resource) = self.session.store.resource(address.as_str())? else { return Ok(None) };
+        if let Some(remote) = remote {
+            crate::settle::overlay(&mut resource, remote);
+        }
+        Ok(Some(resource))
+    }
+
+    fn what(&self, run: &Run<'_>) -> String {
+        format!("{} of `{}` failed", run.action.name(), run.planned.row.address)
+    }
+
+    /// Reads the resource; right after a create a cloud may not show it yet.
+    fn look(&self, run: &Run<'_>, operation: &Operation, id: &str, fresh: bool) -> Result<Option<Remote>, Failure> {
+        let window = crate::settle::duration(&run.spec.window);
+        let begun = Instant::now();
+        loop {
+            let found = self.with_control(run, |control| {
+                run.account.provider.read(&operation.type_name, operation.region.as_deref(), id, control)
+            });
+            match found.map_err(|error| error.failure(&format!("cannot read `{}`", operation.address)))? {
+                Some(remote) => return Ok(Some(remote)),
+                None if fresh && begun.elapsed() < window && run.spec.read.is_some() => {
+                    let control = Control { interrupt: self.session.stop.hard_flag(), retrying: &|_, _| {} };
+                    if !control.sleep(Duration::from_millis(250)) {
+                        return Ok(None);
+                    }
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn seal_once(&self, run: &Run<'_>, once: &Map) -> Result<Map, Failure> {
+        let sealer = self.session.store.sealer();
+        once.iter()
+            .map(|(name, value)| {
+                let sensitive = run.spec.attributes.get(name).is_some_and(|attribute| attribute.sensitive);
+                Ok((name.clone(), if sensitive { sealer.seal(value)? } else { value.clone() }))
+            })
+            .collect()
+    }
+
+    fn resource(
+        &self,
+        run: &Run<'_>,
+        entry: &Entry,
+        inputs: &Map,
+        id: &str,
+        remote: Option<&Remote>,
+        once: Map,
+    ) -> Result<Resource, Failure> {
+        let before = self.session.store.resource(entry.address.as_str())?.filter(|_| run.action == Action::Update);
+        let mut attributes = before.as_ref().map(|before| before.attributes.clone()).unwrap_or_default();
+        attributes.extend(once);
+        let mut resource = Resource {
+            address: entry.address.clone(),
+            kind: entry.kind.clone(),
+            account: entry.account.clone(),
+            remote_id: id.to_owned(),
+            inputs: self.sealed(run, inputs)?,
+            attributes,
+            depends_on: entry.depends_on.clone(),
+            generation: entry.generation,
+            protect: entry.protect || before.as_ref().is_some_and(|before| before.protect),
+            retain: entry.retain,
+            tainted: false,
+            created_at: before.map_or_else(now, |before| before.created_at),
+            updated_at: now(),
+        };
+        if let Some(remote) = remote {
+            crate::settle::attributes(&mut resource, remote);
+        }
+        Ok(resource)
+    }
+
+    fn publish(&self, resource: Resource) -> Result<(), Failure> {
+        let mut live = self.live.lock().map_err(|_| poisoned())?;
+        live.insert(resource.address, (resource.attributes, resource.inputs));
+        Ok(())
+    }
+}
+
+fn poisoned() -> Failure {
+    Failure::new("provision::apply::incomplete", "another operation of this apply failed badly")
+        .with_help("Run `provision apply --yes` to go on.")
+}
+
+/// Whether the resource shows what a step was to do.
+fn step_took_effect(spec: &TypeSpec, operation: &Operation, step: &CallStep, remote: &Remote) -> bool {
+    if !step.until.is_empty() {
+        return remote.status.as_ref().is_some_and(|status| step.until.contains(status));
+    }
+    let fields: Vec<&String> = match (&step.item, &step.fields) {
+        (Some((field, _)), _) => vec![field],
+        (None, Some(fields)) => fields.iter().collect(),
+        (None, None) => spec.fields.keys().collect(),
+    };
+    let wanted: Map =
+        fields.iter().filter_map(|field| Some(((*field).clone(), operation.inputs.get(*field)?.clone()))).collect();
+    // What cannot be seen cannot be told: then the step is sent again, which every such step of ours allows.
+    !wanted.is_empty()
+        && wanted.keys().all(|field| remote.fields.contains_key(field))
+        && compare(&spec.fields, &wanted, &remote.fields, &[], &|a, b| a == b).changes.is_empty()
+}

@@ -1,0 +1,216 @@
+//! Owns enforcement: the one place that asks whether a change may be made, whoever asks for it.
+
+use crate::Session;
+use provision_diagnostic::{Diagnostic, Failure};
+use provision_model::{Question, digest};
+use provision_policy::{Authorizer, Decision, Partial, PolicySet, PolicySource, Schema, Verdict};
+use provision_state::PolicyInForce;
+use serde_json::json;
+use std::sync::Arc;
+
+/// The folder of policies when the configuration names none.
+pub const POLICIES: &str = "policies";
+
+/// The name of the generated schema in positions.
+const SCHEMA: &str = "provision.cedarschema";
+
+/// The policies of a project, ready to be asked.
+pub struct Gate {
+    /// `None`: the project has no policies, everything is allowed.
+    authorizer: Option<Authorizer>,
+    pub policies: PolicyInForce,
+    /// The folder of the policies as the project writes it; positions start with it.
+    folder: String,
+}
+
+/// An answer.
+pub enum Answer {
+    Allowed(Option<Decision>),
+    Denied(Decision),
+    /// It hangs on what is not known yet.
+    Pending,
+    /// A policy could not be evaluated; a gate must not fail open.
+    Error(Decision),
+}
+
+impl Session {
+    /// Opens the gate of this project; refuses policies that changed since the last apply.
+    pub(crate) fn gate(&self, configured: Option<&str>) -> Result<Gate, Failure> {
+        let folder = configured.unwrap_or(POLICIES).trim_end_matches('/').to_owned();
+        let policies = self.policy_sources(configured).map_err(|failure| placed(failure, &folder))?;
+        if let Some(in_force) = self.store.policies()?
+            && in_force.digest != policies.digest
+            && !in_force.sources.is_empty()
+        {
+            let what = if policies.sources.is_empty() { "are gone" } else { "have changed" };
+            return Err(Failure::new(
+                "provision::apply::policy_changed",
+                format!("the policies {what} since the last apply"),
+            )
+            .with_help("Review the difference, then run `provision policy accept`."));
+        }
+        let authorizer = self.authorizer(&policies).map_err(|failure| placed(failure, &folder))?;
+        Ok(Gate { authorizer, policies, folder })
+    }
+
+    fn authorizer(&self, policies: &PolicyInForce) -> Result<Option<Authorizer>, Failure> {
+        let set = policy_set(policies)?;
+        if policies.sources.is_empty() || set.is_empty() {
+            return Ok(None);
+        }
+        let schema = Schema::parse(SCHEMA, &self.registry.cedar_schema())?;
+        let errors: Vec<Diagnostic> = set
+            .validate(&schema)
+            .into_iter()
+            .filter(|found| found.severity == provision_diagnostic::Severity::Error)
+            .collect();
+        Failure::check(errors)?;
+        Ok(Some(Authorizer::new(Arc::new(set), Some(Arc::new(schema)), &[])?))
+    }
+
+    /// The policy files of the project.
+    pub(crate) fn policy_sources(&self, configured: Option<&str>) -> Result<PolicyInForce, Failure> {
+        let folder = self.project.join(configured.unwrap_or(POLICIES));
+        let sources = match folder.exists() {
+            false => Vec::new(),
+            true => PolicySet::load(&folder)?
+                .sources()
+                .iter()
+                .map(|source| (source.name.clone(), source.text.clone()))
+                .collect(),
+        };
+        Ok(PolicyInForce { digest: digest(&json!(sources)), sources })
+    }
+
+    /// Makes the project's policies the ones in force, if those in force allow it.
+    pub fn accept_policies(&self, configured: Option<&str>) -> Result<PolicyInForce, Failure> {
+        let lease = provision_state::Lease::acquire(&self.store, &self.user)?;
+        let policies = self.policy_sources(configured)?;
+        // The new ones must at least be able to decide.
+        self.authorizer(&policies)?;
+        if let Some(in_force) = self.store.policies()?
+            && let Some(previous) = self.authorizer(&in_force)?
+        {
+            let gate = Gate { authorizer: Some(previous), policies: in_force, folder: POLICIES.to_owned() };
+            let question = self.policy_question();
+            match gate.ask(&question)? {
+                Answer::Allowed(_) => {}
+                Answer::Denied(decision) | Answer::Error(decision) => {
+                    return Err(denial(&decision, "change_policy", "the policies"));
+                }
+                Answer::Pending => {
+                    return Err(Failure::new(
+                        "provision::apply::denied",
+                        "the policies in force do not decide who may change them",
+                    ));
+                }
+            }
+        }
+        self.store.put_policies(&lease, &policies)?;
+        Ok(policies)
+    }
+
+    fn policy_question(&self) -> Question {
+        let principal = json!({"type": "Provision::User", "id": self.user});
+        let name = self.project.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let project = json!({"type": "Provision::Project", "id": name});
+        let zero = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "resources": 0});
+        let time = provision_state::now();
+        Question {
+            principal: principal.clone(),
+            action: json!({"type": "Provision::Action", "id": "change_policy"}),
+            resource: project.clone(),
+            context: json!({
+                "environment": "default", "source": self.source, "approvals": [], "mfa": false,
+                "time": {"__extn": {"fn": "datetime", "arg": format!("{}Z", time.get(..23).unwrap_or_default())}},
+                "disruption": "update", "protected": false, "plan": zero, "subset": zero, "after": zero,
+            }),
+            entities: vec![
+                json!({"uid": principal, "attrs": {"name": self.user}, "parents": []}),
+                json!({"uid": project, "attrs": {}, "parents": []}),
+            ],
+        }
+    }
+}
+
+fn policy_set(policies: &PolicyInForce) -> Result<PolicySet, Failure> {
+    let sources: Vec<PolicySource> =
+        policies.sources.iter().map(|(name, text)| PolicySource { name: name.clone(), text: text.clone() }).collect();
+    PolicySet::parse_folder(&sources)
+}
+
+/// The same failure with positions that start at the project.
+fn placed(mut failure: Failure, folder: &str) -> Failure {
+    for diagnostic in std::iter::once(&mut *failure.first).chain(&mut failure.others) {
+        let labels = diagnostic.labels.iter_mut().map(|label| &mut label.position);
+        for position in diagnostic.position.iter_mut().chain(labels) {
+            if position.file != SCHEMA {
+                position.file = format!("{folder}/{}", position.file);
+            }
+        }
+    }
+    failure
+}
+
+impl Gate {
+    /// Asks one question.
+    pub fn ask(&self, question: &Question) -> Result<Answer, Failure> {
+        let Some(authorizer) = &self.authorizer else { return Ok(Answer::Allowed(None)) };
+        let asked: provision_policy::Question = serde_json::from_value(
+            serde_json::to_value(question).map_err(|error| Failure::new("policy::request", error.to_string()))?,
+        )
+        .map_err(|error| Failure::new("policy::request", format!("the question cannot be asked: {error}")))?;
+        let placed = |mut decision: Decision| {
+            let files = decision
+                .reasons
+                .iter_mut()
+                .map(|it| &mut it.file)
+                .chain(decision.errors.iter_mut().map(|it| &mut it.file));
+            for file in files {
+                *file = format!("{}/{file}", self.folder);
+            }
+            decision
+        };
+        let answer = match authorizer.decide_partial(&asked)? {
+            Partial::Decided(decision) => Partial::Decided(placed(decision)),
+            pending => pending,
+        };
+        Ok(match answer {
+            Partial::Pending => Answer::Pending,
+            Partial::Decided(decision) if !decision.errors.is_empty() => Answer::Error(decision),
+            Partial::Decided(decision) => match decision.decision {
+                Verdict::Allow => Answer::Allowed(Some(decision)),
+                _ => Answer::Denied(decision),
+            },
+        })
+    }
+}
+
+/// One sentence that names what decided.
+pub fn because(decision: &Decision) -> String {
+    let at = |file: &String, line: usize| format!(" ({file}:{line})");
+    if let Some(error) = decision.errors.first() {
+        return format!(
+            "the policy `{}` cannot be evaluated{}: {}",
+            error.policy,
+            at(&error.file, error.line),
+            error.message
+        );
+    }
+    match decision.reasons.first() {
+        Some(reason) => format!("the policy `{}` forbids it{}", reason.policy, at(&reason.file, reason.line)),
+        None => "no policy permits it".to_owned(),
+    }
+}
+
+/// The error of a denial.
+pub fn denial(decision: &Decision, action: &str, what: &str) -> Failure {
+    let code = if decision.errors.is_empty() { "provision::apply::denied" } else { "provision::apply::policy_error" };
+    let advice = decision.reasons.iter().find_map(|reason| reason.annotations.get("advice"));
+    let help = match (advice, decision.errors.is_empty()) {
+        (Some(advice), _) => advice.clone(),
+        (None, false) => "Mend the policy, for example by guarding the attribute with `has`.".to_owned(),
+        (None, true) => "Change the infrastructure, or ask who owns the policies.".to_owned(),
+    };
+    Failure::new(code, format!("{action} of {what} is denied: {}", because(decision))).with_help(help)
+}

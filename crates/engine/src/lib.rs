@@ -1,0 +1,27 @@
+//! Owns plan, apply, destroy, recover: the way from a configuration to changed infrastructure, and the journal protocol
+//! that makes a crash at any instant harmless.
+//!
+//! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
+
+mod apply;
+mod desired;
+mod execute;
+mod gate;
+mod inventory;
+mod output;
+mod plan;
+mod project;
+mod question;
+mod refresh;
+mod session;
+mod settle;
+mod subset;
+mod validate;
+
+pub use apply::ApplyOptions;
+pub use inventory::ResourceRow;
+pub use output::{output, outputs};
+pub use plan::{Plan, PlanOptions, PlannedRow};
+pub use project::{Input, SourceNote, find_project};
+pub use provision_model::{Event, Json, Status};
+pub use session::{Environment, Session, Stop};

@@ -1,0 +1,130 @@
+//! Owns finding a project and reading its configuration, with positions for every problem.
+
+use crate::Session;
+use provision_diagnostic::{Diagnostic, Failure};
+use provision_model::{Config, Json, Problem, Site, Step, display_path};
+use provision_nickel::{PathElement, Positions, Request, Source};
+use std::path::{Path, PathBuf};
+
+/// The file a project is found by.
+pub const INFRA: &str = "infra.ncl";
+
+/// What `nickel eval` notes about the data it gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceNote {
+    pub file: PathBuf,
+    pub digest: String,
+}
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The project's `infra.ncl`.
+    Project,
+    File(PathBuf),
+    /// Data, and where it was evaluated from if that is known.
+    Data {
+        value: Json,
+        note: Option<SourceNote>,
+    },
+}
+
+/// The nearest folder from `start` upwards with an `infra.ncl` or a state.
+pub fn find_project(start: &Path) -> Option<PathBuf> {
+    start
+        .ancestors()
+        .find(|folder| folder.join(INFRA).is_file() || folder.join(".provision/state.db").is_file())
+        .map(Path::to_path_buf)
+}
+
+/// A configuration with the means to say where its parts stand.
+pub struct Located {
+    pub config: Config,
+    positions: Option<Positions>,
+}
+
+impl Located {
+    /// The diagnostic of a problem, at its place in the source where there is one.
+    pub fn diagnostic(&self, problem: Problem) -> Diagnostic {
+        let mut found = Diagnostic::error(problem.code, problem.message);
+        found.help = problem.help;
+        if let Some(positions) = &self.positions {
+            // A missing field has no place of its own: the nearest enclosing record has.
+            for length in (0..=problem.path.len()).rev() {
+                let path = elements(&problem.path[..length]);
+                let whole = length == problem.path.len();
+                let at = match problem.site {
+                    Site::Key if whole => positions.key(&path).or_else(|| positions.value(&path)),
+                    _ => positions.value(&path).or_else(|| positions.key(&path)),
+                };
+                if at.is_some() {
+                    return found.with_excerpt(at);
+                }
+            }
+        }
+        let path = display_path(&problem.path);
+        if !path.is_empty() && !found.message.contains(&path) {
+            found.message = format!("{} at `{path}`", found.message);
+        }
+        found
+    }
+}
+
+fn elements(path: &[Step]) -> Vec<PathElement> {
+    path.iter()
+        .map(|step| match step {
+            Step::Field(name) => PathElement::Field(name.clone()),
+            Step::Index(index) => PathElement::Index(*index),
+        })
+        .collect()
+}
+
+impl Session {
+    /// Evaluates and reads a configuration. Problems of shape and those that Nickel found come together.
+    pub(crate) fn read(&self, input: &Input) -> Result<(Located, Vec<Diagnostic>), Failure> {
+        let (value, positions, mut diagnostics) = match input {
+            Input::Project => self.evaluate(&self.project.join(INFRA))?,
+            Input::File(file) => self.evaluate(file)?,
+            Input::Data { value, note } => {
+                // The positions of the file hold as long as it still gives the same data.
+                let positions = note.as_ref().and_then(|note| {
+                    let evaluated = self.evaluator.eval(&self.request(&note.file)).ok()?;
+                    (evaluated.value == *value).then_some(evaluated.positions)
+                });
+                (value.clone(), positions, Vec::new())
+            }
+        };
+        let (config, problems) = Config::read(&value);
+        let located = Located { config, positions };
+        // Where Nickel reported something, holes in the data are its consequence.
+        if diagnostics.is_empty() {
+            diagnostics.extend(problems.into_iter().map(|problem| located.diagnostic(problem)));
+        } else {
+            let holes = |problem: &Problem| {
+                problem.code != "provision::config::invalid" && problem.code != "provision::plan::unknown_type"
+            };
+            diagnostics.extend(problems.into_iter().filter(holes).map(|problem| located.diagnostic(problem)));
+        }
+        Ok((located, diagnostics))
+    }
+
+    fn request(&self, file: &Path) -> Request {
+        Request {
+            sources: vec![Source::File(file.to_path_buf())],
+            library: Some(self.registry.library()),
+            import_paths: self.import_paths.clone(),
+            interrupt: Some(self.stop.flag()),
+            shown_from: Some(self.shown_from.clone()),
+            ..Request::default()
+        }
+    }
+
+    fn evaluate(&self, file: &Path) -> Result<(Json, Option<Positions>, Vec<Diagnostic>), Failure> {
+        if !file.is_file() {
+            return Err(Failure::new("provision::config::no_project", format!("there is no {}", file.display()))
+                .with_help("Go to a project folder, name one with --project, or give a Nickel file."));
+        }
+        let (evaluated, diagnostics) = self.evaluator.eval_partial(&self.request(file))?;
+        Ok((evaluated.value, Some(evaluated.positions), diagnostics))
+    }
+}

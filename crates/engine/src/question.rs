@@ -1,0 +1,192 @@
+//! Owns the Cedar questions of plan rows: who wants to do what to which resource, in which context. Pure.
+
+use crate::Session;
+use crate::plan::{Plan, PlannedRow, cedar_type};
+use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, is_later, unknown};
+use provision_registry::TypeSpec;
+use serde_json::json;
+
+/// Makes the questions of one plan.
+pub struct Questions<'a> {
+    session: &'a Session,
+    project: String,
+    plan_totals: Json,
+    subset_totals: Json,
+    after: Json,
+    time: String,
+}
+
+/// How many rows do what.
+pub fn totals<'a>(rows: impl Iterator<Item = &'a PlannedRow>) -> Json {
+    let mut counts = [0i64; 4];
+    for planned in rows {
+        match planned.row.action {
+            Action::Create => counts[0] += 1,
+            Action::Update => counts[1] += 1,
+            Action::Replace => counts[2] += 1,
+            Action::Delete => counts[3] += 1,
+            Action::Adopt | Action::Forget | Action::NoOp => {}
+        }
+    }
+    let all: i64 = counts.iter().sum();
+    json!({"create": counts[0], "update": counts[1], "replace": counts[2], "delete": counts[3], "resources": all})
+}
+
+impl<'a> Questions<'a> {
+    /// For a whole plan, at the time it was made.
+    pub fn new(session: &'a Session, plan: &Plan) -> Self {
+        Self::of_subset(session, plan, &plan.rows.iter().collect::<Vec<_>>(), plan.created_at.clone())
+    }
+
+    /// For some rows of a plan, at a time.
+    pub fn of_subset(session: &'a Session, plan: &Plan, subset: &[&PlannedRow], time: String) -> Self {
+        let mut after = totals(plan.rows.iter());
+        after["resources"] = Json::from(plan.resources_after);
+        Self {
+            session,
+            project: plan.project.clone(),
+            plan_totals: totals(plan.rows.iter()),
+            subset_totals: totals(subset.iter().copied()),
+            after,
+            time,
+        }
+    }
+
+    /// A question that asks nothing yet.
+    pub fn empty() -> Question {
+        Question {
+            principal: Json::Null,
+            action: Json::Null,
+            resource: Json::Null,
+            context: Json::Null,
+            entities: Vec::new(),
+        }
+    }
+
+    /// The question whether a row may do `action`, with these fields; what is not known yet is marked unknown.
+    pub fn of(&self, planned: &PlannedRow, fields: &Map, action: Action) -> Question {
+        let row = &planned.row;
+        let Ok((manifest, spec)) = self.session.registry.type_of(&row.kind) else { return Self::empty() };
+        let type_name = row.kind.split_once('.').map_or("", |(_, name)| name);
+        let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
+        let principal = uid("Provision::User", &self.session.user);
+        let resource = uid(&cedar_type(manifest, type_name), row.address.as_str());
+        let project = uid("Provision::Project", &self.project);
+        let environment = uid("Provision::Environment", "default");
+        let provider = uid("Provision::Provider", &manifest.name);
+        let mut attributes = Map::new();
+        attributes.insert("address".into(), Json::from(row.address.as_str()));
+        let mut tags = Map::new();
+        for (name, rule) in &spec.fields {
+            let Some(value) = fields.get(name).filter(|value| !value.is_null()) else { continue };
+            if rule.sensitive || value.get("$sealed").is_some() || value.get("$secret").is_some() {
+                continue;
+            }
+            match (&rule.kind, value) {
+                (FieldType::Map(_), Json::Object(map)) if !is_later(value) => {
+                    tags.extend(map.iter().map(|(key, item)| (key.clone(), scalar(item))));
+                }
+                _ => {
+                    if let Some(value) = attribute(rule, value) {
+                        attributes.insert(name.clone(), value);
+                    }
+                }
+            }
+        }
+        let mut entity = json!({
+            "uid": resource, "attrs": attributes, "parents": [project, environment, provider],
+        });
+        if has_tags(spec) {
+            entity["tags"] = Json::Object(tags);
+        }
+        let disruption = serde_json::to_value(planned.disruption).unwrap_or(Json::Null);
+        Question {
+            principal: principal.clone(),
+            action: uid("Provision::Action", action.name()),
+            resource,
+            context: json!({
+                "environment": "default",
+                "source": self.session.source,
+                "time": {"__extn": {"fn": "datetime", "arg": datetime(&self.time)}},
+                "approvals": [],
+                "mfa": false,
+                "disruption": disruption,
+                "protected": planned.lifecycle.protect,
+                "plan": self.plan_totals,
+                "subset": self.subset_totals,
+                "after": self.after,
+            }),
+            entities: vec![
+                entity,
+                json!({"uid": principal, "attrs": {"name": self.session.user}, "parents": []}),
+                json!({"uid": project, "attrs": {}, "parents": [environment]}),
+                json!({"uid": environment, "attrs": {}, "parents": []}),
+                json!({"uid": provider, "attrs": {}, "parents": []}),
+            ],
+        }
+    }
+}
+
+fn has_tags(spec: &TypeSpec) -> bool {
+    spec.fields.values().any(|field| matches!(field.kind, FieldType::Map(_)))
+}
+
+/// Cedar's datetime has milliseconds.
+fn datetime(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, fraction)) => format!("{seconds}.{}Z", fraction.get(..3).unwrap_or("000")),
+        None => time.to_owned(),
+    }
+}
+
+fn scalar(value: &Json) -> Json {
+    match value {
+        Json::String(_) => value.clone(),
+        _ if is_later(value) || is_unknown(value) => unknown(),
+        other => Json::from(other.to_string()),
+    }
+}
+
+fn is_unknown(value: &Json) -> bool {
+    value.get("$unknown").is_some()
+}
+
+fn holds_unknown(value: &Json) -> bool {
+    match value {
+        _ if is_later(value) || is_unknown(value) => true,
+        Json::Object(map) => map.values().any(holds_unknown),
+        Json::Array(items) => items.iter().any(holds_unknown),
+        _ => false,
+    }
+}
+
+/// A field as a Cedar value; `None` for what the schema has no type for.
+fn attribute(rule: &FieldSpec, value: &Json) -> Option<Json> {
+    if holds_unknown(value) {
+        return Some(unknown());
+    }
+    typed(&rule.kind, value)
+}
+
+fn typed(kind: &FieldType, value: &Json) -> Option<Json> {
+    Some(match (kind, value) {
+        (FieldType::Any | FieldType::Map(_), _) | (_, Json::Null) => return None,
+        (FieldType::Number, Json::Number(number)) => {
+            let text = number.to_string();
+            let text = if text.contains('.') { text } else { format!("{text}.0") };
+            json!({"__extn": {"fn": "decimal", "arg": text}})
+        }
+        (FieldType::Int, Json::String(text)) => Json::from(text.parse::<i64>().ok()?),
+        (FieldType::String, Json::Number(number)) => Json::from(number.to_string()),
+        (FieldType::List(inner), Json::Array(items)) => items.iter().filter_map(|item| typed(inner, item)).collect(),
+        (FieldType::Record(fields), Json::Object(map)) => Json::Object(
+            map.iter()
+                .filter_map(|(name, item)| {
+                    let rule = fields.get(name).filter(|rule| !rule.sensitive)?;
+                    Some((name.clone(), typed(&rule.kind, item)?))
+                })
+                .collect(),
+        ),
+        _ => value.clone(),
+    })
+}

@@ -1,0 +1,321 @@
+//! Owns settling: finding out what became of an operation whose end was not written down. It builds nothing.
+
+use crate::Session;
+use provision_diagnostic::Failure;
+use provision_model::IdentityClass;
+use provision_model::{Action, LABEL_OP, Map, Outcome, Recovered, Remote, Resource, compare};
+use provision_providers::{Account, CallError, Control};
+use provision_registry::TypeSpec;
+use provision_state::{Entry, Lease, now};
+use std::time::{Duration, Instant};
+
+/// What a search by identity found.
+pub enum Found {
+    None,
+    One(Remote),
+    Many(Vec<String>),
+}
+
+/// `"5s"`, `"250ms"`, `"2m"`; anything else is no time.
+pub fn duration(text: &str) -> Duration {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().unwrap_or(0);
+    match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number * 60),
+        _ => Duration::ZERO,
+    }
+}
+
+/// Puts what a cloud shows into a resource's attributes.
+pub fn attributes(resource: &mut Resource, remote: &Remote) {
+    for (name, value) in remote.fields.iter().chain(&remote.attributes) {
+        // A sealed value stays sealed.
+        if resource.attributes.get(name).is_none_or(|old| old.get("$sealed").is_none())
+            && resource.inputs.get(name).is_none_or(|old| old.get("$sealed").is_none())
+        {
+            resource.attributes.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// The same, and for the inputs that the cloud shows: the next plan compares with what is there.
+pub fn overlay(resource: &mut Resource, remote: &Remote) {
+    for (name, value) in &remote.fields {
+        if resource.inputs.get(name).is_some_and(|old| old.get("$sealed").is_none()) {
+            resource.inputs.insert(name.clone(), value.clone());
+        }
+    }
+    attributes(resource, remote);
+    resource.updated_at = now();
+}
+
+impl Session {
+    /// Settles every open operation, in parallel. What cannot be told stays open and is reported.
+    pub fn settle(&self, lease: &Lease) -> Result<Vec<Recovered>, Failure> {
+        let entries = self.store.open_entries()?;
+        std::thread::scope(|scope| {
+            // One thread per account would be enough for the clouds; the windows overlap this way.
+            let handles: Vec<_> =
+                entries.into_iter().map(|entry| scope.spawn(move || self.settle_one(lease, entry))).collect();
+            handles
+                .into_iter()
+                .map(|handle| {
+                    handle
+                        .join()
+                        .unwrap_or_else(|_| Err(Failure::new("provision::apply::incomplete", "settling failed badly")))
+                })
+                .collect()
+        })
+    }
+
+    /// Settles what a crash left open, and looks for what carries our mark and is in no row.
+    pub fn recover(&self) -> Result<Vec<Recovered>, Failure> {
+        let lease = Lease::acquire(&self.store, &self.user)?;
+        let mut rows = self.settle(&lease)?;
+        let config = provision_model::Config::default();
+        let world = self.refresh(&config, &self.store.resources()?, false)?;
+        rows.extend(world.strays.into_iter().map(|(kind, remote)| Recovered {
+            address: None,
+            kind,
+            action: None,
+            outcome: Outcome::Stray,
+            message: "carries this state's mark and is not in the state".to_owned(),
+            remote_id: Some(remote.id),
+        }));
+        Ok(rows)
+    }
+
+    fn settle_one(&self, lease: &Lease, mut entry: Entry) -> Result<Recovered, Failure> {
+        // The journal has no account settings; the plan it carries out has.
+        let plan: Option<crate::Plan> = self.store.plan(&entry.plan)?;
+        let config = plan.as_ref().and_then(|plan| plan.accounts.get(&entry.account));
+        let (_, spec) = self.registry.type_of(&entry.kind)?;
+        let account = self.account(&entry.account, &entry.kind, config)?;
+        let flag = self.stop.flag();
+        let control = Control { interrupt: &flag, retrying: &|_, _| {} };
+        let (outcome, message) = match entry.action {
+            Action::Create => self.settle_create(lease, &mut entry, &account, spec, &control)?,
+            Action::Delete => self.settle_delete(lease, &mut entry, &account, &control)?,
+            _ => self.settle_update(lease, &mut entry, &account, spec, &control)?,
+        };
+        Ok(Recovered {
+            address: Some(entry.address.clone()),
+            kind: entry.kind.clone(),
+            action: Some(entry.action),
+            outcome,
+            remote_id: entry.remote_id.clone(),
+            message,
+        })
+    }
+
+    fn settle_create(
+        &self,
+        lease: &Lease,
+        entry: &mut Entry,
+        account: &Account,
+        spec: &TypeSpec,
+        control: &Control<'_>,
+    ) -> Result<(Outcome, String), Failure> {
+        let found = match entry.remote_id.clone() {
+            Some(id) => match self.read_entry(account, entry, &id, control)? {
+                Some(remote) => Found::One(remote),
+                // Written down as made and not there: wait out the window before believing it.
+                None => self.search(account, spec, entry, control)?,
+            },
+            None => self.search(account, spec, entry, control)?,
+        };
+        match found {
+            Found::One(remote) => {
+                if entry.remote_id.is_none() {
+                    let record = provision_state::Record::Created { remote_id: remote.id.clone(), once: Map::new() };
+                    self.store.record(lease, entry, &record)?;
+                }
+                let full = self.read_entry(account, entry, &remote.id, control)?.unwrap_or(remote);
+                let resource = self.adopted(entry, Some(&full), spec)?;
+                let message = if resource.tainted {
+                    "it was made, but a secret it showed once is lost; the next plan replaces it"
+                } else {
+                    "it was made"
+                };
+                self.store.end_with(lease, entry, &resource)?;
+                Ok((Outcome::Adopted, message.to_owned()))
+            }
+            Found::None => {
+                self.store.close_with(lease, entry, "it was not made", None)?;
+                Ok((Outcome::Closed, "it was not made".to_owned()))
+            }
+            Found::Many(ids) => Ok((
+                Outcome::InDoubt,
+                format!("{} resources carry this operation's mark: {}", ids.len(), ids.join(", ")),
+            )),
+        }
+    }
+
+    fn settle_delete(
+        &self,
+        lease: &Lease,
+        entry: &mut Entry,
+        account: &Account,
+        control: &Control<'_>,
+    ) -> Result<(Outcome, String), Failure> {
+        let id = entry.remote_id.clone().unwrap_or_default();
+        match self.read_entry(account, entry, &id, control)? {
+            None => {
+                self.store.end_without(lease, entry)?;
+                Ok((Outcome::Done, "it is gone".to_owned()))
+            }
+            Some(remote) => {
+                let resource = self.store.resource(entry.address.as_str())?.map(|mut resource| {
+                    overlay(&mut resource, &remote);
+                    resource
+                });
+                self.store.close_with(lease, entry, "it is still there", resource.as_ref())?;
+                Ok((Outcome::Closed, "it is still there".to_owned()))
+            }
+        }
+    }
+
+    fn settle_update(
+        &self,
+        lease: &Lease,
+        entry: &mut Entry,
+        account: &Account,
+        spec: &TypeSpec,
+        control: &Control<'_>,
+    ) -> Result<(Outcome, String), Failure> {
+        let id = entry.remote_id.clone().unwrap_or_default();
+        let remote = self.read_entry(account, entry, &id, control)?;
+        let resource = self.store.resource(entry.address.as_str())?;
+        let (Some(remote), Some(mut resource)) = (remote, resource) else {
+            self.store.close_with(lease, entry, "it is not there", None)?;
+            return Ok((Outcome::Closed, "it is not there".to_owned()));
+        };
+        let all_seen = entry
+            .inputs
+            .iter()
+            .all(|(name, value)| remote.fields.contains_key(name) || resource.inputs.get(name) == Some(value));
+        let visible: Map = entry
+            .inputs
+            .iter()
+            .filter(|(name, _)| remote.fields.contains_key(*name))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        let equal = compare(&spec.fields, &visible, &remote.fields, &[], &|a, b| a == b).changes.is_empty();
+        overlay(&mut resource, &remote);
+        if equal && all_seen {
+            resource.inputs = entry.inputs.clone();
+            resource.depends_on.clone_from(&entry.depends_on);
+            self.store.end_with(lease, entry, &resource)?;
+            return Ok((Outcome::Done, "it took effect".to_owned()));
+        }
+        self.store.close_with(lease, entry, "it took effect in part or not at all", Some(&resource))?;
+        Ok((Outcome::Closed, "it took effect in part or not at all".to_owned()))
+    }
+
+    fn read_entry(
+        &self,
+        account: &Account,
+        entry: &Entry,
+        id: &str,
+        control: &Control<'_>,
+    ) -> Result<Option<Remote>, Failure> {
+        let type_name = entry.kind.split_once('.').map_or("", |(_, name)| name);
+        account
+            .provider
+            .read(type_name, entry.region.as_deref(), id, control)
+            .map_err(|error| error.failure(&format!("cannot read `{}`", entry.address)))
+    }
+
+    /// Looks for what a create made, by the identity its type allows, until its consistency window is over.
+    pub(crate) fn search(
+        &self,
+        account: &Account,
+        spec: &TypeSpec,
+        entry: &Entry,
+        control: &Control<'_>,
+    ) -> Result<Found, Failure> {
+        let type_name = entry.kind.split_once('.').map_or("", |(_, name)| name);
+        let failed = |error: CallError| error.failure(&format!("cannot look for `{}`", entry.address));
+        let window = duration(&spec.window);
+        // Seconds the entry is old count, but a resent create is younger than its entry.
+        let age = chrono::DateTime::parse_from_rfc3339(&entry.begun_at)
+            .ok()
+            .and_then(|begun| (chrono::Utc::now() - begun.to_utc()).to_std().ok())
+            .unwrap_or_default();
+        let until = Instant::now() + if age > window * 4 { Duration::ZERO } else { window };
+        loop {
+            let label = match spec.identity {
+                IdentityClass::Tagged => Some((LABEL_OP, entry.identity.op.as_str())),
+                _ => None,
+            };
+            let Some(listed) =
+                account.provider.list(type_name, entry.region.as_deref(), label, control).map_err(failed)?
+            else {
+                // What cannot be listed lives in the state alone: an unfinished one left nothing.
+                return Ok(Found::None);
+            };
+            let mut hits: Vec<Remote> = listed.into_iter().filter(|remote| self.is_ours(spec, entry, remote)).collect();
+            match hits.len() {
+                0 => {}
+                1 => return Ok(hits.pop().map_or(Found::None, Found::One)),
+                _ => return Ok(Found::Many(hits.into_iter().map(|remote| remote.id).collect())),
+            }
+            if Instant::now() >= until || !control.sleep(Duration::from_millis(300)) {
+                return Ok(Found::None);
+            }
+        }
+    }
+
+    fn is_ours(&self, spec: &TypeSpec, entry: &Entry, remote: &Remote) -> bool {
+        match spec.identity {
+            IdentityClass::Tagged => remote.identity.as_ref().is_some_and(|identity| identity.op == entry.identity.op),
+            // One per key: what is there with equal inputs is ours, because `begin` found the key free.
+            _ => {
+                let seen: Map = entry
+                    .inputs
+                    .iter()
+                    .filter(|(name, _)| remote.fields.contains_key(*name))
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect();
+                !seen.is_empty() && compare(&spec.fields, &seen, &remote.fields, &[], &|a, b| a == b).changes.is_empty()
+            }
+        }
+    }
+
+    /// The row of a resource whose creation was interrupted. What later steps were to set and cannot be seen is left
+    /// out, so that the next plan sets it.
+    pub(crate) fn adopted(&self, entry: &Entry, remote: Option<&Remote>, spec: &TypeSpec) -> Result<Resource, Failure> {
+        let mut inputs = entry.inputs.clone();
+        for step in spec.update.iter().filter(|step| step.on_create) {
+            for field in &step.fields {
+                match remote.and_then(|remote| remote.fields.get(field)) {
+                    Some(value) => inputs.insert(field.clone(), value.clone()),
+                    None => inputs.shift_remove(field),
+                };
+            }
+        }
+        let lost = entry.once_wanted.iter().any(|name| !entry.once.contains_key(name));
+        let mut resource = Resource {
+            address: entry.address.clone(),
+            kind: entry.kind.clone(),
+            account: entry.account.clone(),
+            remote_id: remote.map(|remote| remote.id.clone()).or_else(|| entry.remote_id.clone()).unwrap_or_default(),
+            inputs,
+            attributes: entry.once.clone(),
+            depends_on: entry.depends_on.clone(),
+            generation: entry.generation,
+            protect: entry.protect,
+            retain: entry.retain,
+            tainted: lost,
+            created_at: entry.begun_at.clone(),
+            updated_at: now(),
+        };
+        if let Some(remote) = remote {
+            attributes(&mut resource, remote);
+        }
+        Ok(resource)
+    }
+}

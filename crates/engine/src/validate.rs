@@ -1,0 +1,348 @@
+//! Owns checking a configuration against the manifests, before any call: every problem of every resource in one run.
+
+use crate::Session;
+use provision_model::{
+    Action, Config, Declaration, FieldSpec, FieldType, Graph, Json, Map, Problem, RESERVED, Reference, Site, Step,
+    check_fields, cycle_of, is_later, references,
+};
+use provision_registry::{Manifest, TypeSpec};
+use std::collections::HashMap;
+
+/// Everything wrong with a configuration that can be known without asking a cloud.
+pub fn validate(session: &Session, config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let by_address: HashMap<&str, &Declaration> =
+        config.resources.iter().map(|declaration| (declaration.address.as_str(), declaration)).collect();
+    for declaration in &config.resources {
+        match session.registry.type_of(&declaration.kind) {
+            Ok((manifest, spec)) => {
+                check_resource(session, config, declaration, manifest, spec, &by_address, &mut problems);
+            }
+            Err(failure) => {
+                let mut path = declaration.path.clone();
+                path.push("$type".into());
+                let code = if failure.code() == "provision::provider::unknown" {
+                    "provision::provider::unknown"
+                } else {
+                    "provision::plan::unknown_type"
+                };
+                let mut problem = Problem::value(code, failure.first.message.clone(), &declaration.path);
+                problem.help = failure.first.help.clone();
+                problem.path = path;
+                problems.push(problem);
+            }
+        }
+    }
+    for reference in references(&Json::Object(config.outputs.clone())) {
+        let mut path: Vec<Step> = vec!["outputs".into()];
+        path.extend(reference.path.clone());
+        check_reference(session, &reference, None, path, &by_address, &mut problems);
+    }
+    check_cycles(config, &mut problems);
+    check_unique(session, config, &mut problems);
+    check_accounts(session, config, &mut problems);
+    problems
+}
+
+fn check_resource(
+    session: &Session,
+    config: &Config,
+    declaration: &Declaration,
+    manifest: &Manifest,
+    spec: &TypeSpec,
+    by_address: &HashMap<&str, &Declaration>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut path = declaration.path.clone();
+    check_fields(&spec.fields, &declaration.fields, RESERVED, &mut path, problems);
+    if !declaration.lifecycle.allow_unknown {
+        check_catalog(manifest, &spec.fields, &declaration.fields, &mut path, problems);
+    }
+    for (name, value) in &declaration.fields {
+        let Some(field) = spec.fields.get(name) else { continue };
+        for reference in references(value) {
+            let mut at = declaration.path.clone();
+            at.push(name.as_str().into());
+            at.extend(reference.path.clone());
+            let wanted = type_at(&field.kind, &reference.path);
+            check_reference(session, &reference, wanted, at, by_address, problems);
+        }
+    }
+    for (index, needed) in declaration.depends_on.iter().enumerate() {
+        if !by_address.contains_key(needed.as_str()) {
+            let mut at = declaration.path.clone();
+            at.push("depends_on".into());
+            at.push(index.into());
+            problems.push(unknown_address(needed.as_str(), at, by_address));
+        }
+    }
+    for name in &declaration.lifecycle.ignore {
+        if !spec.fields.contains_key(name) {
+            let mut at = declaration.path.clone();
+            at.extend(["lifecycle".into(), "ignore".into()]);
+            problems.push(
+                Problem::value(
+                    "provision::plan::unknown_field",
+                    format!("`lifecycle.ignore` names the unknown field `{name}`"),
+                    &at,
+                )
+                .help("Name a field of the resource."),
+            );
+        }
+    }
+    if declaration.account != manifest.name && !config.accounts.contains_key(&declaration.account) {
+        let mut at = declaration.path.clone();
+        at.push("$provider".into());
+        problems.push(
+            Problem::value(
+                "provision::config::invalid",
+                format!(
+                    "`{}` uses the account `{}`, which `providers` does not have",
+                    declaration.address, declaration.account
+                ),
+                &at,
+            )
+            .help(format!("Add `providers.{} = p.{}.account & {{ … }}`.", declaration.account, manifest.name)),
+        );
+    }
+}
+
+/// The type a reference stands for inside a field; `None` inside a join, where any scalar is fine.
+fn type_at<'a>(kind: &'a FieldType, path: &[Step]) -> Option<&'a FieldType> {
+    let mut kind = kind;
+    for step in path {
+        kind = match (kind, step) {
+            (_, Step::Field(name)) if name.starts_with('$') => return None,
+            (FieldType::List(inner), Step::Index(_)) | (FieldType::Map(inner), Step::Field(_)) => inner,
+            (FieldType::Record(fields), Step::Field(name)) => &fields.get(name)?.kind,
+            (FieldType::Any, _) => return None,
+            _ => return None,
+        };
+    }
+    Some(kind)
+}
+
+fn unknown_address(address: &str, path: Vec<Step>, by_address: &HashMap<&str, &Declaration>) -> Problem {
+    let near = provision_diagnostic::nearest(address, by_address.keys().copied());
+    Problem {
+        code: "provision::plan::unknown_reference",
+        message: format!("there is no resource `{address}`"),
+        help: Some(near.map_or_else(
+            || "Refer to the address of a resource in this configuration.".to_owned(),
+            |near| format!("Did you mean `{near}`?"),
+        )),
+        path,
+        site: Site::Value,
+    }
+}
+
+fn check_reference(
+    session: &Session,
+    reference: &Reference,
+    wanted: Option<&FieldType>,
+    path: Vec<Step>,
+    by_address: &HashMap<&str, &Declaration>,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(target) = by_address.get(reference.address.as_str()) else {
+        problems.push(unknown_address(reference.address.as_str(), path, by_address));
+        return;
+    };
+    let Ok((_, spec)) = session.registry.type_of(&target.kind) else { return };
+    match attribute_type(spec, &reference.attribute) {
+        None => {
+            let names = spec.attributes.keys().chain(spec.fields.keys()).map(String::as_str);
+            let near = provision_diagnostic::nearest(&reference.attribute, names);
+            problems.push(
+                Problem::value(
+                    "provision::plan::unknown_attribute",
+                    format!("`{}` ({}) has no attribute `{}`", target.address, target.kind, reference.attribute),
+                    &path,
+                )
+                .help(near.map_or_else(
+                    || {
+                        format!(
+                            "Its attributes are {}.",
+                            spec.attributes.keys().cloned().collect::<Vec<_>>().join(", ")
+                        )
+                    },
+                    |near| format!("Did you mean `{near}`?"),
+                )),
+            );
+        }
+        Some(found) => {
+            if wanted.is_some_and(|wanted| !wanted.accepts(found)) {
+                problems.push(
+                    Problem::value(
+                        "provision::plan::type",
+                        format!(
+                            "`{}.{}` is {}, which cannot stand here",
+                            target.address,
+                            reference.attribute,
+                            found.name()
+                        ),
+                        &path,
+                    )
+                    .help(format!("Refer to {} here.", wanted.map_or_else(String::new, FieldType::name))),
+                );
+            }
+        }
+    }
+}
+
+/// The type of an attribute or field by dotted name.
+pub fn attribute_type<'a>(spec: &'a TypeSpec, name: &str) -> Option<&'a FieldType> {
+    let find = |specs: &'a indexmap::IndexMap<String, FieldSpec>| {
+        let parts: Vec<&str> = name.split('.').collect();
+        (1..=parts.len())
+            .rev()
+            .find_map(|length| specs.get(&parts[..length].join(".")).and_then(|field| field.kind.at(&parts[length..])))
+    };
+    find(&spec.attributes).or_else(|| find(&spec.fields))
+}
+
+fn check_catalog(
+    manifest: &Manifest,
+    specs: &indexmap::IndexMap<String, FieldSpec>,
+    values: &Map,
+    path: &mut Vec<Step>,
+    problems: &mut Vec<Problem>,
+) {
+    for (name, spec) in specs {
+        let Some(value) = values.get(name).filter(|value| !is_later(value)) else { continue };
+        path.push(name.as_str().into());
+        if let (Some(catalog), Some(text)) = (&spec.catalog, value.as_str())
+            && let Some(known) = manifest.catalog.get(catalog)
+            && !known.iter().any(|entry| entry == text)
+        {
+            let near = provision_diagnostic::nearest(text, known.iter().map(String::as_str));
+            problems.push(
+                Problem::value(
+                    "provision::plan::unknown_value",
+                    format!("{} has no {} `{text}`", manifest.name, catalog.trim_end_matches('s').replace('_', " ")),
+                    path,
+                )
+                .help(near.map_or_else(
+                    || format!("Known are {}; `lifecycle.allow_unknown = true` takes others.", known.join(", ")),
+                    |near| format!("Did you mean `{near}`? `lifecycle.allow_unknown = true` takes others."),
+                )),
+            );
+        }
+        if let (FieldType::List(inner), Json::Array(items)) = (&spec.kind, value)
+            && let FieldType::Record(fields) = inner.as_ref()
+        {
+            for (index, item) in items.iter().enumerate() {
+                if let Json::Object(item) = item {
+                    path.push(index.into());
+                    check_catalog(manifest, fields, item, path, problems);
+                    path.pop();
+                }
+            }
+        }
+        path.pop();
+    }
+}
+
+fn check_cycles(config: &Config, problems: &mut Vec<Problem>) {
+    let needs: Vec<Vec<_>> = config.resources.iter().map(crate::desired::needs).collect();
+    let graph = Graph::new(config.resources.iter().map(|it| &it.address).zip(needs.iter().map(Vec::as_slice)));
+    if let Err(cycle) = graph.order() {
+        let path = cycle
+            .first()
+            .and_then(|first| config.resources.iter().find(|it| it.address == *first))
+            .map(|it| it.path.clone())
+            .unwrap_or_default();
+        problems.push(
+            Problem::key("provision::plan::cycle", format!("references form a cycle: {}", cycle_of(&cycle)), &path)
+                .help("Remove one of the references of the cycle."),
+        );
+    }
+}
+
+fn check_unique(session: &Session, config: &Config, problems: &mut Vec<Problem>) {
+    let mut seen: HashMap<(String, String, String, String), &Declaration> = HashMap::new();
+    for declaration in &config.resources {
+        let Ok((manifest, spec)) = session.registry.type_of(&declaration.kind) else { continue };
+        let fields = crate::desired::with_defaults(declaration, manifest, spec, &config.name, None);
+        let region = manifest.region.as_ref().and_then(|region| fields.get(&region.field)).and_then(Json::as_str);
+        let scope = format!("{} {}", declaration.account, region.unwrap_or_default());
+        for field in &spec.unique {
+            let Some(value) = fields.get(field).and_then(Json::as_str) else { continue };
+            let key = (scope.clone(), declaration.kind.clone(), field.clone(), value.to_owned());
+            if let Some(first) = seen.insert(key, declaration) {
+                let mut path = declaration.path.clone();
+                path.push(field.as_str().into());
+                problems.push(
+                    Problem::value(
+                        "provision::plan::duplicate_name",
+                        format!("`{}` and `{}` have the same {field} `{value}`", first.address, declaration.address),
+                        &path,
+                    )
+                    .help(format!(
+                        "{} allows one {} of a name; give one of them another.",
+                        manifest.name,
+                        declaration.type_name()
+                    )),
+                );
+            }
+        }
+    }
+}
+
+fn check_accounts(session: &Session, config: &Config, problems: &mut Vec<Problem>) {
+    let mut tried = std::collections::HashSet::new();
+    for declaration in &config.resources {
+        if session.registry.type_of(&declaration.kind).is_err() || !tried.insert(&declaration.account) {
+            continue;
+        }
+        let account = config.accounts.get(&declaration.account);
+        match session.account(&declaration.account, &declaration.kind, account) {
+            Err(failure) => {
+                for diagnostic in failure.into_diagnostics() {
+                    let code = if diagnostic.code == "provision::config::invalid" {
+                        "provision::config::invalid"
+                    } else {
+                        "provision::provider::credential"
+                    };
+                    let path: Vec<Step> = if account.is_some() {
+                        vec!["providers".into(), declaration.account.as_str().into()]
+                    } else {
+                        declaration.path.clone()
+                    };
+                    let mut problem = Problem::value(code, diagnostic.message, &path);
+                    problem.help = diagnostic.help;
+                    problems.push(problem);
+                }
+            }
+            Ok(opened) => check_region(session, config, declaration, opened.region.as_deref(), problems),
+        }
+    }
+}
+
+fn check_region(
+    session: &Session,
+    config: &Config,
+    first: &Declaration,
+    region: Option<&str>,
+    problems: &mut Vec<Problem>,
+) {
+    let Ok((manifest, _)) = session.registry.type_of(&first.kind) else { return };
+    let (Some(rule), None) = (&manifest.region, region) else { return };
+    for declaration in config.resources.iter().filter(|it| it.account == first.account) {
+        if !declaration.fields.contains_key(&rule.field) {
+            problems.push(
+                Problem::value(
+                    "provision::plan::missing_field",
+                    format!("`{}` lacks `{}`, and its account has none", declaration.address, rule.field),
+                    &declaration.path,
+                )
+                .help(format!("Add `{}`, or set {}.", rule.field, rule.env.join(" or "))),
+            );
+        }
+    }
+}
+
+/// Actions that take something away.
+pub fn is_removal(action: Action) -> bool {
+    matches!(action, Action::Delete | Action::Replace)
+}

@@ -1,0 +1,307 @@
+//! Owns the configuration: the evaluated `infra.ncl` (or data piped in) as declarations, and what is wrong with its shape.
+
+use crate::{Address, Json, Map, Problem, Step};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// An infrastructure as written.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    pub name: String,
+    pub resources: Vec<Declaration>,
+    /// Accounts by the name under `providers`; a provider without one gets its defaults.
+    pub accounts: IndexMap<String, AccountConfig>,
+    pub outputs: Map,
+    /// Folder of Cedar policies as written, relative to the project.
+    pub policies: Option<String>,
+}
+
+/// One account or region of a provider.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountConfig {
+    pub provider: String,
+    /// Credentials (as references), endpoint and defaults.
+    pub settings: Map,
+}
+
+/// One resource as written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Declaration {
+    pub address: Address,
+    /// `hetzner.server`.
+    pub kind: String,
+    /// The name under `providers`; the provider's own name by default.
+    pub account: String,
+    /// Fields, references unresolved.
+    pub fields: Map,
+    pub lifecycle: Lifecycle,
+    pub depends_on: Vec<Address>,
+    /// Where it stands in the data.
+    #[serde(skip)]
+    pub path: Vec<Step>,
+}
+
+/// How a resource may be changed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lifecycle {
+    /// Never delete or replace; lifted only by `provision state unprotect`.
+    pub protect: bool,
+    /// Forget instead of deleting.
+    pub retain: bool,
+    /// Fields whose changes are not ours to make.
+    pub ignore: Vec<String>,
+    /// Take a region, size or image that the catalogue does not list.
+    pub allow_unknown: bool,
+}
+
+/// Names inside a resource that are not fields of the cloud.
+pub const RESERVED: &[&str] = &["$type", "$key", "$provider", "lifecycle", "depends_on"];
+
+const TOP: &[&str] = &["name", "resources", "providers", "outputs", "policies"];
+const LIFECYCLE: &[&str] = &["protect", "retain", "ignore", "allow_unknown"];
+
+impl Declaration {
+    /// `hetzner` of `hetzner.server`.
+    pub fn provider(&self) -> &str {
+        self.kind.split_once('.').map_or(self.kind.as_str(), |(provider, _)| provider)
+    }
+
+    /// `server` of `hetzner.server`.
+    pub fn type_name(&self) -> &str {
+        self.kind.split_once('.').map_or("", |(_, name)| name)
+    }
+}
+
+impl Config {
+    /// Reads evaluated data, collecting every problem of its shape.
+    pub fn read(data: &Json) -> (Config, Vec<Problem>) {
+        let mut config = Config::default();
+        let mut problems = Vec::new();
+        let Some(top) = data.as_object() else {
+            problems.push(
+                Problem::value("provision::config::invalid", "an infrastructure is a record", &[])
+                    .help("Give a record with `name` and `resources`."),
+            );
+            return (config, problems);
+        };
+        for key in top.keys().filter(|key| !TOP.contains(&key.as_str())) {
+            let near = provision_diagnostic::nearest(key, TOP.iter().copied());
+            problems.push(
+                Problem::key(
+                    "provision::config::invalid",
+                    format!("unknown field `{key}` of an infrastructure"),
+                    &[key.as_str().into()],
+                )
+                .help(near.map_or_else(
+                    || format!("The fields are {}.", TOP.join(", ")),
+                    |near| format!("Did you mean `{near}`?"),
+                )),
+            );
+        }
+        match top.get("name").and_then(Json::as_str) {
+            Some(name) if !name.is_empty() => config.name = name.to_owned(),
+            _ => problems.push(
+                Problem::value("provision::config::invalid", "an infrastructure needs a `name`", &[])
+                    .help("Add `name = \"shop\"`."),
+            ),
+        }
+        config.policies = top.get("policies").and_then(Json::as_str).map(str::to_owned);
+        config.read_accounts(top.get("providers"), &mut problems);
+        if let Some(outputs) = top.get("outputs").filter(|value| !value.is_null()) {
+            match outputs.as_object() {
+                Some(map) => config.outputs = map.clone(),
+                None => problems.push(Problem::value(
+                    "provision::config::invalid",
+                    "`outputs` is a record",
+                    &["outputs".into()],
+                )),
+            }
+        }
+        match top.get("resources") {
+            None | Some(Json::Null) => {}
+            Some(Json::Object(map)) => {
+                for (name, value) in map {
+                    config.read_entry(name, value, &mut problems);
+                }
+            }
+            Some(_) => {
+                problems.push(Problem::value(
+                    "provision::config::invalid",
+                    "`resources` is a record",
+                    &["resources".into()],
+                ));
+            }
+        }
+        config.check_addresses(&mut problems);
+        (config, problems)
+    }
+
+    fn read_accounts(&mut self, value: Option<&Json>, problems: &mut Vec<Problem>) {
+        let Some(Json::Object(map)) = value else { return };
+        for (name, settings) in map {
+            let Some(settings) = settings.as_object() else {
+                problems.push(Problem::value(
+                    "provision::config::invalid",
+                    format!("`providers.{name}` is a record"),
+                    &["providers".into(), name.as_str().into()],
+                ));
+                continue;
+            };
+            let mut settings = settings.clone();
+            let provider = match settings.shift_remove("$account") {
+                Some(Json::String(provider)) => provider,
+                _ => name.clone(),
+            };
+            self.accounts.insert(name.clone(), AccountConfig { provider, settings });
+        }
+    }
+
+    fn read_entry(&mut self, name: &str, value: &Json, problems: &mut Vec<Problem>) {
+        let path: Vec<Step> = vec!["resources".into(), name.into()];
+        let Json::Array(members) = value else {
+            self.read_resource(Address::new(name), value, path, problems);
+            return;
+        };
+        for (index, member) in members.iter().enumerate() {
+            let key = match member.get("$key").and_then(Json::as_str) {
+                Some(key) => key.to_owned(),
+                None => index.to_string(),
+            };
+            let mut path = path.clone();
+            path.push(index.into());
+            self.read_resource(Address::new(format!("{name}.{key}")), member, path, problems);
+        }
+    }
+
+    fn read_resource(&mut self, address: Address, value: &Json, path: Vec<Step>, problems: &mut Vec<Problem>) {
+        if !address.as_str().split('.').all(Address::valid_part) {
+            problems.push(
+                Problem::key("provision::plan::address", format!("`{address}` is not a valid address"), &path)
+                    .help("Use lower-case letters, digits, `_` and `-`, starting with a letter."),
+            );
+        }
+        let Some(map) = value.as_object() else {
+            problems.push(
+                Problem::value("provision::config::invalid", format!("`{address}` is not a resource"), &path)
+                    .help("Write it with a constructor, such as `p.hetzner.server & { … }`."),
+            );
+            return;
+        };
+        let Some(kind) = map.get("$type").and_then(Json::as_str) else {
+            problems.push(
+                Problem::value("provision::plan::unknown_type", format!("`{address}` has no type"), &path)
+                    .help("Write it with a constructor, such as `p.hetzner.server & { … }`."),
+            );
+            return;
+        };
+        let lifecycle = read_lifecycle(map.get("lifecycle"), &path, problems);
+        let mut depends_on = Vec::new();
+        if let Some(Json::Array(items)) = map.get("depends_on") {
+            depends_on.extend(items.iter().filter_map(Json::as_str).map(Address::new));
+        }
+        let provider = kind.split_once('.').map_or(kind, |(provider, _)| provider);
+        let account = map.get("$provider").and_then(Json::as_str).unwrap_or(provider).to_owned();
+        let fields = map
+            .iter()
+            .filter(|(key, value)| !RESERVED.contains(&key.as_str()) && !value.is_null())
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        self.resources.push(Declaration {
+            address,
+            kind: kind.to_owned(),
+            account,
+            fields,
+            lifecycle,
+            depends_on,
+            path,
+        });
+    }
+
+    fn check_addresses(&self, problems: &mut Vec<Problem>) {
+        let mut seen = std::collections::HashSet::new();
+        for declaration in &self.resources {
+            if !seen.insert(declaration.address.as_str()) {
+                problems.push(
+                    Problem::key(
+                        "provision::plan::address",
+                        format!("the address `{}` is used twice", declaration.address),
+                        &declaration.path,
+                    )
+                    .help("Give each member of a group its own `$key`."),
+                );
+            }
+        }
+    }
+}
+
+fn read_lifecycle(value: Option<&Json>, path: &[Step], problems: &mut Vec<Problem>) -> Lifecycle {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Lifecycle::default() };
+    let mut at = path.to_vec();
+    at.push("lifecycle".into());
+    if let Some(map) = value.as_object() {
+        for key in map.keys().filter(|key| !LIFECYCLE.contains(&key.as_str())) {
+            let mut at = at.clone();
+            at.push(key.as_str().into());
+            let near = provision_diagnostic::nearest(key, LIFECYCLE.iter().copied());
+            problems.push(
+                Problem::key(
+                    "provision::plan::unknown_field",
+                    format!("unknown field `{}`", crate::display_path(&at)),
+                    &at,
+                )
+                .help(near.map_or_else(
+                    || format!("The fields are {}.", LIFECYCLE.join(", ")),
+                    |near| format!("Did you mean `{near}`?"),
+                )),
+            );
+        }
+        let known: Map = map
+            .iter()
+            .filter(|(key, _)| LIFECYCLE.contains(&key.as_str()))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        if let Ok(lifecycle) = serde_json::from_value(Json::Object(known)) {
+            return lifecycle;
+        }
+    }
+    problems.push(
+        Problem::value("provision::plan::type", format!("`{}` has a wrong type", crate::display_path(&at)), &at)
+            .help("`protect`, `retain` and `allow_unknown` are booleans, `ignore` is a list of field names."),
+    );
+    Lifecycle::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn groups_and_keys_make_addresses() {
+        let (config, problems) = Config::read(&json!({"name": "s", "resources": {
+            "pool": [{"$type": "local.data"}, {"$type": "local.data", "$key": "blue"}], "web": {"$type": "local.data"}}}));
+        assert_eq!(problems, vec![]);
+        let addresses: Vec<&str> = config.resources.iter().map(|it| it.address.as_str()).collect();
+        assert_eq!(addresses, ["pool.0", "pool.blue", "web"]);
+    }
+
+    #[test]
+    fn every_mistake_is_reported() {
+        let (_, problems) = Config::read(
+            &json!({"nam": 1, "resources": {"Web": {"$type": "a.b", "lifecycle": {"protct": true}}, "x": 3}}),
+        );
+        let codes: Vec<&str> = problems.iter().map(|it| it.code).collect();
+        assert_eq!(
+            codes,
+            [
+                "provision::config::invalid",
+                "provision::config::invalid",
+                "provision::plan::address",
+                "provision::plan::unknown_field",
+                "provision::config::invalid"
+            ]
+        );
+        assert_eq!(problems[3].help.as_deref(), Some("Did you mean `protect`?"));
+    }
+}

@@ -1,0 +1,29 @@
+//! Owns what infrastructure is: addresses, references, the configuration, field types, the graph, the diff and the rows
+//! people see. Pure functions over data: no IO, no clock, no Nushell, no Nickel.
+
+mod address;
+mod config;
+mod diff;
+mod digest;
+mod graph;
+mod path;
+mod reference;
+mod resource;
+mod rows;
+mod spec;
+
+pub use address::Address;
+pub use config::{AccountConfig, Config, Declaration, Lifecycle, RESERVED};
+pub use diff::{Comparison, compare, shown};
+pub use digest::{canonical, digest, short_hash};
+pub use graph::{Graph, cycle_of};
+pub use path::{Problem, Site, Step, display_path, lookup};
+pub use reference::{Reference, Resolution, has_secret, references, resolve, unknown};
+pub use resource::{Identity, LABEL_OP, LABEL_STATE, Remote, Resource};
+pub use rows::{Action, Change, Event, Outcome, PlanRow, Question, Recovered, SENSITIVE, Status, UNKNOWN};
+pub use spec::{Disruption, Encode, FieldSpec, FieldType, IdentityClass, Visible, check_fields, is_later};
+
+/// JSON object type used throughout; keeps the order fields were written in.
+pub type Map = serde_json::Map<String, serde_json::Value>;
+/// JSON data.
+pub type Json = serde_json::Value;

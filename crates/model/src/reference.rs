@@ -1,0 +1,168 @@
+//! Owns references inside data: finding them, and putting values in their place.
+
+use crate::{Address, Json, Map, Step};
+
+/// `{"$ref": {address, attribute}}` somewhere in a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    pub address: Address,
+    pub attribute: String,
+    /// Where in the value it stands.
+    pub path: Vec<Step>,
+}
+
+/// What resolving a value gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolution {
+    pub value: Json,
+    /// A part is not known until apply.
+    pub unknown: bool,
+    /// A part came from a secret.
+    pub sensitive: bool,
+}
+
+/// The address and attribute of a `$ref` record.
+pub fn parse_ref(value: &Json) -> Option<(Address, String)> {
+    let inner = value.as_object()?.get("$ref")?.as_object()?;
+    Some((Address::new(inner.get("address")?.as_str()?), inner.get("attribute")?.as_str()?.to_owned()))
+}
+
+/// Every `$ref` in a value, in order.
+pub fn references(value: &Json) -> Vec<Reference> {
+    let mut found = Vec::new();
+    walk(value, &mut Vec::new(), &mut found);
+    found
+}
+
+fn walk(value: &Json, path: &mut Vec<Step>, found: &mut Vec<Reference>) {
+    if let Some((address, attribute)) = parse_ref(value) {
+        found.push(Reference { address, attribute, path: path.clone() });
+        return;
+    }
+    match value {
+        Json::Object(map) => {
+            for (key, item) in map {
+                path.push(Step::Field(key.clone()));
+                walk(item, path, found);
+                path.pop();
+            }
+        }
+        Json::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(Step::Index(index));
+                walk(item, path, found);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The marker that stands for a value not known until apply.
+pub fn unknown() -> Json {
+    let mut map = Map::new();
+    map.insert("$unknown".into(), Json::Bool(true));
+    Json::Object(map)
+}
+
+/// Gives a resource's attribute; `Ok(None)` when it is not known yet.
+pub type AttributeOf<'a, E> = dyn Fn(&Address, &str) -> Result<Option<Json>, E> + 'a;
+
+/// Puts values in the place of references. `attribute` gives a resource's attribute, `Ok(None)` when it is not known
+/// yet; `env` gives an environment variable, or an error naming it.
+pub fn resolve<E>(
+    value: &Json,
+    attribute: &AttributeOf<'_, E>,
+    env: &dyn Fn(&str) -> Result<Json, E>,
+) -> Result<Resolution, E> {
+    if let Some((address, name)) = parse_ref(value) {
+        return Ok(match attribute(&address, &name)? {
+            Some(value) => Resolution { value, unknown: false, sensitive: false },
+            None => Resolution { value: unknown(), unknown: true, sensitive: false },
+        });
+    }
+    match value {
+        Json::Object(map) => {
+            if let Some(name) = map.get("$env").and_then(Json::as_str) {
+                return Ok(Resolution { value: env(name)?, unknown: false, sensitive: false });
+            }
+            if let Some(inner) = map.get("$secret") {
+                return Ok(Resolution { sensitive: true, ..resolve(inner, attribute, env)? });
+            }
+            if let Some(Json::Array(parts)) = map.get("$join") {
+                let mut out = Resolution { value: Json::Null, unknown: false, sensitive: false };
+                let mut text = String::new();
+                for part in parts {
+                    let part = resolve(part, attribute, env)?;
+                    out.unknown |= part.unknown;
+                    out.sensitive |= part.sensitive;
+                    match part.value {
+                        Json::String(piece) => text.push_str(&piece),
+                        other => text.push_str(&other.to_string()),
+                    }
+                }
+                out.value = if out.unknown { unknown() } else { Json::String(text) };
+                return Ok(out);
+            }
+            let mut out = Resolution { value: Json::Null, unknown: false, sensitive: false };
+            let mut resolved = Map::new();
+            for (key, item) in map {
+                let item = resolve(item, attribute, env)?;
+                out.unknown |= item.unknown;
+                out.sensitive |= item.sensitive;
+                resolved.insert(key.clone(), item.value);
+            }
+            out.value = Json::Object(resolved);
+            Ok(out)
+        }
+        Json::Array(items) => {
+            let mut out = Resolution { value: Json::Null, unknown: false, sensitive: false };
+            let mut resolved = Vec::with_capacity(items.len());
+            for item in items {
+                let item = resolve(item, attribute, env)?;
+                out.unknown |= item.unknown;
+                out.sensitive |= item.sensitive;
+                resolved.push(item.value);
+            }
+            out.value = Json::Array(resolved);
+            Ok(out)
+        }
+        scalar => Ok(Resolution { value: scalar.clone(), unknown: false, sensitive: false }),
+    }
+}
+
+/// Whether a value holds a `$secret` anywhere.
+pub fn has_secret(value: &Json) -> bool {
+    match value {
+        Json::Object(map) => map.contains_key("$secret") || map.values().any(has_secret),
+        Json::Array(items) => items.iter().any(has_secret),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn get(address: &Address, name: &str) -> Result<Option<Json>, String> {
+        match (address.as_str(), name) {
+            ("net", "id") => Ok(Some(json!(7))),
+            ("web", "ip") => Ok(None),
+            _ => Err(format!("{address}.{name}")),
+        }
+    }
+
+    #[test]
+    fn joins_and_unknowns() {
+        let env = |name: &str| Ok(json!(format!("<{name}>")));
+        let value = json!({"a": [{"$ref": {"address": "net", "attribute": "id"}}],
+            "b": {"$join": ["n", {"$ref": {"address": "net", "attribute": "id"}}, {"$env": "X"}]}});
+        let out = resolve(&value, &get, &env).unwrap();
+        assert_eq!(out.value, json!({"a": [7], "b": "n7<X>"}));
+        assert!(!out.unknown);
+        let later = json!({"$join": ["http://", {"$ref": {"address": "web", "attribute": "ip"}}]});
+        assert!(resolve(&later, &get, &env).unwrap().unknown);
+        assert_eq!(references(&value).len(), 2);
+    }
+}

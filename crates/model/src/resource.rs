@@ -1,0 +1,62 @@
+//! Owns resources as the state keeps them and as a cloud shows them.
+
+use crate::{Address, Map, short_hash};
+use serde::{Deserialize, Serialize};
+
+/// Label or tag that carries the lineage of the state a resource belongs to.
+pub const LABEL_STATE: &str = "nu-provision-state";
+/// Label or tag that carries the operation that created it.
+pub const LABEL_OP: &str = "nu-provision-op";
+
+/// What marks a resource as ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The state's lineage.
+    pub state: String,
+    /// Hash of lineage, address and generation.
+    pub op: String,
+}
+
+impl Identity {
+    /// The identity of the creation of `address` in its `generation` (counted from 1).
+    pub fn new(lineage: &str, address: &Address, generation: u64) -> Self {
+        Self { state: lineage.to_owned(), op: short_hash(&format!("{lineage}\n{address}\n{generation}"), 32) }
+    }
+}
+
+/// A resource in the state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resource {
+    pub address: Address,
+    /// `hetzner.server`.
+    pub kind: String,
+    pub account: String,
+    pub remote_id: String,
+    /// What was last sent, sensitive values sealed.
+    pub inputs: Map,
+    /// What the cloud says, by attribute name (dotted), sensitive values sealed.
+    pub attributes: Map,
+    pub depends_on: Vec<Address>,
+    pub generation: u64,
+    pub protect: bool,
+    pub retain: bool,
+    /// Something it needs was lost; the next plan replaces it.
+    pub tainted: bool,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub updated_at: String,
+}
+
+/// A resource as a cloud shows it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Remote {
+    pub id: String,
+    /// Values of the type's fields, in the user's shape; only what was visible.
+    pub fields: Map,
+    /// Values of the type's attributes, by dotted name.
+    pub attributes: Map,
+    pub identity: Option<Identity>,
+    /// The vendor's word for its state, where the type has one.
+    pub status: Option<String>,
+}

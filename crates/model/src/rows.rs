@@ -1,0 +1,145 @@
+//! Owns the rows people see: plan rows, changes, events, recovery rows. Each is the one representation of its thing.
+
+use crate::{Address, Json, digest};
+use serde::{Deserialize, Serialize};
+
+/// Shown in the place of a sensitive value.
+pub const SENSITIVE: &str = "<sensitive>";
+/// Shown in the place of a value not known until apply.
+pub const UNKNOWN: &str = "<known after apply>";
+
+/// What a plan row does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    Create,
+    Update,
+    Replace,
+    Delete,
+    Adopt,
+    Forget,
+    NoOp,
+}
+
+impl Action {
+    /// The name in rows, events and Cedar (`Provision::Action::"create"`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Replace => "replace",
+            Action::Delete => "delete",
+            Action::Adopt => "adopt",
+            Action::Forget => "forget",
+            Action::NoOp => "no-op",
+        }
+    }
+}
+
+/// One changed value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Dotted path of the field.
+    pub path: String,
+    pub before: Json,
+    pub after: Json,
+    pub sensitive: bool,
+    pub forces_replacement: bool,
+}
+
+/// A Cedar question; entity uids are `{type, id}` records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    pub principal: Json,
+    pub action: Json,
+    pub resource: Json,
+    pub context: Json,
+    pub entities: Vec<Json>,
+}
+
+/// One row of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanRow {
+    pub address: Address,
+    pub provider: String,
+    /// `hetzner.server`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub action: Action,
+    pub changes: Vec<Change>,
+    pub depends_on: Vec<Address>,
+    /// Why the row is there, one phrase.
+    pub reason: String,
+    pub request: Question,
+    /// Digest of the plan it belongs to.
+    pub plan: String,
+}
+
+impl PlanRow {
+    /// Digest of everything a hand could have changed.
+    pub fn fingerprint(&self) -> String {
+        digest(&serde_json::to_value(self).unwrap_or(Json::Null))
+    }
+}
+
+/// Where an operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Settled,
+    Authorized,
+    Pending,
+    Denied,
+    Started,
+    Waiting,
+    Retrying,
+    Done,
+    Failed,
+    InDoubt,
+    Skipped,
+    NotStarted,
+}
+
+/// Something that happened during an apply.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// RFC 3339.
+    pub time: String,
+    pub address: Address,
+    pub action: Action,
+    pub status: Status,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// Since the operation started, in nanoseconds.
+    pub elapsed: i64,
+    pub remote_id: Option<String>,
+    pub message: Option<String>,
+}
+
+/// What settling an open operation found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was made; the resource is in the state now.
+    Adopted,
+    /// It took effect.
+    Done,
+    /// It took no effect, or only in part; the next plan decides.
+    Closed,
+    /// It cannot be told; a person must look.
+    InDoubt,
+    /// Carries our lineage and is in no state row.
+    Stray,
+}
+
+/// One row of `provision recover`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recovered {
+    pub address: Option<Address>,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub action: Option<Action>,
+    pub outcome: Outcome,
+    pub remote_id: Option<String>,
+    pub message: String,
+}

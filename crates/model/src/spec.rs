@@ -1,0 +1,293 @@
+//! Owns field specifications: what a resource type's field is, when it can be seen, and what changing it costs.
+
+use crate::{Json, Problem, Step};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// The type of a field. In a manifest: `"string"`, `{ list = "string" }`, `{ record = { port = { type = "int" } } }`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldType {
+    String,
+    Int,
+    Number,
+    Bool,
+    /// Anything; left out of policies.
+    Any,
+    List(Box<FieldType>),
+    /// Free keys, values of one type; string maps are labels or tags.
+    Map(Box<FieldType>),
+    Record(IndexMap<String, FieldSpec>),
+}
+
+/// How a cloud lets a field be seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Visible {
+    /// In the answer of a list call.
+    #[default]
+    List,
+    /// Only when the resource is read by id.
+    Read,
+    /// Never: what was last sent is all that is known.
+    Never,
+}
+
+/// What changing a field does to a running resource.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disruption {
+    #[default]
+    Update,
+    Restart,
+    Replace,
+}
+
+/// How a value is written on the wire where it is not plain JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encode {
+    /// Numbers as text.
+    Text,
+    /// Booleans as `"yes"` and `"no"`.
+    YesNo,
+    /// A map as a list of `{key, value}`.
+    KeyValue,
+    /// Text as base64.
+    Base64,
+}
+
+/// How a type's resources are recognised after an answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentityClass {
+    /// The create carries our labels or tags; search by them.
+    Tagged,
+    /// The cloud allows one per key under a parent.
+    Keyed,
+    /// One call replaces the whole list.
+    WholeSet,
+    /// None of these: the ids before and after are compared.
+    Anonymous,
+}
+
+/// One field of a resource type.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FieldSpec {
+    #[serde(rename = "type")]
+    pub kind: FieldType,
+    #[serde(default)]
+    pub doc: String,
+    #[serde(default)]
+    pub required: bool,
+    #[serde(default)]
+    pub default: Option<Json>,
+    /// The default is the cloud name (`<project>-<address>`).
+    #[serde(default)]
+    pub default_name: bool,
+    #[serde(default)]
+    pub visible: Visible,
+    #[serde(default)]
+    pub on_change: Disruption,
+    #[serde(default)]
+    pub sensitive: bool,
+    /// Shown by the cloud once, in the answer to the create.
+    #[serde(default)]
+    pub returned_once: bool,
+    /// Path in the request; the field's own name when absent. `a[].b` maps over a list. `""` is not sent.
+    #[serde(default)]
+    pub wire: Option<String>,
+    /// Path in the answer; `wire` when absent.
+    #[serde(default)]
+    pub read: Option<String>,
+    #[serde(default)]
+    pub encode: Option<Encode>,
+    /// The catalogue of the provider that lists the valid values.
+    #[serde(default)]
+    pub catalog: Option<String>,
+    #[serde(default)]
+    pub one_of: Vec<String>,
+    /// A list whose order means nothing.
+    #[serde(default)]
+    pub unordered: bool,
+}
+
+impl FieldType {
+    /// The name users see in a message.
+    pub fn name(&self) -> String {
+        match self {
+            FieldType::String => "a string".into(),
+            FieldType::Int => "an integer".into(),
+            FieldType::Number => "a number".into(),
+            FieldType::Bool => "a boolean".into(),
+            FieldType::Any => "anything".into(),
+            FieldType::List(_) => "a list".into(),
+            FieldType::Map(_) | FieldType::Record(_) => "a record".into(),
+        }
+    }
+
+    /// Collects what is wrong with a value of this type. References (`$ref`, `$env`, …) stand for any value.
+    pub fn check(&self, value: &Json, path: &mut Vec<Step>, problems: &mut Vec<Problem>) {
+        if is_later(value) {
+            return;
+        }
+        let fits = match (self, value) {
+            (FieldType::Any, _) => true,
+            (FieldType::String, Json::String(_)) | (FieldType::Bool, Json::Bool(_)) => true,
+            (FieldType::Int, Json::Number(number)) => number.is_i64() || number.is_u64(),
+            (FieldType::Number, Json::Number(_)) => true,
+            (FieldType::List(inner), Json::Array(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    path.push(Step::Index(index));
+                    inner.check(item, path, problems);
+                    path.pop();
+                }
+                true
+            }
+            (FieldType::Map(inner), Json::Object(map)) => {
+                for (key, item) in map {
+                    path.push(Step::Field(key.clone()));
+                    inner.check(item, path, problems);
+                    path.pop();
+                }
+                true
+            }
+            (FieldType::Record(fields), Json::Object(map)) => {
+                check_fields(fields, map, &[], path, problems);
+                true
+            }
+            _ => false,
+        };
+        if !fits {
+            problems.push(
+                Problem::value(
+                    "provision::plan::type",
+                    format!("`{}` takes {}, not {}", crate::display_path(path), self.name(), kind_of(value)),
+                    path,
+                )
+                .help(format!("Give `{}` {}.", last(path), self.name())),
+            );
+        }
+    }
+
+    /// The type at the rest of a path into a value of this type; `None` where there is none.
+    pub fn at(&self, rest: &[&str]) -> Option<&FieldType> {
+        let Some((first, rest)) = rest.split_first() else { return Some(self) };
+        match self {
+            FieldType::Any => Some(self),
+            FieldType::List(inner) => first.parse::<usize>().ok().and_then(|_| inner.at(rest)),
+            FieldType::Map(inner) => inner.at(rest),
+            FieldType::Record(fields) => fields.get(*first)?.kind.at(rest),
+            _ => None,
+        }
+    }
+
+    /// Whether a value of `other` can stand where this type is asked for; scalars are converted into each other.
+    pub fn accepts(&self, other: &FieldType) -> bool {
+        use FieldType::{Any, Bool, Int, List, Map, Number, Record, String};
+        match (self, other) {
+            (Any, _) | (_, Any) => true,
+            (String, Int | Number | String | Bool) | (Int, Int | String) | (Number, Int | Number) | (Bool, Bool) => {
+                true
+            }
+            (List(a), List(b)) | (Map(a), Map(b)) => a.accepts(b),
+            (Map(_), Record(_)) | (Record(_), Map(_) | Record(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Whether a value is known only later: a reference of some kind.
+pub fn is_later(value: &Json) -> bool {
+    value.as_object().is_some_and(|map| ["$ref", "$env", "$secret", "$join"].iter().any(|key| map.contains_key(*key)))
+}
+
+/// Checks the fields of a record: unknown names (with the nearest), missing ones, wrong types, closed choices.
+pub fn check_fields(
+    fields: &IndexMap<String, FieldSpec>,
+    map: &crate::Map,
+    reserved: &[&str],
+    path: &mut Vec<Step>,
+    problems: &mut Vec<Problem>,
+) {
+    for (name, value) in map {
+        if reserved.contains(&name.as_str()) {
+            continue;
+        }
+        path.push(Step::Field(name.clone()));
+        match fields.get(name) {
+            None => {
+                let near = provision_diagnostic::nearest(name, fields.keys().map(String::as_str));
+                let help = match near {
+                    Some(near) => format!("Did you mean `{near}`?"),
+                    None => {
+                        format!(
+                            "The fields are {}.",
+                            fields.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+                        )
+                    }
+                };
+                problems.push(
+                    Problem::key(
+                        "provision::plan::unknown_field",
+                        format!("unknown field `{}`", crate::display_path(path)),
+                        path,
+                    )
+                    .help(help),
+                );
+            }
+            Some(_) if value.is_null() => {}
+            Some(spec) => {
+                spec.kind.check(value, path, problems);
+                if let (false, Some(text)) = (spec.one_of.is_empty(), value.as_str())
+                    && !spec.one_of.iter().any(|choice| choice == text)
+                {
+                    let near = provision_diagnostic::nearest(text, spec.one_of.iter().map(String::as_str));
+                    problems.push(
+                        Problem::value(
+                            "provision::plan::unknown_value",
+                            format!("`{}` cannot be `{text}`", crate::display_path(path)),
+                            path,
+                        )
+                        .help(match near {
+                            Some(near) => format!("Did you mean `{near}`?"),
+                            None => format!("Use one of {}.", spec.one_of.join(", ")),
+                        }),
+                    );
+                }
+            }
+        }
+        path.pop();
+    }
+    for (name, spec) in fields {
+        if spec.required && map.get(name).is_none_or(Json::is_null) {
+            problems.push(
+                Problem::value(
+                    "provision::plan::missing_field",
+                    format!("`{}` lacks the required field `{name}`", crate::display_path(path)),
+                    path,
+                )
+                .help(format!(
+                    "Add `{name}`: {}",
+                    if spec.doc.is_empty() { spec.kind.name() } else { spec.doc.clone() }
+                )),
+            );
+        }
+    }
+}
+
+fn last(path: &[Step]) -> String {
+    crate::display_path(&path[path.len().saturating_sub(1)..])
+}
+
+fn kind_of(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "a boolean",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a string",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "a record",
+    }
+}

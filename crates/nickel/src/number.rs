@@ -1,0 +1,52 @@
+//! Owns the number rules: integers that fit become integers, others floats, and a float is only made silently where
+//! its shortest decimal form is the exact value.
+
+use crate::Inexact;
+use malachite::base::num::conversion::traits::{FromSciString, RoundingFrom};
+use malachite::base::rounding_modes::RoundingMode;
+use malachite::rational::Rational;
+use serde_json::Value;
+
+/// The JSON form of a number; `Err` holds its exact text where it has none.
+pub fn to_json(number: &Rational, inexact: Inexact) -> Result<Value, String> {
+    if let Ok(integer) = i64::try_from(number) {
+        return Ok(Value::from(integer));
+    }
+    let (float, _) = f64::rounding_from(number, RoundingMode::Nearest);
+    if float.is_finite() {
+        let exact = Rational::from_sci_string(&format!("{float:e}")).is_some_and(|back| back == *number);
+        if exact || inexact == Inexact::Float {
+            return Ok(Value::from(float));
+        }
+    }
+    match inexact {
+        Inexact::String => Ok(Value::from(number.to_string())),
+        Inexact::Error | Inexact::Float => Err(number.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> Rational {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn integers_stay_integers_and_decimals_are_exact() {
+        assert_eq!(to_json(&number("9223372036854775807"), Inexact::Error), Ok(Value::from(i64::MAX)));
+        assert_eq!(to_json(&number("-3"), Inexact::Error), Ok(Value::from(-3)));
+        assert_eq!(to_json(&number("1/10"), Inexact::Error), Ok(Value::from(0.1)));
+        assert_eq!(to_json(&number("10000000000000000000000"), Inexact::Error), Ok(Value::from(1e22)));
+    }
+
+    #[test]
+    fn what_has_no_decimal_form_is_said_or_allowed() {
+        assert_eq!(to_json(&number("1/3"), Inexact::Error), Err("1/3".to_owned()));
+        assert_eq!(to_json(&number("1/3"), Inexact::Float), Ok(Value::from(1.0 / 3.0)));
+        assert_eq!(to_json(&number("1/3"), Inexact::String), Ok(Value::from("1/3")));
+        let wide = number("9223372036854775809");
+        assert!(to_json(&wide, Inexact::Error).is_err());
+    }
+}

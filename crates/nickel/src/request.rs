@@ -1,0 +1,108 @@
+//! Owns what goes in and out of the evaluator: requests, options, results.
+
+use crate::Positions;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Settings of the evaluating thread.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Address space reserved for the thread's stack; only what is used becomes memory.
+    pub stack_bytes: usize,
+    /// Resident memory of the process at which an evaluation is stopped with `nickel::eval::limit`.
+    pub memory_limit: Option<u64>,
+    /// Evaluations after which a context is thrown away, because it grows a little with each.
+    pub recycle_after: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { stack_bytes: 256 << 20, memory_limit: Some(4 << 30), recycle_after: 200 }
+    }
+}
+
+/// One Nickel source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// An absolute path.
+    File(PathBuf),
+    /// Text that is not in a file.
+    Text {
+        /// The name users see in positions.
+        name: String,
+        /// The folder in which its imports are looked up.
+        folder: PathBuf,
+        text: String,
+    },
+}
+
+/// Files served from memory at the end of the import path, so that `import "provision.ncl"` works from any folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Library {
+    /// File name, as an import writes it, to text.
+    pub files: BTreeMap<String, String>,
+}
+
+/// What happens to a rational number that has no exact decimal form.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Inexact {
+    /// `nickel::eval::inexact`.
+    #[default]
+    Error,
+    /// The nearest float.
+    Float,
+    /// The exact fraction as text, `"1/3"`.
+    String,
+}
+
+/// One evaluation.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Merged in this order, as the official command does.
+    pub sources: Vec<Source>,
+    /// A dotted path to the one field wanted.
+    pub field: Option<String>,
+    /// A record merged over the sources, each of its leaves with forced priority.
+    pub overrides: Option<serde_json::Value>,
+    /// Absolute paths of contracts, applied to the whole value before `field` is taken.
+    pub contracts: Vec<PathBuf>,
+    /// Absolute folders in which imports are looked up after the importing file's own.
+    pub import_paths: Vec<PathBuf>,
+    pub library: Option<Arc<Library>>,
+    pub inexact: Inexact,
+    /// Set to true, it stops the evaluation with `nickel::eval::limit`.
+    pub interrupt: Option<Arc<AtomicBool>>,
+    /// Files below this folder are shown relative to it in positions; others by their absolute path.
+    pub shown_from: Option<PathBuf>,
+}
+
+impl Request {
+    /// A request for one file.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { sources: vec![Source::File(path.into())], ..Self::default() }
+    }
+}
+
+/// One file that an evaluation read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// Absolute path, or the name of a text or library file.
+    pub file: String,
+    /// Hexadecimal SHA-256 of its content.
+    pub digest: String,
+}
+
+/// The result of an evaluation.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    pub value: serde_json::Value,
+    pub positions: Positions,
+    /// Every file read, sorted by name.
+    pub inputs: Vec<Input>,
+    /// Hexadecimal SHA-256 of all inputs and the request.
+    pub digest: String,
+}

@@ -1,0 +1,151 @@
+//! Owns opening an account: resolving its settings, credentials and endpoint from the configuration and environment.
+
+use crate::auth::Authenticator;
+use crate::{Local, ManifestProvider, Provider};
+use provision_diagnostic::{Diagnostic, Failure};
+use provision_model::{AccountConfig, Json, Map};
+use provision_registry::{Auth, Credential, Manifest, Protocol};
+use std::sync::Arc;
+
+/// Where environment variables come from; the caller decides, nothing here reads the process's own.
+pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// An opened account.
+#[derive(Clone)]
+pub struct Account {
+    pub name: String,
+    pub provider: Arc<dyn Provider>,
+    /// The region of resources that name none.
+    pub region: Option<String>,
+}
+
+impl Account {
+    /// Opens an account; an absent credential is an error that names it, before any call.
+    pub fn open(
+        name: &str,
+        manifest: &Arc<Manifest>,
+        config: Option<&AccountConfig>,
+        env: &Environment<'_>,
+    ) -> Result<Account, Failure> {
+        let empty = Map::new();
+        let settings = config.map_or(&empty, |config| &config.settings);
+        if manifest.protocol == Protocol::Rust {
+            return match manifest.name.as_str() {
+                "local" => {
+                    let provider = Arc::new(Local::new(manifest.clone()));
+                    Ok(Account { name: name.to_owned(), provider, region: None })
+                }
+                other => Err(Failure::new(
+                    "provision::provider::manifest",
+                    format!("the provider `{other}` says `rust`, but no Rust type has that name"),
+                )
+                .with_help("Use the protocol `rest-json` or `ec2-query`.")),
+            };
+        }
+        let region = match &manifest.region {
+            None => None,
+            Some(region) => {
+                setting(settings, &region.field, env)?.or_else(|| region.env.iter().find_map(|name| env(name)))
+            }
+        };
+        let endpoint = endpoint(manifest, settings, env)?;
+        let authenticator = authenticator(name, manifest, settings, env)?;
+        let provider = Arc::new(ManifestProvider::new(manifest.clone(), endpoint, authenticator, region.clone()));
+        Ok(Account { name: name.to_owned(), provider, region })
+    }
+}
+
+fn setting(settings: &Map, name: &str, env: &Environment<'_>) -> Result<Option<String>, Failure> {
+    match settings.get(name) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text.clone())),
+        Some(value) => {
+            let inner = value.get("$secret").unwrap_or(value);
+            match inner.get("$env").and_then(Json::as_str) {
+                Some(variable) => match env(variable).filter(|value| !value.is_empty()) {
+                    Some(value) => Ok(Some(value)),
+                    None => Err(absent(name, &[variable.to_owned()])),
+                },
+                None => Err(Failure::new(
+                    "provision::config::invalid",
+                    format!("the provider setting `{name}` is not a string"),
+                )
+                .with_help("Give a string, or `p.env \"NAME\"`.")),
+            }
+        }
+    }
+}
+
+fn absent(what: &str, variables: &[String]) -> Failure {
+    Failure::new(
+        "provision::provider::credential",
+        format!("the credential `{what}` is absent: {} is not set", variables.join(" or ")),
+    )
+    .with_help(format!("Set it, for example `$env.{} = …`.", variables.first().map_or("NAME", String::as_str)))
+}
+
+fn endpoint(manifest: &Manifest, settings: &Map, env: &Environment<'_>) -> Result<String, Failure> {
+    let found = setting(settings, "endpoint", env)?.or_else(|| {
+        manifest.endpoint.env.iter().find_map(|variable| {
+            env(&variable.name)
+                .filter(|value| !value.is_empty())
+                .map(|value| format!("{}{}", value.trim_end_matches('/'), variable.suffix))
+        })
+    });
+    Ok(found.unwrap_or_else(|| manifest.endpoint.default.clone()).trim_end_matches('/').to_owned())
+}
+
+fn authenticator(
+    account: &str,
+    manifest: &Manifest,
+    settings: &Map,
+    env: &Environment<'_>,
+) -> Result<Authenticator, Failure> {
+    if manifest.auth.is_empty() {
+        return Ok(Authenticator::None);
+    }
+    let get = |credential: &Credential| -> Result<Option<String>, Failure> {
+        Ok(setting(settings, &credential.setting, env)?
+            .or_else(|| credential.env.iter().find_map(|name| env(name).filter(|value| !value.is_empty()))))
+    };
+    for auth in &manifest.auth {
+        let found = match auth {
+            Auth::Bearer { token } => get(token)?
+                .map(|token| Authenticator::Header { name: "Authorization".into(), value: format!("Bearer {token}") }),
+            Auth::Header { name, value } => {
+                get(value)?.map(|value| Authenticator::Header { name: name.clone(), value })
+            }
+            Auth::Basic { username, password } => match (get(username)?, get(password)?) {
+                (Some(username), Some(password)) => Some(Authenticator::basic(&username, &password)),
+                _ => None,
+            },
+            Auth::Sigv4 { service, access_key, secret_key, session_token } => {
+                match (get(access_key)?, get(secret_key)?) {
+                    (Some(access_key), Some(secret_key)) => Some(Authenticator::Sigv4 {
+                        service: service.clone(),
+                        access_key,
+                        secret_key,
+                        session_token: session_token.as_ref().map_or(Ok(None), get)?,
+                    }),
+                    _ => None,
+                }
+            }
+        };
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    let needed: Vec<&Credential> = match &manifest.auth[0] {
+        Auth::Bearer { token } => vec![token],
+        Auth::Header { value, .. } => vec![value],
+        Auth::Basic { username, password } => vec![username, password],
+        Auth::Sigv4 { access_key, secret_key, .. } => vec![access_key, secret_key],
+    };
+    let diagnostics: Vec<Diagnostic> = needed
+        .into_iter()
+        .filter(|credential| !matches!(get(credential), Ok(Some(_))))
+        .map(|credential| *absent(&format!("{account}.{}", credential.setting), &credential.env).first)
+        .collect();
+    Failure::check(diagnostics)?;
+    Ok(Authenticator::None)
+}

@@ -1,0 +1,83 @@
+//! Owns call errors: what a failed call means for the operation it belongs to.
+
+use provision_diagnostic::Failure;
+use std::fmt;
+
+/// What can be done about a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It never left this machine, or was refused without effect; the same call may be sent again.
+    NotSent,
+    /// The answer was lost after sending: it may have taken effect.
+    InDoubt,
+    /// Too many requests.
+    Throttle,
+    /// Locked or in a passing state.
+    Busy,
+    /// Something with that name or key is there already.
+    Conflict,
+    /// The thing is not there.
+    Gone,
+    Credentials,
+    Quota,
+    Protected,
+    Rejected,
+    /// The answer is not of the documented shape.
+    Malformed,
+    /// A reading call kept failing.
+    Unavailable,
+    /// The caller asked to stop.
+    Interrupted,
+}
+
+/// A failed call.
+#[derive(Debug, Clone)]
+pub struct CallError {
+    pub class: Class,
+    pub provider: String,
+    /// The vendor's own code, where it gave one.
+    pub code: String,
+    /// The vendor's text; never holds a credential.
+    pub message: String,
+    /// When the vendor says it may be asked again.
+    pub retry_after: Option<std::time::Duration>,
+}
+
+impl CallError {
+    pub fn new(class: Class, provider: &str, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { class, provider: provider.to_owned(), code: code.into(), message: message.into(), retry_after: None }
+    }
+
+    /// As an error for people.
+    pub fn failure(&self, what: &str) -> Failure {
+        let code = match self.class {
+            Class::Credentials => "provision::provider::unauthorized",
+            Class::Quota => "provision::provider::quota",
+            Class::Conflict => "provision::plan::someone_elses",
+            Class::Malformed => "provision::provider::malformed",
+            Class::Rejected | Class::Gone | Class::Protected => "provision::provider::rejected",
+            _ => "provision::provider::unavailable",
+        };
+        let help = match self.class {
+            Class::Credentials => "Check the credential of this account; its value is never shown.",
+            Class::Quota => "Raise the quota, or choose another size or location.",
+            Class::Conflict => "Choose another name, or remove the other resource.",
+            Class::Malformed => "Check the endpoint of this account.",
+            Class::Rejected | Class::Gone | Class::Protected => "Mend the resource as the cloud's message says.",
+            _ => "Run `provision apply` again; what is done stays done.",
+        };
+        Failure::new(code, format!("{what}: {self}")).with_help(help)
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.provider)?;
+        if !self.code.is_empty() {
+            write!(f, " {}", self.code)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for CallError {}

@@ -1,0 +1,329 @@
+//! Owns sending one request: budget, classification of what came back, and repeating what certainly had no effect.
+
+use crate::auth::Authenticator;
+use crate::{CallError, Class, Control, wire, xml};
+use provision_model::Json;
+use provision_registry::{ErrorRules, Protocol, RateLimit};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Longest an answer may take. A create that waits for capacity is slow; a repeated one is expensive.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest answer that is read.
+const ANSWER_LIMIT: u64 = 64 << 20;
+const BUSY_LIMIT: Duration = Duration::from_secs(180);
+
+/// One request before it is signed.
+pub struct Outgoing {
+    pub method: String,
+    /// Path below the endpoint, percent-encoded.
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    pub body: Option<Json>,
+    pub region: String,
+    /// Whether it may change something.
+    pub mutating: bool,
+}
+
+/// Sends requests for one account.
+pub struct Transport {
+    pub provider: String,
+    pub protocol: Protocol,
+    endpoint: String,
+    authenticator: Authenticator,
+    errors: ErrorRules,
+    rate_limit: RateLimit,
+    agent: ureq::Agent,
+    /// Nobody of this account sends before this instant.
+    not_before: Mutex<Instant>,
+}
+
+struct Answer {
+    status: u16,
+    retry_after: Option<Duration>,
+    remaining: Option<u64>,
+    body: Vec<u8>,
+}
+
+impl Transport {
+    pub fn new(
+        provider: &str,
+        protocol: Protocol,
+        endpoint: String,
+        authenticator: Authenticator,
+        errors: ErrorRules,
+        rate_limit: RateLimit,
+    ) -> Self {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            // Credentials must not follow a redirect to another host; no vendor here redirects.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(ANSWER_TIMEOUT))
+            .max_idle_connections_per_host(32)
+            .user_agent(concat!("nu-provision/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into();
+        Self {
+            provider: provider.to_owned(),
+            protocol,
+            endpoint,
+            authenticator,
+            errors,
+            rate_limit,
+            agent,
+            not_before: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Sends until there is an answer or a reason to stop. A mutating request whose fate is unknown is
+    /// [`Class::InDoubt`] at once.
+    pub fn call(&self, request: &Outgoing, control: &Control<'_>) -> Result<Json, CallError> {
+        let begun = Instant::now();
+        let mut attempt = 1;
+        loop {
+            self.await_budget(control)?;
+            let error = match self.once(request) {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let again = match error.class {
+                Class::Throttle => attempt < 30,
+                Class::Busy => begun.elapsed() < BUSY_LIMIT,
+                Class::NotSent => attempt < 6,
+                Class::Unavailable => attempt < 8,
+                _ => false,
+            };
+            if !again {
+                return Err(error);
+            }
+            let pause = error.retry_after.unwrap_or_else(|| backoff(attempt));
+            if error.class == Class::Throttle {
+                self.hold_for(pause);
+            }
+            (control.retrying)(attempt, &error);
+            if !control.sleep(pause) {
+                return Err(self.error(Class::Interrupted, "", "interrupted while waiting to try again"));
+            }
+            attempt += 1;
+        }
+    }
+
+    fn error(&self, class: Class, code: &str, message: impl Into<String>) -> CallError {
+        CallError::new(class, &self.provider, code, message)
+    }
+
+    fn hold_for(&self, pause: Duration) {
+        if let Ok(mut not_before) = self.not_before.lock() {
+            *not_before = (*not_before).max(Instant::now() + pause);
+        }
+    }
+
+    fn await_budget(&self, control: &Control<'_>) -> Result<(), CallError> {
+        loop {
+            let wait = match self.not_before.lock() {
+                Ok(not_before) => not_before.saturating_duration_since(Instant::now()),
+                Err(_) => Duration::ZERO,
+            };
+            if !control.sleep(wait) {
+                return Err(self.error(Class::Interrupted, "", "interrupted before sending"));
+            }
+            if wait.is_zero() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn once(&self, request: &Outgoing) -> Result<Json, CallError> {
+        let unknown_fate = if request.mutating { Class::InDoubt } else { Class::Unavailable };
+        let answer = match self.send(request) {
+            Ok(answer) => answer,
+            Err(SendError::Build(message)) => return Err(self.error(Class::Rejected, "", message)),
+            Err(SendError::NotSent(message)) => return Err(self.error(Class::NotSent, "", message)),
+            Err(SendError::Lost(message)) => return Err(self.error(unknown_fate, "", message)),
+        };
+        if answer.remaining == Some(0) && self.rate_limit.refill_per_second.is_some_and(|rate| rate > 0.0) {
+            self.hold_for(Duration::from_secs_f64(1.0 / self.rate_limit.refill_per_second.unwrap_or(1.0)));
+        }
+        let parsed = self.parse(&answer.body);
+        if (200..300).contains(&answer.status) {
+            return parsed.map_err(|message| {
+                self.error(
+                    Class::Malformed,
+                    "",
+                    format!("the answer to {} is not what the API documents: {message}", request.path),
+                )
+            });
+        }
+        Err(self.classify(&answer, parsed.unwrap_or(Json::Null), unknown_fate))
+    }
+
+    fn parse(&self, body: &[u8]) -> Result<Json, String> {
+        let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+        if text.trim().is_empty() {
+            return Ok(Json::Null);
+        }
+        match self.protocol {
+            Protocol::Ec2Query => xml::to_json(text),
+            _ => serde_json::from_str(text).map_err(|error| error.to_string()),
+        }
+    }
+
+    fn classify(&self, answer: &Answer, body: Json, unknown_fate: Class) -> CallError {
+        let find = |paths: &[String]| {
+            paths.iter().find_map(|path| wire::extract(&body, path)).and_then(|value| value.as_str().map(str::to_owned))
+        };
+        // A problem-details `type` is a URL whose fragment is the code.
+        let code = find(&self.errors.code)
+            .map(|code| {
+                code.rsplit_once('#').map_or(code.clone(), |(_, code)| code.trim_start_matches("ERROR_").to_owned())
+            })
+            .unwrap_or_default();
+        let message = find(&self.errors.message).unwrap_or_else(|| format!("HTTP status {}", answer.status));
+        let has = |codes: &[String]| codes.iter().any(|known| *known == code);
+        let rules = &self.errors;
+        let class = if answer.status == 429 || has(&rules.throttle) {
+            Class::Throttle
+        } else if has(&rules.busy) {
+            Class::Busy
+        } else if has(&rules.conflict) {
+            Class::Conflict
+        } else if has(&rules.gone) {
+            Class::Gone
+        } else if has(&rules.credentials) {
+            Class::Credentials
+        } else if has(&rules.quota) {
+            Class::Quota
+        } else if has(&rules.protected) {
+            Class::Protected
+        } else {
+            match answer.status {
+                401 | 403 => Class::Credentials,
+                404 | 410 => Class::Gone,
+                500.. => unknown_fate,
+                _ => Class::Rejected,
+            }
+        };
+        CallError { retry_after: answer.retry_after, ..self.error(class, &code, message) }
+    }
+
+    fn send(&self, request: &Outgoing) -> Result<Answer, SendError> {
+        let build = |error: &dyn std::fmt::Display| SendError::Build(error.to_string());
+        let mut url = format!("{}{}", self.endpoint.replace("{region}", &request.region), request.path);
+        if self.protocol == Protocol::Ec2Query && !url.ends_with('/') {
+            url.push('/');
+        }
+        let mut headers = Vec::new();
+        let mut body = None;
+        if self.protocol == Protocol::Ec2Query {
+            let mut form = request.query.clone();
+            if let Some(tree) = &request.body {
+                flatten("", tree, &mut form);
+            }
+            let pairs: Vec<String> =
+                form.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect();
+            headers.push(("Content-Type".to_owned(), "application/x-www-form-urlencoded; charset=utf-8".to_owned()));
+            body = Some(pairs.join("&").into_bytes());
+        } else {
+            if !request.query.is_empty() {
+                let pairs: Vec<String> =
+                    request.query.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect();
+                url = format!("{url}?{}", pairs.join("&"));
+            }
+            if let Some(value) = &request.body {
+                headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+                body = Some(value.to_string().into_bytes());
+            }
+        }
+        let signed = self
+            .authenticator
+            .headers(&request.method, &url, &headers, body.as_deref().unwrap_or_default(), &request.region)
+            .map_err(|error| build(&error))?;
+        let mut builder = ureq::http::Request::builder().method(request.method.as_str()).uri(&url);
+        for (name, value) in headers.iter().chain(&signed) {
+            builder = builder.header(name, value);
+        }
+        let answered = match body {
+            Some(bytes) => self.agent.run(builder.body(bytes).map_err(|error| build(&error))?),
+            None => self.agent.run(builder.body(()).map_err(|error| build(&error))?),
+        };
+        let mut response = answered.map_err(send_error)?;
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let retry_after = header("retry-after")
+            .and_then(|value| value.parse::<f64>().ok())
+            .map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 120.0)));
+        let remaining =
+            self.rate_limit.remaining_header.as_deref().and_then(header).and_then(|value| value.parse().ok());
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_vec().map_err(send_error)?;
+        Ok(Answer { status, retry_after, remaining, body })
+    }
+}
+
+enum SendError {
+    Build(String),
+    NotSent(String),
+    Lost(String),
+}
+
+fn send_error(error: ureq::Error) -> SendError {
+    let message = error.to_string();
+    match &error {
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => SendError::NotSent(message),
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => SendError::NotSent(message),
+        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => SendError::NotSent(message),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => SendError::Build(message),
+        _ => SendError::Lost(message),
+    }
+}
+
+/// Exponential, full jitter, from a quarter of a second to ten.
+fn backoff(attempt: u32) -> Duration {
+    let cap = (0.25 * 2f64.powi(attempt.min(10) as i32 - 1)).min(10.0);
+    Duration::from_secs_f64(0.05 + rand::random::<f64>() * cap)
+}
+
+/// `a.1.b` pairs of the query protocol.
+fn flatten(prefix: &str, value: &Json, out: &mut Vec<(String, String)>) {
+    let join = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+    match value {
+        Json::Null => {}
+        Json::Object(map) => map.iter().for_each(|(key, item)| flatten(&join(key), item, out)),
+        Json::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| flatten(&join(&(at + 1).to_string()), item, out));
+        }
+        Json::String(text) => out.push((prefix.to_owned(), text.clone())),
+        other => out.push((prefix.to_owned(), other.to_string())),
+    }
+}
+
+/// Percent-encoding of everything but unreserved characters (RFC 3986, section 2.3).
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn trees_flatten_to_query_pairs() {
+        let mut out = Vec::new();
+        flatten("", &json!({"T": {"1": {"Tag": [{"Key": "a", "Value": true}]}}, "N": null}), &mut out);
+        assert_eq!(
+            out,
+            [("T.1.Tag.1.Key".to_owned(), "a".to_owned()), ("T.1.Tag.1.Value".to_owned(), "true".to_owned())]
+        );
+    }
+}

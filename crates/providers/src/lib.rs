@@ -1,0 +1,141 @@
+//! Owns the `Provider` trait, the runtime that makes a provider of a manifest, wire protocols and rate budgets.
+//!
+//! Knows manifests and the model; must not know state, policy, Nickel or Nushell. Everything is blocking: the engine
+//! brings the threads.
+
+mod account;
+mod auth;
+mod error;
+mod http;
+mod local;
+mod runtime;
+mod waiting;
+mod wire;
+mod xml;
+
+pub use account::{Account, Environment};
+pub use error::{CallError, Class};
+pub use local::Local;
+pub use runtime::ManifestProvider;
+
+use provision_model::{Action, Address, Identity, Json, Map, Remote};
+use provision_registry::{Call, Manifest};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What a caller of a provider brings: a way to stop, and an ear for retries.
+pub struct Control<'a> {
+    pub interrupt: &'a AtomicBool,
+    /// Told before each repetition.
+    pub retrying: &'a (dyn Fn(u32, &CallError) + Sync),
+}
+
+impl Control<'_> {
+    /// Sleeps, waking early when interrupted; false when it was.
+    pub fn sleep(&self, time: Duration) -> bool {
+        let end = std::time::Instant::now() + time;
+        loop {
+            if self.interrupt.load(Ordering::Relaxed) {
+                return false;
+            }
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+}
+
+/// One change of one resource, with everything its calls need. Inputs are plain: never log one.
+#[derive(Clone)]
+pub struct Operation {
+    pub address: Address,
+    /// `server`, without the provider.
+    pub type_name: String,
+    pub action: Action,
+    pub remote_id: Option<String>,
+    /// Desired fields, resolved.
+    pub inputs: Map,
+    /// Current fields.
+    pub prior: Map,
+    /// The vendor's word for the state before the operation.
+    pub prior_status: Option<String>,
+    /// Top-level fields that differ.
+    pub changed: Vec<String>,
+    pub identity: Identity,
+    pub region: Option<String>,
+    /// The default cloud name.
+    pub name: String,
+}
+
+/// What a step is to the resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKind {
+    Create,
+    Change,
+    Delete,
+}
+
+/// One call of an operation; journaled on its own.
+#[derive(Debug, Clone)]
+pub struct CallStep {
+    /// `create`, `poweroff`, `subnets + 10.0.1.0/24`.
+    pub name: String,
+    pub kind: StepKind,
+    pub call: Call,
+    /// Fields sent; `None` means all.
+    pub fields: Option<Vec<String>>,
+    /// The item of a collection step, in the user's shape.
+    pub item: Option<(String, Json)>,
+    pub until: Vec<String>,
+}
+
+/// A long-running action the cloud works on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    pub id: String,
+}
+
+/// What a call gave.
+#[derive(Debug, Clone, Default)]
+pub struct Sent {
+    pub remote_id: Option<String>,
+    pub pending: Vec<Pending>,
+    /// Attributes the cloud shows only now.
+    pub once: Map,
+}
+
+/// A cloud account: everything the engine asks of it. One implementation is the manifest runtime.
+pub trait Provider: Send + Sync {
+    fn manifest(&self) -> &Manifest;
+    /// The calls of an operation, in order. Pure.
+    fn steps(&self, operation: &Operation) -> Vec<CallStep>;
+    /// Sends one step. Repeats only what certainly had no effect; [`Class::InDoubt`] is for the caller to settle.
+    fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError>;
+    /// Waits until what a step began is over.
+    fn wait(
+        &self,
+        operation: &Operation,
+        step: &CallStep,
+        id: &str,
+        sent: &Sent,
+        control: &Control<'_>,
+    ) -> Result<(), CallError>;
+    /// One resource by id; `None` when it is gone.
+    fn read(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        id: &str,
+        control: &Control<'_>,
+    ) -> Result<Option<Remote>, CallError>;
+    /// All resources of a type, or those with a label; `None` when the type cannot be listed.
+    fn list(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        label: Option<(&str, &str)>,
+        control: &Control<'_>,
+    ) -> Result<Option<Vec<Remote>>, CallError>;
+}

@@ -1,0 +1,544 @@
+//! Owns the manifest runtime: a deterministic interpreter that makes a provider of a manifest.
+
+use crate::auth::Authenticator;
+use crate::http::{Outgoing, Transport, escape};
+use crate::waiting::{ActionBoard, StatusBoard};
+use crate::{CallError, CallStep, Class, Control, Operation, Pending, Provider, Sent, StepKind, wire};
+use provision_model::{Action, FieldType, Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote, short_hash};
+use provision_registry::{Call, Manifest, Pagination, Protocol, StepSpec, TypeSpec};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+const EC2_VERSION: &str = "2016-11-15";
+/// More pages than any account has; a list that goes on longer is a fault.
+const PAGE_LIMIT: usize = 10_000;
+
+/// A provider made of a manifest, for one account.
+pub struct ManifestProvider {
+    manifest: Arc<Manifest>,
+    transport: Transport,
+    region: Option<String>,
+    actions: ActionBoard,
+    statuses: StatusBoard,
+}
+
+impl ManifestProvider {
+    pub fn new(
+        manifest: Arc<Manifest>,
+        endpoint: String,
+        authenticator: Authenticator,
+        region: Option<String>,
+    ) -> Self {
+        let transport = Transport::new(
+            &manifest.name,
+            manifest.protocol,
+            endpoint,
+            authenticator,
+            manifest.errors.clone(),
+            manifest.rate_limit.clone(),
+        );
+        Self { manifest, transport, region, actions: ActionBoard::default(), statuses: StatusBoard::default() }
+    }
+
+    fn spec(&self, type_name: &str) -> Result<&TypeSpec, CallError> {
+        self.manifest.types.get(type_name).ok_or_else(|| self.fault(format!("the manifest has no type `{type_name}`")))
+    }
+
+    fn fault(&self, message: impl Into<String>) -> CallError {
+        CallError::new(Class::Malformed, &self.manifest.name, "", message)
+    }
+
+    fn region_of(&self, region: Option<&str>) -> Result<String, CallError> {
+        match region.or(self.region.as_deref()) {
+            Some(region) => Ok(region.to_owned()),
+            None if self.manifest.region.is_none() => Ok(String::new()),
+            None => Err(CallError::new(Class::Rejected, &self.manifest.name, "", "no region is given")),
+        }
+    }
+
+    /// Inputs with the labels that mark the resource as ours.
+    fn labelled(&self, spec: &TypeSpec, operation: &Operation) -> Map {
+        let mut inputs = operation.inputs.clone();
+        if let Some(field) = &spec.labels {
+            let labels = inputs.entry(field.clone()).or_insert_with(|| Json::Object(Map::new()));
+            if let Json::Object(map) = labels {
+                map.insert(LABEL_STATE.into(), Json::from(operation.identity.state.as_str()));
+                map.insert(LABEL_OP.into(), Json::from(operation.identity.op.as_str()));
+            }
+        }
+        inputs
+    }
+
+    fn outgoing(
+        &self,
+        call: &Call,
+        body: Option<Json>,
+        value_of: &dyn Fn(&str) -> Option<Json>,
+        region: String,
+        default_method: &str,
+    ) -> Outgoing {
+        let query_value = |value: &Json| match wire::fill(value, value_of) {
+            Json::String(text) => text,
+            other => other.to_string(),
+        };
+        let mut query: Vec<(String, String)> =
+            call.query.iter().map(|(key, value)| (key.clone(), query_value(value))).collect();
+        if self.manifest.protocol == Protocol::Ec2Query {
+            let action = call.action.clone().unwrap_or_default();
+            let mutating = !action.starts_with("Describe");
+            query.insert(0, ("Action".into(), action));
+            query.insert(1, ("Version".into(), EC2_VERSION.into()));
+            return Outgoing { method: "POST".into(), path: String::new(), query, body, region, mutating };
+        }
+        let path: Vec<String> = call
+            .path
+            .split('/')
+            .map(|segment| match wire::fill_text(segment, value_of) {
+                Json::String(text) => escape(&text),
+                other => other.to_string(),
+            })
+            .collect();
+        let method = call.method.clone().unwrap_or_else(|| default_method.to_owned());
+        let mutating = method != "GET";
+        Outgoing { method, path: path.join("/"), query, body, region, mutating }
+    }
+
+    fn remote(&self, spec: &TypeSpec, item: &Json) -> Option<Remote> {
+        let id = wire::extract(item, &spec.id).and_then(|id| text_of(&id))?;
+        let protocol = self.manifest.protocol;
+        let mut fields = wire::decode_fields(&spec.fields, item, protocol);
+        let attributes = wire::decode_fields(&spec.attributes, item, protocol);
+        let mut identity = None;
+        if let Some(Json::Object(labels)) = spec.labels.as_ref().and_then(|field| fields.get_mut(field)) {
+            let state = labels.shift_remove(LABEL_STATE).and_then(|value| text_of(&value));
+            let op = labels.shift_remove(LABEL_OP).and_then(|value| text_of(&value));
+            if let (Some(state), Some(op)) = (state, op) {
+                identity = Some(Identity { state, op });
+            }
+        }
+        let status =
+            spec.status.as_ref().and_then(|status| wire::extract(item, &status.path)).and_then(|value| text_of(&value));
+        Some(Remote { id, fields, attributes, identity, status })
+    }
+
+    fn is_gone(spec: &TypeSpec, remote: &Remote) -> bool {
+        match (&spec.status, &remote.status) {
+            (Some(rules), Some(status)) => rules.gone.contains(status),
+            _ => false,
+        }
+    }
+}
+
+fn text_of(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Ids that are numbers on the wire stay numbers in a body.
+fn id_value(id: &str, protocol: Protocol) -> Json {
+    match (protocol, id.parse::<i64>()) {
+        (Protocol::RestJson, Ok(number)) => Json::from(number),
+        _ => Json::from(id),
+    }
+}
+
+impl Provider for ManifestProvider {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn steps(&self, operation: &Operation) -> Vec<CallStep> {
+        let Some(spec) = self.manifest.types.get(&operation.type_name) else { return Vec::new() };
+        let mut out = Vec::new();
+        match operation.action {
+            Action::Create | Action::Replace => {
+                if let Some(call) = &spec.create {
+                    out.push(CallStep {
+                        name: "create".into(),
+                        kind: StepKind::Create,
+                        call: call.clone(),
+                        fields: call.fields.clone(),
+                        item: None,
+                        until: Vec::new(),
+                    });
+                }
+                let set = |field: &String| operation.inputs.get(field).is_some_and(|value| !value.is_null());
+                for step in spec.update.iter().filter(|step| step.on_create && step.fields.iter().any(set)) {
+                    expand(spec, step, operation, &Map::new(), &mut out);
+                }
+            }
+            Action::Update => {
+                let changed = |field: &String| operation.changed.contains(field);
+                for step in spec.update.iter().filter(|step| step.fields.iter().any(changed)) {
+                    expand(spec, step, operation, &operation.prior, &mut out);
+                }
+            }
+            Action::Delete => {
+                for step in &spec.delete {
+                    expand(spec, step, operation, &operation.prior, &mut out);
+                }
+                if let Some(last) = out.last_mut() {
+                    last.kind = StepKind::Delete;
+                }
+            }
+            Action::Adopt | Action::Forget | Action::NoOp => {}
+        }
+        out
+    }
+
+    fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {
+        let spec = self.spec(&operation.type_name)?;
+        let protocol = self.manifest.protocol;
+        let inputs = self.labelled(spec, operation);
+        let encoded_item = step.item.as_ref().map(|(field, item)| encode_item(spec, field, item, protocol));
+        let value_of = |name: &str| -> Option<Json> {
+            if name == "id" {
+                return operation.remote_id.as_deref().map(|id| id_value(id, protocol));
+            }
+            if name == "item" {
+                return encoded_item.clone();
+            }
+            if let Some(path) = name.strip_prefix("item.") {
+                return step.item.as_ref().and_then(|(_, item)| provision_model::lookup(item, path).cloned());
+            }
+            let field = name.strip_prefix("field.")?;
+            Some(wire::encode(spec.fields.get(field)?, inputs.get(field)?, protocol))
+        };
+        let sends = |name: &str| match &step.fields {
+            None => step.kind == StepKind::Create,
+            Some(fields) => fields.iter().any(|field| field == name),
+        };
+        let mut body = wire::encode_fields(spec.fields.iter().filter(|(name, _)| sends(name)), &inputs, protocol);
+        if let Some(template) = &step.call.body {
+            wire::merge(&mut body, wire::fill(template, &value_of));
+        }
+        if let (StepKind::Create, Some(token)) = (step.kind, &spec.token) {
+            // The token covers the inputs: a changed repetition is another request.
+            let digest = short_hash(&provision_model::canonical(&body), 16);
+            wire::put(&mut body, &[token.as_str()], Json::from(format!("{}-{digest}", operation.identity.op)));
+        }
+        let empty = body.as_object().is_none_or(Map::is_empty);
+        let body = match &step.call.wrap {
+            Some(name) => {
+                let mut outer = Map::new();
+                outer.insert(name.clone(), body);
+                Some(Json::Object(outer))
+            }
+            None => (!empty).then_some(body),
+        };
+        let region = self.region_of(operation.region.as_deref())?;
+        let request = self.outgoing(&step.call, body, &value_of, region, "POST");
+        let answer = self.transport.call(&request, control)?;
+
+        let mut sent = Sent::default();
+        for path in &step.call.actions {
+            let Some(found) = wire::extract(&answer, path) else { continue };
+            let list = match found {
+                Json::Array(items) => items,
+                one => vec![one],
+            };
+            for action in list {
+                if let (Some(polling), Some(id)) = (&self.manifest.actions, action.get("id").and_then(text_of)) {
+                    let status = wire::extract(&action, &polling.status).and_then(|value| text_of(&value));
+                    if status.is_none_or(|status| polling.running.contains(&status) || polling.failed.contains(&status))
+                    {
+                        sent.pending.push(Pending { id });
+                    }
+                }
+            }
+        }
+        if step.kind == StepKind::Create {
+            let item = match &step.call.result {
+                Some(path) => wire::extract(&answer, path),
+                None => Some(answer.clone()),
+            };
+            sent.remote_id = item.as_ref().and_then(|item| wire::extract(item, &spec.id)).and_then(|id| text_of(&id));
+            if sent.remote_id.is_none() {
+                return Err(self.fault(format!("the answer to {} has no `{}`", step.name, spec.id)));
+            }
+            for (name, attribute) in spec.attributes.iter().filter(|(_, attribute)| attribute.returned_once) {
+                let path = wire::read_path(name, attribute, protocol);
+                if let Some(value) =
+                    wire::extract(&answer, &path).and_then(|raw| wire::decode(attribute, &raw, protocol))
+                {
+                    sent.once.insert(name.clone(), value);
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    fn wait(
+        &self,
+        operation: &Operation,
+        step: &CallStep,
+        id: &str,
+        sent: &Sent,
+        control: &Control<'_>,
+    ) -> Result<(), CallError> {
+        let spec = self.spec(&operation.type_name)?;
+        if let (Some(polling), false) = (&self.manifest.actions, sent.pending.is_empty()) {
+            let region = self.region_of(operation.region.as_deref())?;
+            let ask = |ids: &[String]| -> Result<Json, CallError> {
+                let query = ids.iter().map(|id| (polling.query.clone(), id.clone())).collect();
+                let request = Outgoing {
+                    method: "GET".into(),
+                    path: polling.path.clone(),
+                    query,
+                    body: None,
+                    region: region.clone(),
+                    mutating: false,
+                };
+                self.transport.call(&request, control)
+            };
+            self.actions.wait(&self.manifest.name, polling, &sent.pending, &ask, control)?;
+        }
+        let Some(status) = &spec.status else { return Ok(()) };
+        let wanted: &[String] = match step.kind {
+            _ if !step.until.is_empty() => &step.until,
+            StepKind::Create => &status.ready,
+            _ => return Ok(()),
+        };
+        let deleting = step.kind == StepKind::Delete;
+        let list = || {
+            let label = spec.labels.as_ref().map(|_| (LABEL_STATE, operation.identity.state.as_str()));
+            let found = self.list_raw(&operation.type_name, operation.region.as_deref(), label, control)?;
+            Ok(found.into_iter().filter_map(|remote| Some((remote.id, remote.status?))).collect())
+        };
+        let read = || {
+            let found = self.read_raw(&operation.type_name, operation.region.as_deref(), id, control)?;
+            Ok(found.map(|remote| remote.status.unwrap_or_default()))
+        };
+        let key = format!("{} {}", operation.type_name, operation.region.as_deref().unwrap_or_default());
+        self.statuses.wait(&self.manifest.name, &key, id, wanted, status, deleting, &list, &read, control)
+    }
+
+    fn read(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        id: &str,
+        control: &Control<'_>,
+    ) -> Result<Option<Remote>, CallError> {
+        let spec = self.spec(type_name)?;
+        Ok(self.read_raw(type_name, region, id, control)?.filter(|remote| !Self::is_gone(spec, remote)))
+    }
+
+    fn list(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        label: Option<(&str, &str)>,
+        control: &Control<'_>,
+    ) -> Result<Option<Vec<Remote>>, CallError> {
+        let spec = self.spec(type_name)?;
+        if spec.list.is_none() {
+            return Ok(None);
+        }
+        let mut found = self.list_raw(type_name, region, label, control)?;
+        found.retain(|remote| !Self::is_gone(spec, remote));
+        Ok(Some(found))
+    }
+}
+
+impl ManifestProvider {
+    /// One resource, also when its status says it is as good as gone.
+    fn read_raw(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        id: &str,
+        control: &Control<'_>,
+    ) -> Result<Option<Remote>, CallError> {
+        let spec = self.spec(type_name)?;
+        let Some(call) = &spec.read else { return Ok(None) };
+        let value_of = |name: &str| (name == "id").then(|| id_value(id, self.manifest.protocol));
+        let request = self.outgoing(call, None, &value_of, self.region_of(region)?, "GET");
+        match self.transport.call(&request, control) {
+            Ok(answer) => {
+                let item = match &call.result {
+                    Some(path) => wire::extract(&answer, path),
+                    None => Some(answer),
+                };
+                Ok(item.and_then(|item| self.remote(spec, &item)))
+            }
+            Err(error) if error.class == Class::Gone => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn list_raw(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        label: Option<(&str, &str)>,
+        control: &Control<'_>,
+    ) -> Result<Vec<Remote>, CallError> {
+        let spec = self.spec(type_name)?;
+        let Some(call) = &spec.list else { return Ok(Vec::new()) };
+        let region = self.region_of(region)?;
+        let mut base = self.outgoing(call, None, &|_| None, region, "GET");
+        if let (Some((key, value)), false) = (label, call.unfiltered) {
+            for (name, template) in &self.manifest.label_filter {
+                base.query.push((name.clone(), template.replace("{key}", key).replace("{value}", value)));
+            }
+        }
+        let pagination = self.manifest.pagination.as_ref().filter(|_| !call.unpaged);
+        let mut cursor: Option<String> = None;
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        for page in 0..PAGE_LIMIT {
+            let mut request = Outgoing {
+                method: base.method.clone(),
+                path: base.path.clone(),
+                query: base.query.clone(),
+                body: None,
+                region: base.region.clone(),
+                mutating: false,
+            };
+            match pagination {
+                None => {}
+                Some(Pagination::Page { page: name, size, max, .. }) => {
+                    request.query.push((name.clone(), cursor.clone().unwrap_or_else(|| "1".into())));
+                    request.query.push((size.clone(), max.to_string()));
+                }
+                Some(Pagination::Offset { offset, limit, max }) => {
+                    request.query.push((offset.clone(), (page * *max as usize).to_string()));
+                    request.query.push((limit.clone(), max.to_string()));
+                }
+                Some(Pagination::Token { request: name, size, max, .. }) => {
+                    request.query.push((size.clone(), max.to_string()));
+                    if let Some(token) = &cursor {
+                        request.query.push((name.clone(), token.clone()));
+                    }
+                }
+            }
+            let answer = self.transport.call(&request, control)?;
+            let items = call.items.as_deref().unwrap_or_default();
+            let items = match wire::extract(&answer, items) {
+                Some(Json::Array(items)) => items,
+                // XML has no empty list, and a list that is not there at all is only plausible there.
+                None if self.manifest.protocol == Protocol::Ec2Query => Vec::new(),
+                _ => return Err(self.fault(format!("the answer to a list of {type_name} has no `{items}`"))),
+            };
+            let count = items.len();
+            for item in &items {
+                if let Some(remote) = self.remote(spec, item)
+                    && seen.insert(remote.id.clone())
+                    && label.is_none_or(|(key, value)| match &remote.identity {
+                        Some(identity) if key == LABEL_STATE => identity.state == value,
+                        Some(identity) if key == LABEL_OP => identity.op == value,
+                        Some(_) => true,
+                        None => false,
+                    })
+                {
+                    found.push(remote);
+                }
+            }
+            let next = match pagination {
+                None => None,
+                Some(Pagination::Page { next, .. }) => wire::extract(&answer, next).and_then(|value| text_of(&value)),
+                Some(Pagination::Offset { max, .. }) => (count >= *max as usize).then(|| String::from("more")),
+                Some(Pagination::Token { response, .. }) => {
+                    wire::extract(&answer, response).and_then(|value| text_of(&value)).filter(|token| !token.is_empty())
+                }
+            };
+            match next {
+                None => return Ok(found),
+                next => cursor = next,
+            }
+        }
+        Err(self.fault(format!("the list of {type_name} does not end")))
+    }
+}
+
+fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, prior: &Map, out: &mut Vec<CallStep>) {
+    if !step.when_status.is_empty()
+        && !operation.prior_status.as_ref().is_some_and(|status| step.when_status.contains(status))
+    {
+        return;
+    }
+    if let Some(call) = &step.call {
+        out.push(CallStep {
+            name: step.name.clone(),
+            kind: StepKind::Change,
+            call: call.clone(),
+            fields: Some(call.fields.clone().unwrap_or_else(|| step.fields.clone())),
+            item: None,
+            until: step.until.clone(),
+        });
+    }
+    let Some(collection) = &step.collection else { return };
+    let is_map = spec.fields.get(&collection.field).is_some_and(|field| matches!(field.kind, FieldType::Map(_)));
+    let old = items(prior.get(&collection.field), is_map);
+    let new = items(operation.inputs.get(&collection.field), is_map);
+    let same = |a: &Json, b: &Json| contains(a, b) || contains(b, a);
+    let mut push = |call: &Call, sign: char, item: &Json| {
+        let label = collection.key.as_ref().and_then(|key| item.get(key)).unwrap_or(item);
+        let label = label.as_str().map_or_else(|| label.to_string(), str::to_owned);
+        out.push(CallStep {
+            name: format!("{} {sign} {label}", step.name),
+            kind: StepKind::Change,
+            call: call.clone(),
+            fields: Some(Vec::new()),
+            item: Some((collection.field.clone(), item.clone())),
+            until: step.until.clone(),
+        });
+    };
+    // A changed entry of a map is set again; a changed item of a list goes first, then comes.
+    for item in &old {
+        let stays =
+            new.iter().any(|other| if is_map { item.get("key") == other.get("key") } else { same(item, other) });
+        if !stays {
+            push(&collection.remove, '-', item);
+        }
+    }
+    for item in &new {
+        if !old.iter().any(|other| same(item, other)) {
+            push(&collection.add, '+', item);
+        }
+    }
+}
+
+/// Whether everything the one says, the other says too: clouds fill in what was not given.
+fn contains(whole: &Json, part: &Json) -> bool {
+    match (whole, part) {
+        (Json::Object(whole), Json::Object(part)) => {
+            part.iter().all(|(key, item)| whole.get(key).is_some_and(|found| contains(found, item)))
+        }
+        (Json::Array(whole), Json::Array(part)) => {
+            whole.len() == part.len() && part.iter().all(|item| whole.iter().any(|found| contains(found, item)))
+        }
+        _ => whole == part || text_of(whole).is_some_and(|text| text_of(part) == Some(text)),
+    }
+}
+
+fn items(value: Option<&Json>, is_map: bool) -> Vec<Json> {
+    match value {
+        Some(Json::Array(items)) => items.clone(),
+        Some(Json::Object(map)) if is_map => map
+            .iter()
+            .map(|(key, value)| {
+                let mut pair = Map::new();
+                pair.insert("key".into(), Json::from(key.as_str()));
+                pair.insert("value".into(), value.clone());
+                Json::Object(pair)
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn encode_item(spec: &TypeSpec, field: &str, item: &Json, protocol: Protocol) -> Json {
+    match spec.fields.get(field).map(|field| &field.kind) {
+        Some(FieldType::List(inner)) => match (inner.as_ref(), item) {
+            (FieldType::Record(fields), Json::Object(map)) => wire::encode_fields(fields.iter(), map, protocol),
+            (FieldType::Int, Json::String(text)) => text.parse::<i64>().map_or_else(|_| item.clone(), Json::from),
+            _ => item.clone(),
+        },
+        _ => item.clone(),
+    }
+}

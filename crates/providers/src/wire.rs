@@ -1,0 +1,328 @@
+//! Owns the way values take between the user's shape and a vendor's: paths, renames, encodings. Pure.
+//!
+//! One path language serves both directions: `a.b` walks objects, `a[].b` maps over a list, `a.0` takes one item,
+//! `a[k=v].b` the first item whose `k` is `v`, and `x|y` is the first of the two that is there.
+
+use base64::Engine;
+use indexmap::IndexMap;
+use provision_model::{Encode, FieldSpec, FieldType, Json, Map};
+use provision_registry::{Protocol, pascal};
+
+const BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::STANDARD;
+
+/// The request path of a field; `None` when it is not sent.
+pub fn wire_path(name: &str, spec: &FieldSpec, protocol: Protocol) -> Option<String> {
+    match &spec.wire {
+        Some(path) if path.is_empty() => None,
+        Some(path) => Some(path.clone()),
+        None if protocol == Protocol::Ec2Query => Some(pascal(name)),
+        None => Some(name.to_owned()),
+    }
+}
+
+/// The answer path of a field or attribute.
+pub fn read_path(name: &str, spec: &FieldSpec, protocol: Protocol) -> String {
+    if let Some(path) = &spec.read {
+        return path.clone();
+    }
+    match (&spec.wire, protocol) {
+        (Some(path), _) if !path.is_empty() => path.clone(),
+        (_, Protocol::Ec2Query) => {
+            let name = pascal(name);
+            name[..1].to_ascii_lowercase() + &name[1..]
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// The body made of the given fields.
+pub fn encode_fields<'a>(
+    specs: impl Iterator<Item = (&'a String, &'a FieldSpec)>,
+    values: &Map,
+    protocol: Protocol,
+) -> Json {
+    let mut body = Json::Object(Map::new());
+    for (name, spec) in specs {
+        let Some(value) = values.get(name).filter(|value| !value.is_null()) else { continue };
+        let Some(path) = wire_path(name, spec, protocol) else { continue };
+        put(&mut body, &path.split('.').collect::<Vec<_>>(), encode(spec, value, protocol));
+    }
+    body
+}
+
+/// One value in the vendor's shape.
+pub fn encode(spec: &FieldSpec, value: &Json, protocol: Protocol) -> Json {
+    match (spec.encode, value) {
+        (Some(Encode::KeyValue), Json::Object(map)) => {
+            let (key, val) = if protocol == Protocol::Ec2Query { ("Key", "Value") } else { ("key", "value") };
+            return map
+                .iter()
+                .map(|(name, item)| {
+                    let mut pair = Map::new();
+                    pair.insert(key.into(), Json::from(name.as_str()));
+                    pair.insert(val.into(), item.clone());
+                    Json::Object(pair)
+                })
+                .collect();
+        }
+        (Some(Encode::Base64), Json::String(text)) => return Json::from(BASE64.encode(text)),
+        (Some(Encode::YesNo), Json::Bool(yes)) => return Json::from(if *yes { "yes" } else { "no" }),
+        (Some(Encode::Text), Json::Number(number)) => return Json::from(number.to_string()),
+        _ => {}
+    }
+    encode_kind(&spec.kind, value, protocol)
+}
+
+fn encode_kind(kind: &FieldType, value: &Json, protocol: Protocol) -> Json {
+    match (kind, value) {
+        (FieldType::List(inner), Json::Array(items)) => {
+            items.iter().map(|item| encode_kind(inner, item, protocol)).collect()
+        }
+        (FieldType::Record(fields), Json::Object(map)) => encode_fields(fields.iter(), map, protocol),
+        // A reference may bring an id in the other of its two forms.
+        (FieldType::String, Json::Number(number)) => Json::from(number.to_string()),
+        (FieldType::Int, Json::String(text)) => text.parse::<i64>().map_or_else(|_| value.clone(), Json::from),
+        _ => value.clone(),
+    }
+}
+
+/// Writes a value at a path, making objects and lists on the way.
+pub fn put(target: &mut Json, path: &[&str], value: Json) {
+    let Some((segment, rest)) = path.split_first() else {
+        merge(target, value);
+        return;
+    };
+    if !target.is_object() {
+        *target = Json::Object(Map::new());
+    }
+    let Json::Object(map) = target else { return };
+    match segment.strip_suffix("[]") {
+        Some(name) => {
+            let items = match value {
+                Json::Array(items) => items,
+                other => vec![other],
+            };
+            let made = items
+                .into_iter()
+                .map(|item| {
+                    let mut one = Json::Null;
+                    put(&mut one, rest, item);
+                    one
+                })
+                .collect();
+            map.insert(name.to_owned(), Json::Array(made));
+        }
+        None => put(map.entry(segment.to_string()).or_insert(Json::Null), rest, value),
+    }
+}
+
+/// Deep merge, the second wins.
+pub fn merge(target: &mut Json, value: Json) {
+    match (target, value) {
+        (Json::Object(old), Json::Object(new)) => {
+            for (key, item) in new {
+                merge(old.entry(key).or_insert(Json::Null), item);
+            }
+        }
+        (target, value) => *target = value,
+    }
+}
+
+/// The value at a path of an answer; a path with `[]` gives a list.
+pub fn extract(value: &Json, path: &str) -> Option<Json> {
+    path.split('|').find_map(|path| {
+        let segments: Vec<&str> = path.split('.').filter(|segment| !segment.is_empty()).collect();
+        let many = segments.iter().any(|segment| segment.ends_with("[]"));
+        let mut found = Vec::new();
+        let there = collect(value, &segments, &mut found);
+        if many { there.then_some(Json::Array(found)) } else { found.into_iter().next() }
+    })
+}
+
+/// Whether the path led anywhere, even to an empty list.
+fn collect(value: &Json, path: &[&str], found: &mut Vec<Json>) -> bool {
+    let Some((segment, rest)) = path.split_first() else {
+        found.push(value.clone());
+        return true;
+    };
+    if let Some(name) = segment.strip_suffix("[]") {
+        return match value.get(name) {
+            Some(Json::Array(items)) => {
+                for item in items {
+                    collect(item, rest, found);
+                }
+                true
+            }
+            // An empty XML list is indistinguishable from an empty text.
+            Some(Json::Null) => true,
+            _ => false,
+        };
+    }
+    if let Some((name, condition)) = segment.split_once('[') {
+        let (key, wanted) = condition.trim_end_matches(']').split_once('=').unwrap_or((condition, ""));
+        let Some(Json::Array(items)) = value.get(name) else { return false };
+        return items
+            .iter()
+            .find(|item| item.get(key).is_some_and(|found| found.as_str() == Some(wanted)))
+            .is_some_and(|item| collect(item, rest, found));
+    }
+    let next = match value {
+        Json::Object(map) => map.get(*segment),
+        Json::Array(items) => segment.parse::<usize>().ok().and_then(|index| items.get(index)),
+        _ => None,
+    };
+    match next {
+        Some(Json::Null) | None => false,
+        Some(next) => collect(next, rest, found),
+    }
+}
+
+/// The fields an answer shows, in the user's shape.
+pub fn decode_fields(specs: &IndexMap<String, FieldSpec>, item: &Json, protocol: Protocol) -> Map {
+    let mut out = Map::new();
+    for (name, spec) in specs {
+        if spec.returned_once {
+            continue;
+        }
+        let path = read_path(name, spec, protocol);
+        let raw = extract(item, &path).or_else(|| empty_list(spec, item, &path));
+        if let Some(value) = raw.and_then(|raw| decode(spec, &raw, protocol)) {
+            out.insert(name.clone(), value);
+        }
+    }
+    out
+}
+
+/// An XML list without entries is null, which for a list or a map means empty, not absent.
+fn empty_list(spec: &FieldSpec, item: &Json, path: &str) -> Option<Json> {
+    let listy = matches!(spec.kind, FieldType::List(_) | FieldType::Map(_));
+    (listy && item.get(path).is_some_and(Json::is_null)).then(|| Json::Array(Vec::new()))
+}
+
+/// One value in the user's shape; `None` for null and for what does not fit.
+pub fn decode(spec: &FieldSpec, raw: &Json, protocol: Protocol) -> Option<Json> {
+    match (spec.encode, raw) {
+        (_, Json::Null) => return None,
+        (Some(Encode::KeyValue), Json::Array(items)) => {
+            let mut map = Map::new();
+            for item in items {
+                if let (Some(key), Some(value)) = (item.get("key").and_then(Json::as_str), item.get("value")) {
+                    let value = if value.is_null() { Json::from("") } else { value.clone() };
+                    map.insert(key.to_owned(), value);
+                }
+            }
+            return Some(Json::Object(map));
+        }
+        (Some(Encode::YesNo), Json::String(text)) => return Some(Json::Bool(text == "yes" || text == "on")),
+        (Some(Encode::Base64), Json::String(text)) => {
+            return BASE64.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).map(Json::from);
+        }
+        _ => {}
+    }
+    decode_kind(&spec.kind, raw, protocol)
+}
+
+fn decode_kind(kind: &FieldType, raw: &Json, protocol: Protocol) -> Option<Json> {
+    match (kind, raw) {
+        (_, Json::Null) => None,
+        (FieldType::List(inner), Json::Array(items)) => {
+            Some(items.iter().filter_map(|item| decode_kind(inner, item, protocol)).collect())
+        }
+        (FieldType::Record(fields), Json::Object(_)) => Some(Json::Object(decode_fields(fields, raw, protocol))),
+        (FieldType::Int, Json::String(text)) => text.parse::<i64>().ok().map(Json::from),
+        (FieldType::Number, Json::String(text)) => text.parse::<f64>().ok().map(Json::from),
+        (FieldType::Bool, Json::String(text)) => Some(Json::Bool(text == "true")),
+        (FieldType::String, Json::Number(number)) => Some(Json::from(number.to_string())),
+        _ => Some(raw.clone()),
+    }
+}
+
+/// Puts values in the place of `{id}`, `{item}`, `{item.x}`, `{field.x}`. A text that is one placeholder keeps the
+/// type of its value.
+pub fn fill(template: &Json, value_of: &dyn Fn(&str) -> Option<Json>) -> Json {
+    match template {
+        Json::String(text) => fill_text(text, value_of),
+        Json::Array(items) => items.iter().map(|item| fill(item, value_of)).collect(),
+        Json::Object(map) => Json::Object(map.iter().map(|(key, item)| (key.clone(), fill(item, value_of))).collect()),
+        other => other.clone(),
+    }
+}
+
+/// The same for one text.
+pub fn fill_text(text: &str, value_of: &dyn Fn(&str) -> Option<Json>) -> Json {
+    if let Some(name) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'))
+        && !name.contains(['{', '}'])
+    {
+        return value_of(name).unwrap_or(Json::Null);
+    }
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        match after.split_once('}') {
+            Some((name, tail)) => {
+                match value_of(name) {
+                    Some(Json::String(value)) => out.push_str(&value),
+                    Some(Json::Null) | None => {}
+                    Some(other) => out.push_str(&other.to_string()),
+                }
+                rest = tail;
+            }
+            None => {
+                out.push('{');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    Json::String(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn specs(value: Json) -> IndexMap<String, FieldSpec> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_body_and_its_answer_have_the_same_paths() {
+        let specs = specs(json!({
+            "firewalls": {"type": {"list": "int"}, "wire": "firewalls[].firewall"},
+            "size": {"type": "int", "encode": "text"},
+            "on": {"type": "bool", "encode": "yes_no"},
+            "labels": {"type": {"map": "string"}, "wire": "labels.label", "encode": "key_value"},
+        }));
+        let values = json!({"firewalls": ["1", 2], "size": 3, "on": true, "labels": {"a": "b"}});
+        let body = encode_fields(specs.iter(), values.as_object().unwrap(), Protocol::RestJson);
+        assert_eq!(
+            body,
+            json!({"firewalls": [{"firewall": 1}, {"firewall": 2}], "size": "3", "on": "yes",
+                "labels": {"label": [{"key": "a", "value": "b"}]}})
+        );
+        let back = decode_fields(&specs, &body, Protocol::RestJson);
+        assert_eq!(Json::Object(back), json!({"firewalls": [1, 2], "size": 3, "on": true, "labels": {"a": "b"}}));
+    }
+
+    #[test]
+    fn paths_select_flatten_and_fall_back() {
+        let value = json!({"r": [{"i": [{"x": 1}, {"x": 2}]}, {"i": [{"x": 3}]}],
+            "ip": [{"access": "utility", "a": "10"}, {"access": "public", "a": "20"}], "none": null});
+        assert_eq!(extract(&value, "r[].i[].x"), Some(json!([1, 2, 3])));
+        assert_eq!(extract(&value, "ip[access=public].a"), Some(json!("20")));
+        assert_eq!(extract(&value, "missing.x|r.1.i.0.x"), Some(json!(3)));
+        assert_eq!(extract(&value, "none"), None);
+    }
+
+    #[test]
+    fn placeholders_keep_types() {
+        let of = |name: &str| match name {
+            "id" => Some(json!(7)),
+            "item.x" => Some(json!("v")),
+            _ => None,
+        };
+        assert_eq!(fill(&json!({"a": "{id}", "b": "/s/{id}/{item.x}"}), &of), json!({"a": 7, "b": "/s/7/v"}));
+    }
+}

@@ -1,0 +1,329 @@
+//! Owns the shape of a provider manifest as the runtime reads it; `docs/manifest.md` explains it to people.
+
+use indexmap::IndexMap;
+use provision_model::{FieldSpec, IdentityClass, Json};
+use serde::{Deserialize, Serialize};
+
+/// A provider: how to reach it, how it errs, and its resource types.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub name: String,
+    /// The extension's own version.
+    pub version: String,
+    /// The engine API it needs, as a range of major versions: `"1"`.
+    pub api: String,
+    #[serde(default)]
+    pub doc: String,
+    pub protocol: Protocol,
+    #[serde(default)]
+    pub endpoint: Endpoint,
+    /// Ways to authenticate, the first whose credentials are all present is used.
+    #[serde(default)]
+    pub auth: Vec<Auth>,
+    #[serde(default)]
+    pub region: Option<Region>,
+    #[serde(default)]
+    pub errors: ErrorRules,
+    #[serde(default)]
+    pub rate_limit: RateLimit,
+    #[serde(default)]
+    pub pagination: Option<Pagination>,
+    /// Query of a list call that finds a label: `{key}` and `{value}` are replaced.
+    #[serde(default)]
+    pub label_filter: IndexMap<String, String>,
+    /// How long-running actions are polled.
+    #[serde(default)]
+    pub actions: Option<ActionPolling>,
+    /// Valid values by catalogue name.
+    #[serde(default)]
+    pub catalog: IndexMap<String, Vec<String>>,
+    pub types: IndexMap<String, TypeSpec>,
+}
+
+/// How requests are written and answers read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    RestJson,
+    Ec2Query,
+    /// Implemented by the Rust type of the same name.
+    Rust,
+}
+
+/// Where the API is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// `{region}` is replaced.
+    #[serde(default)]
+    pub default: String,
+    /// The vendor's own variables, first one set wins.
+    #[serde(default)]
+    pub env: Vec<EndpointVariable>,
+}
+
+/// An environment variable that points somewhere else.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointVariable {
+    pub name: String,
+    /// Added to the variable's value.
+    #[serde(default)]
+    pub suffix: String,
+}
+
+/// A credential: a setting of the account, or environment variables.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    pub setting: String,
+    #[serde(default)]
+    pub env: Vec<String>,
+}
+
+/// A way to authenticate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+pub enum Auth {
+    Bearer {
+        token: Credential,
+    },
+    Basic {
+        username: Credential,
+        password: Credential,
+    },
+    Header {
+        name: String,
+        value: Credential,
+    },
+    Sigv4 {
+        service: String,
+        access_key: Credential,
+        secret_key: Credential,
+        #[serde(default)]
+        session_token: Option<Credential>,
+    },
+}
+
+/// A provider whose calls go to one region each.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// The field of every type that names it.
+    pub field: String,
+    #[serde(default)]
+    pub env: Vec<String>,
+}
+
+/// Where an error's code and text stand, and what the codes mean.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ErrorRules {
+    pub code: Vec<String>,
+    pub message: Vec<String>,
+    /// Try the same again soon; nothing was done.
+    pub busy: Vec<String>,
+    /// Too many requests; nothing was done.
+    pub throttle: Vec<String>,
+    /// Something with this name or key exists.
+    pub conflict: Vec<String>,
+    pub gone: Vec<String>,
+    pub credentials: Vec<String>,
+    pub quota: Vec<String>,
+    pub protected: Vec<String>,
+}
+
+/// What the vendor says about how often it may be asked.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimit {
+    /// Answer header with the requests left.
+    pub remaining_header: Option<String>,
+    /// Requests that come back per second once the budget is used up.
+    pub refill_per_second: Option<f64>,
+}
+
+/// How lists are paged.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+pub enum Pagination {
+    /// Numbered pages; `next` is the path of the next page's number.
+    Page {
+        page: String,
+        size: String,
+        max: u32,
+        next: String,
+    },
+    Offset {
+        offset: String,
+        limit: String,
+        max: u32,
+    },
+    Token {
+        request: String,
+        response: String,
+        size: String,
+        max: u32,
+    },
+}
+
+/// Actions that can be asked about many at a time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionPolling {
+    pub path: String,
+    /// Query parameter, repeated once per id.
+    pub query: String,
+    pub batch: usize,
+    pub items: String,
+    pub id: String,
+    pub status: String,
+    pub running: Vec<String>,
+    pub failed: Vec<String>,
+    pub error: String,
+}
+
+/// A resource type.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TypeSpec {
+    pub doc: String,
+    pub identity: IdentityClass,
+    /// How long the cloud may not show what it has made, for example `"0s"`.
+    #[serde(default = "no_time")]
+    pub window: String,
+    /// Request parameter that makes a create idempotent.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// The field whose map carries our labels.
+    #[serde(default)]
+    pub labels: Option<String>,
+    /// A label that gets the cloud name when the user gives none.
+    #[serde(default)]
+    pub name_label: Option<String>,
+    /// Fields whose value the cloud requires to be unique in the account.
+    #[serde(default)]
+    pub unique: Vec<String>,
+    /// Path of the id in an item.
+    #[serde(default = "id")]
+    pub id: String,
+    pub fields: IndexMap<String, FieldSpec>,
+    /// What only the cloud knows, by dotted name.
+    #[serde(default)]
+    pub attributes: IndexMap<String, FieldSpec>,
+    #[serde(default)]
+    pub status: Option<StatusSpec>,
+    #[serde(default)]
+    pub create: Option<Call>,
+    #[serde(default)]
+    pub read: Option<Call>,
+    #[serde(default)]
+    pub list: Option<Call>,
+    #[serde(default)]
+    pub update: Vec<StepSpec>,
+    #[serde(default)]
+    pub delete: Vec<StepSpec>,
+}
+
+fn id() -> String {
+    "id".into()
+}
+
+fn no_time() -> String {
+    "0s".into()
+}
+
+/// The vendor's state machine as far as waiting needs it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatusSpec {
+    pub path: String,
+    pub ready: Vec<String>,
+    #[serde(default)]
+    pub failed: Vec<String>,
+    /// As good as deleted.
+    #[serde(default)]
+    pub gone: Vec<String>,
+}
+
+/// One request.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Call {
+    /// HTTP method of `rest-json`.
+    pub method: Option<String>,
+    /// `{id}`, `{item}`, `{item.x}` and `{field.x}` are replaced.
+    pub path: String,
+    /// `Action` of `ec2-query`.
+    pub action: Option<String>,
+    pub query: IndexMap<String, Json>,
+    /// Fields sent: all that are set when absent on a create; those of the step on an update.
+    pub fields: Option<Vec<String>>,
+    /// The object the body is wrapped in.
+    pub wrap: Option<String>,
+    /// Merged over the fields, placeholders replaced.
+    pub body: Option<Json>,
+    /// Path of the item in the answer of create and read.
+    pub result: Option<String>,
+    /// Path of the items in the answer of list.
+    pub items: Option<String>,
+    /// Paths of long-running actions (one or a list) in the answer.
+    pub actions: Vec<String>,
+    /// This list is not paged.
+    pub unpaged: bool,
+    /// This list cannot be filtered by label.
+    pub unfiltered: bool,
+}
+
+/// One call of an update or a deletion made of several.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepSpec {
+    pub name: String,
+    /// Runs when one of these fields changed; a deletion's steps always run.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// Runs after the create too, when one of the fields is set.
+    #[serde(default)]
+    pub on_create: bool,
+    /// Runs only when the status before the operation was one of these.
+    #[serde(default)]
+    pub when_status: Vec<String>,
+    #[serde(default)]
+    pub call: Option<Call>,
+    #[serde(default)]
+    pub collection: Option<Collection>,
+    /// Waits until the status is one of these.
+    #[serde(default)]
+    pub until: Vec<String>,
+}
+
+/// A list or map changed item by item.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Collection {
+    pub field: String,
+    /// What tells items apart; the whole item when absent.
+    #[serde(default)]
+    pub key: Option<String>,
+    pub add: Call,
+    pub remove: Call,
+}
+
+impl Manifest {
+    /// `Hetzner` of `hetzner`: the Cedar namespace.
+    pub fn cedar_namespace(&self) -> String {
+        pascal(&self.name)
+    }
+}
+
+/// `SshKey` of `ssh_key`: the Cedar entity name.
+pub fn pascal(name: &str) -> String {
+    name.split(['_', '-'])
+        .map(|part| {
+            let mut chars = part.chars();
+            chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
+        })
+        .collect()
+}

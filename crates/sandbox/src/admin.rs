@@ -1,0 +1,67 @@
+//! Owns the control API under `/_sandbox`: status, reset, the log of requests, and the faults.
+
+use crate::call::{Call, Reply};
+use crate::faults::Faults;
+use crate::world::World;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Kinds that are records of work, not resources a user made.
+const BOOKKEEPING: &[&str] = &["action", "client_token", "rule"];
+
+/// Answers a control request.
+pub fn answer(world: &mut World, call: &Call) -> Reply {
+    match (call.method.as_str(), call.segments().as_slice()) {
+        ("GET", ["status"]) => Reply::json(200, &status(world, call.now)),
+        ("POST", ["reset"]) => {
+            if let Err(error) = world.store.clear() {
+                return Reply::json(500, &json!({"error": error}));
+            }
+            world.journal.requests.clear();
+            world.limits.refill();
+            let _ = world.faults.set(Faults::default());
+            Reply::json(200, &json!({}))
+        }
+        ("GET", ["requests"]) => {
+            let requests: Vec<_> = world.journal.requests.iter().collect();
+            Reply::json(200, &json!({ "requests": requests }))
+        }
+        ("DELETE", ["requests"]) => {
+            world.journal.requests.clear();
+            Reply::json(200, &json!({}))
+        }
+        ("GET", ["faults"]) => Reply::json(200, &json!(world.faults.faults)),
+        ("PUT", ["faults"]) => {
+            let set = serde_json::from_slice::<Faults>(&call.body)
+                .map_err(|error| error.to_string())
+                .and_then(|faults| world.faults.set(faults));
+            match set {
+                Ok(()) => Reply::json(200, &json!(world.faults.faults)),
+                Err(error) => Reply::json(400, &json!({ "error": error })),
+            }
+        }
+        _ => Reply::json(404, &json!({"error": format!("no {} {}", call.method, call.raw_path)})),
+    }
+}
+
+fn status(world: &World, now: i64) -> Value {
+    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (scope, kind, rows) in world.store.census(now) {
+        if BOOKKEEPING.contains(&kind) {
+            continue;
+        }
+        let cloud = scope.split('/').next().unwrap_or(scope).to_owned();
+        // What came with the account, or is only still listed as terminated, was not left behind by anybody.
+        let alive = rows.iter().filter(|row| {
+            let value = row.at(now);
+            value["_builtin"] != true && value["instanceState"]["name"] != "terminated"
+        });
+        *counts.entry((cloud, kind.to_owned())).or_default() += alive.count();
+    }
+    let resources: Vec<Value> = counts
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|((cloud, kind), count)| json!({"cloud": cloud, "kind": kind, "count": count}))
+        .collect();
+    json!({"pid": std::process::id(), "resources": resources, "faults": world.faults.faults})
+}

@@ -1,0 +1,287 @@
+//! Owns how other programs start, ask and stop a sandbox: blocking calls, no runtime needed.
+
+use crate::faults::Faults;
+use crate::journal::Request;
+use provision_diagnostic::Failure;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, create_dir_all};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The folder of one sandbox: `sandbox.json` (its address while it runs), `data/` and `log`.
+#[derive(Debug, Clone)]
+pub struct Home(pub PathBuf);
+
+/// How a sandbox is started.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StartOptions {
+    /// 0 takes a free port.
+    pub port: u16,
+    pub action_duration_ms: Option<u64>,
+    pub hetzner_rate_limit: Option<u32>,
+    /// Stop by itself when this process is gone.
+    pub exit_with_parent: Option<u32>,
+}
+
+/// A running sandbox and how to point programs at it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    pub url: String,
+    pub pid: u32,
+    /// What the vendors' clients and the manifests read.
+    pub env: BTreeMap<String, String>,
+    pub clients: Vec<ClientHint>,
+}
+
+/// How one vendor's client is pointed at the sandbox.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientHint {
+    pub client: String,
+    pub how: String,
+}
+
+/// What a sandbox holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub running: bool,
+    pub url: Option<String>,
+    pub pid: Option<u32>,
+    pub resources: Vec<Count>,
+    pub faults: Option<Faults>,
+}
+
+/// How many resources of one kind there are in all accounts of a cloud.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    pub cloud: String,
+    pub kind: String,
+    pub count: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Address {
+    url: String,
+    pid: u32,
+}
+
+#[derive(Deserialize)]
+struct Held {
+    pid: u32,
+    resources: Vec<Count>,
+    faults: Faults,
+}
+
+#[derive(Deserialize)]
+struct Requests {
+    requests: Vec<Request>,
+}
+
+impl Home {
+    fn port_file(&self) -> PathBuf {
+        self.0.join("sandbox.json")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+
+    fn address(&self) -> Option<Address> {
+        serde_json::from_str(&std::fs::read_to_string(self.port_file()).ok()?).ok()
+    }
+
+    /// The address, when the process that wrote it still answers there.
+    fn alive(&self) -> Option<(Address, Held)> {
+        let address = self.address()?;
+        let held: Held = ask(&address.url, "status").ok()?;
+        (held.pid == address.pid).then_some((address, held))
+    }
+
+    fn running(&self) -> Result<Address, Failure> {
+        self.alive().map(|(address, _)| address).ok_or_else(|| {
+            Failure::new("provision::sandbox::not_running", "the sandbox is not running")
+                .with_help("Start it with `provision sandbox start`.")
+        })
+    }
+}
+
+/// Starts a sandbox in a process of its own that outlives this one, or returns the one that runs.
+pub fn start(home: &Home, binary: &Path, options: &StartOptions) -> Result<Started, Failure> {
+    if let Some((address, _)) = home.alive() {
+        return Ok(started(&address));
+    }
+    create_dir_all(&home.0).map_err(|error| failed(format!("cannot make {}: {error}", home.0.display())))?;
+    // A file left by a process that was killed would be taken for the new one's.
+    let _ = std::fs::remove_file(home.port_file());
+    let log =
+        || File::create(home.log()).map_err(|error| failed(format!("cannot write {}: {error}", home.log().display())));
+    let mut command = Command::new(binary);
+    command
+        .arg("sandbox")
+        .args(["--port", &options.port.to_string()])
+        .arg("--data")
+        .arg(home.0.join("data"))
+        .arg("--port-file")
+        .arg(home.port_file())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log()?);
+    if let Some(ms) = options.action_duration_ms {
+        command.args(["--action-duration", &format!("{ms}ms")]);
+    }
+    if let Some(limit) = options.hetzner_rate_limit {
+        command.args(["--hetzner-rate-limit", &limit.to_string()]);
+    }
+    if let Some(parent) = options.exit_with_parent {
+        command.args(["--exit-with-parent", &parent.to_string()]);
+    }
+    // Its own process group: a Ctrl-C meant for the shell's foreground job does not reach it.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn().map_err(|error| failed(format!("cannot start {}: {error}", binary.display())))?;
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some((address, _)) = home.alive() {
+            // Reaps it if it ends while this process lives on.
+            std::thread::spawn(move || child.wait());
+            return Ok(started(&address));
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            let said = std::fs::read_to_string(home.log()).unwrap_or_default();
+            return Err(failed(format!("the sandbox stopped at once ({status}): {}", said.trim())));
+        }
+        if Instant::now() > end {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failed("the sandbox did not open its port within ten seconds".to_owned()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Stops the sandbox and waits until it is gone; what it holds stays on disk. False when none ran.
+pub fn stop(home: &Home) -> Result<bool, Failure> {
+    let Some((address, _)) = home.alive() else { return Ok(false) };
+    let pid = i32::try_from(address.pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.ok_or_else(|| failed(format!("{} is not a process id", address.pid)))?;
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+        .map_err(|error| failed(format!("cannot stop process {}: {error}", address.pid)))?;
+    let end = Instant::now() + Duration::from_secs(5);
+    while home.alive().is_some() {
+        if Instant::now() > end {
+            return Err(failed(format!("process {} does not stop", address.pid)));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = std::fs::remove_file(home.port_file());
+    Ok(true)
+}
+
+/// Whether it runs, and what it holds.
+pub fn status(home: &Home) -> Result<Status, Failure> {
+    Ok(match home.alive() {
+        Some((address, held)) => Status {
+            running: true,
+            url: Some(address.url),
+            pid: Some(address.pid),
+            resources: held.resources,
+            faults: Some(held.faults),
+        },
+        None => Status { running: false, url: None, pid: None, resources: Vec::new(), faults: None },
+    })
+}
+
+/// The environment and hints of the sandbox that runs.
+pub fn connection(home: &Home) -> Result<Started, Failure> {
+    Ok(started(&home.running()?))
+}
+
+/// Empties the clouds, the log and the faults.
+pub fn reset(home: &Home) -> Result<(), Failure> {
+    let address = home.running()?;
+    agent().post(path(&address.url, "reset")).send_empty().map_err(|error| failed(format!("reset failed: {error}")))?;
+    Ok(())
+}
+
+/// Every request the clouds received, oldest first.
+pub fn requests(home: &Home) -> Result<Vec<Request>, Failure> {
+    Ok(ask::<Requests>(&home.running()?.url, "requests")?.requests)
+}
+
+/// The faults in force, after setting them when some are given.
+pub fn faults(home: &Home, set: Option<Faults>) -> Result<Faults, Failure> {
+    let address = home.running()?;
+    let Some(faults) = set else { return ask(&address.url, "faults") };
+    let mut answer = agent()
+        .put(path(&address.url, "faults"))
+        .send_json(&faults)
+        .map_err(|error| failed(format!("the sandbox did not answer: {error}")))?;
+    let body = answer.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
+    if !answer.status().is_success() {
+        let said: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+        return Err(failed(format!("faults were refused: {}", said["error"].as_str().unwrap_or(&body)))
+            .with_help("Give rates between 0 and 1."));
+    }
+    serde_json::from_str(&body).map_err(|error| failed(error.to_string()))
+}
+
+/// Talks to loopback only, so never through a proxy that the environment names.
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .proxy(None)
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(10)));
+    config.build().into()
+}
+
+fn path(url: &str, what: &str) -> String {
+    format!("{url}/_sandbox/{what}")
+}
+
+fn ask<T: DeserializeOwned>(url: &str, what: &str) -> Result<T, Failure> {
+    let mut answer =
+        agent().get(path(url, what)).call().map_err(|error| failed(format!("the sandbox did not answer: {error}")))?;
+    if !answer.status().is_success() {
+        return Err(failed(format!("the sandbox answered {}", answer.status())));
+    }
+    answer
+        .body_mut()
+        .with_config()
+        .limit(256 << 20)
+        .read_json()
+        .map_err(|error| failed(format!("the sandbox's answer cannot be read: {error}")))
+}
+
+fn failed(message: String) -> Failure {
+    Failure::new("provision::sandbox::failed", message)
+        .with_help("See `log` in the sandbox's folder; check that the port is free.")
+}
+
+fn started(address: &Address) -> Started {
+    let url = &address.url;
+    let env = [
+        ("HCLOUD_ENDPOINT", format!("{url}/v1")),
+        ("HCLOUD_TOKEN", "sandbox".to_owned()),
+        ("UPCLOUD_API_URL", format!("{url}/1.3")),
+        ("UPCLOUD_DEBUG_API_BASE_URL", url.clone()),
+        ("UPCLOUD_USERNAME", "sandbox".to_owned()),
+        ("UPCLOUD_PASSWORD", "sandbox-secret".to_owned()),
+        ("AWS_ENDPOINT_URL", url.clone()),
+        ("AWS_ACCESS_KEY_ID", "sandbox".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "sandbox-secret".to_owned()),
+        ("AWS_DEFAULT_REGION", "eu-north-1".to_owned()),
+    ];
+    let hint = |client: &str, how: String| ClientHint { client: client.to_owned(), how };
+    let clients = vec![
+        hint("hcloud", format!("HCLOUD_ENDPOINT={url}/v1 HCLOUD_TOKEN=sandbox")),
+        hint("hcloud (Python)", format!("Client(\"sandbox\", api_endpoint=\"{url}/v1\")")),
+        hint("upcloud-api", format!("manager.api.api_root = \"{url}/1.3\"")),
+        hint("upctl", format!("UPCLOUD_DEBUG_API_BASE_URL={url}")),
+        hint("boto3", format!("AWS_ENDPOINT_URL={url}")),
+        hint("aws", format!("aws --endpoint-url {url}")),
+    ];
+    let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Started { url: url.clone(), pid: address.pid, env, clients }
+}

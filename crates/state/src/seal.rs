@@ -1,0 +1,105 @@
+//! Owns sealing: sensitive values are encrypted before they are stored, and compared by keyed digest.
+
+use crate::io;
+use age::secrecy::ExposeSecret;
+use base64::Engine;
+use hmac::{Hmac, Mac};
+use provision_diagnostic::Failure;
+use provision_model::{Json, Map, canonical};
+use sha2::Sha256;
+use std::io::Write;
+use std::path::Path;
+
+const BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::STANDARD_NO_PAD;
+
+/// Encrypts to, and decrypts with, the key of one state. Has no `Debug`: it must not be printed.
+pub struct Sealer {
+    identity: age::x25519::Identity,
+}
+
+impl Sealer {
+    /// The key beside the state (`identity.txt`, readable by its owner only), made when it is not there.
+    pub fn open(folder: &Path) -> Result<Sealer, Failure> {
+        let path = folder.join("identity.txt");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let identity = text
+                    .lines()
+                    .find(|line| line.starts_with("AGE-SECRET-KEY-"))
+                    .and_then(|line| line.trim().parse().ok())
+                    .ok_or_else(|| io("read the key of", &format!("{} holds no age identity", path.display())))?;
+                Ok(Sealer { identity })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let identity = age::x25519::Identity::generate();
+                let mut options = std::fs::OpenOptions::new();
+                options.write(true).create_new(true);
+                #[cfg(unix)]
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+                let written = options.open(&path).and_then(|mut file| {
+                    writeln!(file, "# public key: {}", identity.to_public())?;
+                    writeln!(file, "{}", identity.to_string().expose_secret())?;
+                    file.sync_all()
+                });
+                match written {
+                    Ok(()) => Ok(Sealer { identity }),
+                    // Somebody else made it in the same instant.
+                    Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Self::open(folder),
+                    Err(error) => Err(io("write the key of", &error)),
+                }
+            }
+            Err(error) => Err(io("read the key of", &error)),
+        }
+    }
+
+    /// The sealed form of a value: `{"$sealed": ciphertext, "digest": keyed digest}`.
+    pub fn seal(&self, value: &Json) -> Result<Json, Failure> {
+        let ciphertext = age::encrypt(&self.identity.to_public(), canonical(value).as_bytes())
+            .map_err(|error| io("seal a value of", &error))?;
+        let mut map = Map::new();
+        map.insert("$sealed".into(), Json::from(BASE64.encode(ciphertext)));
+        map.insert("digest".into(), Json::from(self.digest(value)));
+        Ok(Json::Object(map))
+    }
+
+    /// The value of a sealed form; other values are given back as they are.
+    pub fn open_value(&self, value: &Json) -> Result<Json, Failure> {
+        let Some(sealed) = value.get("$sealed").and_then(Json::as_str) else { return Ok(value.clone()) };
+        let ciphertext = BASE64.decode(sealed).map_err(|error| io("open a value of", &error))?;
+        let plain = age::decrypt(&self.identity, &ciphertext).map_err(|error| io("open a value of", &error))?;
+        serde_json::from_slice(&plain).map_err(|error| io("open a value of", &error))
+    }
+
+    /// Whether a plain value is the sealed one, without opening it.
+    pub fn is_same(&self, plain: &Json, sealed: &Json) -> bool {
+        match sealed.get("digest").and_then(Json::as_str) {
+            Some(digest) => self.digest(plain) == digest,
+            None => plain == sealed,
+        }
+    }
+
+    fn digest(&self, value: &Json) -> String {
+        let key = self.identity.to_string();
+        // HMAC takes keys of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()) else { return String::new() };
+        mac.update(canonical(value).as_bytes());
+        data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_sealed_value_shows_nothing_and_opens_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let sealer = Sealer::open(folder.path()).unwrap();
+        let sealed = sealer.seal(&json!("hunter2-canary")).unwrap();
+        assert!(!sealed.to_string().contains("canary"));
+        let again = Sealer::open(folder.path()).unwrap();
+        assert_eq!(again.open_value(&sealed).unwrap(), json!("hunter2-canary"));
+        assert!(again.is_same(&json!("hunter2-canary"), &sealed) && !again.is_same(&json!("other"), &sealed));
+    }
+}

@@ -1,0 +1,92 @@
+//! Owns `nickel eval`: Nickel in, data out.
+
+use crate::NickelPlugin;
+use crate::input::{Prepared, Sources, evaluation_flags};
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{
+    Example, LabeledError, PipelineData, PipelineMetadata, Record, Signature, SyntaxShape, Type, Value, record,
+};
+use provision_nickel::Source;
+use provision_nu_bridge::from_json;
+
+pub struct Eval;
+
+impl PluginCommand for Eval {
+    type Plugin = NickelPlugin;
+
+    fn name(&self) -> &str {
+        "nickel eval"
+    }
+
+    fn description(&self) -> &str {
+        "Evaluate Nickel files, or Nickel text, to data."
+    }
+
+    fn extra_description(&self) -> &str {
+        "Several files are merged. All mistakes of a run are reported, each at its own place.\n\
+        Integers stay integers; a number that has no exact decimal form is an error unless --inexact allows it.\n\
+        Imports are looked up beside the file, along --import-path, in NICKEL_IMPORT_PATH, then among the built-in schemas."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["ncl", "configuration", "export", "load"]
+    }
+
+    fn signature(&self) -> Signature {
+        let signature = Signature::build(self.name())
+            .rest("file", SyntaxShape::Filepath, "Nickel, JSON, YAML or TOML files to merge.")
+            .input_output_types(vec![(Type::Nothing, Type::Any), (Type::String, Type::Any)])
+            .category(super::category());
+        evaluation_flags(signature)
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: r#""{ size = 2 * 21 }" | nickel eval"#,
+                description: "Evaluate text",
+                result: Some(Value::test_record(record! { "size" => Value::test_int(42) })),
+            },
+            Example {
+                example: r#""{ a.b | default = 1 }" | nickel eval --field a.b --override {a: {b: 2}}"#,
+                description: "Change a field and take only that",
+                result: Some(Value::test_int(2)),
+            },
+            Example { example: "nickel eval base.ncl dev.ncl", description: "Merge two files", result: None },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &NickelPlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let sources = Sources::read(engine, call, input)?;
+        evaluate(plugin, engine, call, &sources)
+    }
+}
+
+/// Evaluates the sources; the result carries where it came from as metadata.
+pub fn evaluate(
+    plugin: &NickelPlugin,
+    engine: &EngineInterface,
+    call: &EvaluatedCall,
+    sources: &Sources,
+) -> Result<PipelineData, LabeledError> {
+    let prepared = Prepared::new(plugin, engine, call, sources)?;
+    let evaluation =
+        plugin.evaluator.eval(&prepared.request).map_err(|failure| sources.error(prepared.blame(&failure)))?;
+    let value = from_json(&evaluation.value, call.head);
+    let file = match sources.sources.first() {
+        Some(Source::File(path)) => Value::string(path.to_string_lossy(), call.head),
+        _ => Value::nothing(call.head),
+    };
+    let source = record! { "file" => file, "digest" => Value::string(evaluation.digest, call.head) };
+    let mut custom = Record::new();
+    custom.insert("nickel_source", Value::record(source, call.head));
+    let content_type = matches!(value, Value::String { .. }).then(|| "text/plain".to_owned());
+    let metadata = PipelineMetadata { content_type, custom, ..PipelineMetadata::default() };
+    Ok(PipelineData::value(value, Some(metadata)))
+}

@@ -1,0 +1,63 @@
+//! Owns the plugin between Nushell and Nickel: its state, which is the warm evaluator, and its list of commands.
+
+#![expect(
+    clippy::result_large_err,
+    reason = "Nushell's own error types are this large, and its traits return them by value"
+)]
+
+mod commands;
+mod input;
+
+use nu_plugin::{EngineInterface, Plugin, PluginCommand};
+use nu_protocol::ShellError;
+use provision_diagnostic::Failure;
+use provision_nickel::{Evaluator, Library};
+use provision_nu_bridge::user_dir;
+use provision_registry::Registry;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The manifests last used, and for which project and user folder.
+type Kept = Option<(Option<PathBuf>, Option<PathBuf>, Registry)>;
+
+/// The plugin's state.
+#[derive(Default)]
+pub struct NickelPlugin {
+    pub(crate) evaluator: Evaluator,
+    registry: Mutex<Kept>,
+}
+
+impl NickelPlugin {
+    /// What `import "provision.ncl"` gives a file of this folder: generated from the manifests in force there.
+    pub(crate) fn library(
+        &self,
+        engine: &EngineInterface,
+        folder: &Path,
+    ) -> Result<Result<Arc<Library>, Failure>, ShellError> {
+        let project = folder.ancestors().find(|above| above.join("infra.ncl").is_file()).map(Path::to_owned);
+        let user_dir = user_dir(engine)?;
+        let mut kept = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((for_project, for_user, registry)) = &*kept
+            && *for_project == project
+            && *for_user == user_dir
+            && registry.is_current(project.as_deref(), user_dir.as_deref())
+        {
+            return Ok(Ok(registry.library()));
+        }
+        Ok(Registry::load(project.as_deref(), user_dir.as_deref(), &self.evaluator).map(|registry| {
+            let library = registry.library();
+            *kept = Some((project, user_dir, registry));
+            library
+        }))
+    }
+}
+
+impl Plugin for NickelPlugin {
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").into()
+    }
+
+    fn commands(&self) -> Vec<Box<dyn PluginCommand<Plugin = Self>>> {
+        commands::all()
+    }
+}

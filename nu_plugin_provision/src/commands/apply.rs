@@ -1,0 +1,256 @@
+//! Owns `provision apply`: rows of a plan in, events out.
+
+use crate::ProvisionPlugin;
+use crate::open::{parallel, project_flag, project_folder, session, session_in};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{
+    Example, HandlerGuard, LabeledError, PipelineData, Record, Signals, Signature, Span, SyntaxShape, Type, Value,
+};
+use provision_diagnostic::Failure;
+use provision_engine::{ApplyOptions, Event, Session, Status, Stop};
+use provision_nu_bridge::{Kind, rows, shell, stream, to_json};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+pub struct Apply;
+
+impl PluginCommand for Apply {
+    type Plugin = ProvisionPlugin;
+
+    fn name(&self) -> &str {
+        "provision apply"
+    }
+
+    fn description(&self) -> &str {
+        "Apply rows of a plan, and stream what happens."
+    }
+
+    fn extra_description(&self) -> &str {
+        "Rows on the pipeline are the consent to apply exactly those rows. With nothing on the pipeline, the project is\n\
+        planned and applied as a whole, which needs --yes. Policies of the project are asked, whoever calls.\n\
+        Operations that a crash left open are settled first. Ctrl-C starts nothing new and settles what is in flight."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["deploy", "create", "terraform", "infrastructure"]
+    }
+
+    fn signature(&self) -> Signature {
+        let signature = Signature::build(self.name())
+            .named("parallel", SyntaxShape::Int, "Operations at a time, 16 by default.", None)
+            .switch("yes", "Apply the whole project without rows on the pipeline.", Some('y'))
+            .switch("quiet", "Draw no progress bar.", Some('q'))
+            .input_output_types(vec![
+                (Type::Nothing, Type::table()),
+                (Type::table(), Type::table()),
+                (Type::list(Type::Any), Type::table()),
+                (Type::record(), Type::table()),
+            ])
+            .category(super::category());
+        project_flag(signature)
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: "provision plan | provision apply",
+                description: "Apply everything that is to change",
+                result: None,
+            },
+            Example {
+                example: "provision plan | policy authorize | where decision == allow | provision apply",
+                description: "Apply what the policies allow",
+                result: None,
+            },
+            Example { example: "provision apply --yes", description: "Plan and apply in one go", result: None },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ProvisionPlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let noted = input.metadata_ref().and_then(|metadata| noted_project(&metadata.custom));
+        let given = match &input {
+            PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _) => None,
+            _ => Some(()),
+        };
+        let given = match given {
+            None => None,
+            Some(()) => {
+                let rows: Result<Vec<_>, _> = rows(input, call.head)?.map(|row| to_json(&row)).collect();
+                Some(rows?)
+            }
+        };
+        let session = match (project_folder(engine, call)?, noted) {
+            (None, Some(project)) => session_in(plugin, engine, call.head, &project)?,
+            _ => session(plugin, engine, call)?,
+        };
+        let options = ApplyOptions { parallel: parallel(engine, call)?, yes: call.has_flag("yes")?, destroy: false };
+        start(session, given, options, engine, call)
+    }
+}
+
+fn noted_project(custom: &Record) -> Option<PathBuf> {
+    let note = custom.get("provision_plan")?.as_record().ok()?;
+    Some(PathBuf::from(note.get("project")?.as_str().ok()?))
+}
+
+enum Message {
+    Event(Box<Event>),
+    End(Result<(), Failure>),
+}
+
+/// Starts the work on its own thread and streams its events. The plugin stays alive until all of it is settled.
+pub fn start(
+    session: Session,
+    rows: Option<Vec<provision_engine::Json>>,
+    options: ApplyOptions,
+    engine: &EngineInterface,
+    call: &EvaluatedCall,
+) -> Result<PipelineData, LabeledError> {
+    engine.set_gc_disabled(true)?;
+    let stop = session.stop.clone();
+    let on_signal = stop.clone();
+    let guard = engine.register_signal_handler(Box::new(move |_| on_signal.request()))?;
+    let (sender, receiver) = channel();
+    let bar = progress(call.has_flag("quiet")?);
+    let worker = {
+        let bar = bar.clone();
+        std::thread::spawn(move || work(&session, rows.as_deref(), &options, &sender, &bar))
+    };
+    let mut events = Events {
+        receiver,
+        worker: Some(worker),
+        stop,
+        engine: engine.clone(),
+        span: call.head,
+        over: false,
+        early: None,
+        _guard: guard,
+    };
+    // What is refused before the first event is an error of the command itself, which `try` catches without a stream.
+    match events.receiver.recv() {
+        Ok(Message::End(Err(failure))) => {
+            events.over = true;
+            return Err(provision_nu_bridge::labeled(&failure, call.head, "while applying this"));
+        }
+        Ok(message) => events.early = Some(message),
+        Err(_) => events.over = true,
+    }
+    // The stream itself is not cut by Ctrl-C: what was in flight still has something to say.
+    Ok(stream(events, call.head, Signals::empty()))
+}
+
+fn work(
+    session: &Session,
+    rows: Option<&[provision_engine::Json]>,
+    options: &ApplyOptions,
+    sender: &Sender<Message>,
+    bar: &ProgressBar,
+) {
+    let sink = |event: Event| {
+        match event.status {
+            Status::Authorized | Status::Pending => bar.inc_length(1),
+            Status::Started => bar.set_message(format!("{} {}", event.action.name(), event.address)),
+            Status::Done | Status::Failed | Status::InDoubt | Status::Skipped | Status::NotStarted => bar.inc(1),
+            _ => {}
+        }
+        // Nobody reading any more is no reason to stop settling.
+        let _ = sender.send(Message::Event(Box::new(event)));
+    };
+    let result = session.apply(rows, options, &sink);
+    bar.finish_and_clear();
+    let _ = sender.send(Message::End(result));
+}
+
+fn progress(quiet: bool) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if quiet || !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {elapsed} {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// The stream of events. Dropped early, it stops as Ctrl-C does and waits until everything in flight is settled.
+struct Events {
+    receiver: Receiver<Message>,
+    worker: Option<JoinHandle<()>>,
+    stop: Stop,
+    engine: EngineInterface,
+    span: Span,
+    over: bool,
+    early: Option<Message>,
+    _guard: HandlerGuard,
+}
+
+impl Iterator for Events {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        if self.over {
+            return None;
+        }
+        let message = self.early.take().or_else(|| self.receiver.recv().ok());
+        match message {
+            Some(Message::Event(event)) => {
+                Some(super::value(&*event, self.span, &[("time", Kind::Date), ("elapsed", Kind::DurationNanos)]))
+            }
+            Some(Message::End(Err(failure))) => {
+                self.over = true;
+                Some(Value::error(shell(&failure, self.span, "while applying this"), self.span))
+            }
+            Some(Message::End(Ok(()))) | None => {
+                self.over = true;
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        if !self.over {
+            self.stop.request();
+        }
+        if let Some(worker) = self.worker.take() {
+            let _ = worker.join();
+        }
+        if !self.over {
+            // The rows have nowhere to go any more; the terminal has.
+            for message in self.receiver.try_iter() {
+                match message {
+                    Message::Event(event)
+                        if matches!(event.status, Status::Done | Status::Failed | Status::InDoubt) =>
+                    {
+                        let status = serde_json::to_value(event.status).unwrap_or_default();
+                        eprintln!(
+                            "provision: {} {}: {}",
+                            event.action.name(),
+                            event.address,
+                            status.as_str().unwrap_or("")
+                        );
+                    }
+                    Message::End(Err(failure)) => {
+                        eprintln!("provision: {}", failure.first.headline());
+                        if let Some(help) = &failure.first.help {
+                            eprintln!("  {help}");
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        // The engine may be gone already.
+        let _ = self.engine.set_gc_disabled(false);
+    }
+}

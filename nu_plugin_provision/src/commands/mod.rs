@@ -1,0 +1,64 @@
+//! Owns the list of commands and the shape of their rows.
+
+mod apply;
+mod destroy;
+mod output;
+mod plan;
+mod policy_accept;
+mod provider_list;
+mod provision;
+mod recover;
+mod sandbox;
+mod state;
+
+use crate::ProvisionPlugin;
+use nu_plugin::PluginCommand;
+use nu_protocol::{Category, Span, Value};
+use provision_nu_bridge::{Kind, row};
+use serde::Serialize;
+
+/// Every command of the plugin.
+pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
+    let mut all: Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> = vec![
+        Box::new(provision::Provision),
+        Box::new(plan::Plan),
+        Box::new(apply::Apply),
+        Box::new(destroy::Destroy),
+        Box::new(output::Output),
+        Box::new(recover::Recover),
+        Box::new(policy_accept::PolicyAccept),
+        Box::new(provider_list::ProviderList),
+    ];
+    all.extend(state::all());
+    all.extend(sandbox::all());
+    all
+}
+
+fn category() -> Category {
+    Category::Custom("provision".into())
+}
+
+/// A domain value as a Nushell value; the named columns get their types.
+fn value(item: &impl Serialize, span: Span, columns: &[(&str, Kind)]) -> Value {
+    match serde_json::to_value(item) {
+        Ok(json) => row(&json, span, columns),
+        Err(error) => {
+            Value::error(nu_protocol::ShellError::from(nu_protocol::LabeledError::new(error.to_string())), span)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_says_what_it_does_and_shows_it() {
+        for command in all() {
+            let name = command.name();
+            assert!(command.description().ends_with('.'), "{name}");
+            assert!(!command.search_terms().is_empty(), "{name}");
+            assert!(!command.examples().is_empty(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Owns `provision plan`: what would change, as rows.
+
+use crate::ProvisionPlugin;
+use crate::open::{project_flag, project_folder, session_in};
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{
+    Example, LabeledError, PipelineData, PipelineMetadata, Record, Signature, Spanned, SyntaxShape, Type, Value, record,
+};
+use provision_diagnostic::Failure;
+use provision_engine::{Input, PlanOptions, SourceNote, find_project};
+use provision_nu_bridge::{labeled, resolve_path, to_json};
+use std::path::PathBuf;
+
+pub struct Plan;
+
+impl PluginCommand for Plan {
+    type Plugin = ProvisionPlugin;
+
+    fn name(&self) -> &str {
+        "provision plan"
+    }
+
+    fn description(&self) -> &str {
+        "Show what would change, as rows that `provision apply` takes back."
+    }
+
+    fn extra_description(&self) -> &str {
+        "The infrastructure is the project's infra.ncl, a Nickel file, or data on the pipeline.\n\
+        Only changes are rows; an empty table means that there is nothing to do. Every mistake in the configuration is\n\
+        reported in one run, before any call to a cloud."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["diff", "preview", "terraform", "infrastructure"]
+    }
+
+    fn signature(&self) -> Signature {
+        let signature = Signature::build(self.name())
+            .optional("file", SyntaxShape::Filepath, "Nickel file; the project's infra.ncl by default.")
+            .named(
+                "target",
+                SyntaxShape::List(Box::new(SyntaxShape::String)),
+                "Only these addresses and what they need.",
+                None,
+            )
+            .named(
+                "exclude",
+                SyntaxShape::List(Box::new(SyntaxShape::String)),
+                "All but these addresses and what depends on them.",
+                None,
+            )
+            .switch("destroy", "Plan to take everything down.", None)
+            .switch(
+                "refresh",
+                "Look at the clouds first (the default); --refresh=false plans against the state alone.",
+                None,
+            )
+            .switch("deep", "Also read each resource by id: sees fields that lists do not show.", None)
+            .switch("all", "Keep the rows that change nothing.", Some('a'))
+            .input_output_types(vec![(Type::Nothing, Type::table()), (Type::Any, Type::table())])
+            .category(super::category());
+        project_flag(signature)
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example { example: "provision plan", description: "Plan the project in this folder", result: None },
+            Example {
+                example: "nickel eval infra.ncl | provision plan | where provider == hetzner | provision apply",
+                description: "Apply what is to change on one cloud",
+                result: None,
+            },
+            Example {
+                example: "provision plan --target [web] | select address action reason",
+                description: "Plan one resource and what it needs",
+                result: None,
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ProvisionPlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let file = call.opt::<Spanned<String>>(0)?;
+        let note = input.metadata_ref().and_then(|metadata| source_note(&metadata.custom));
+        let here = PathBuf::from(engine.get_current_dir()?);
+        let span = file.as_ref().map_or(call.head, |file| file.span);
+        let source = match &file {
+            Some(file) => Input::File(resolve_path(engine, &file.item)?),
+            None => match input.into_value(call.head)? {
+                Value::Nothing { .. } => Input::Project,
+                value => Input::Data { value: to_json(&value)?, note },
+            },
+        };
+        // A file or data need not be in a project yet: the folder becomes one.
+        let beside = match &source {
+            Input::File(file) => file.parent().map(PathBuf::from),
+            Input::Data { note: Some(note), .. } => note.file.parent().map(PathBuf::from),
+            Input::Data { .. } => Some(here),
+            Input::Project => None,
+        };
+        let project = match (project_folder(engine, call)?, beside) {
+            (Some(project), _) => project,
+            (None, Some(folder)) => find_project(&folder).unwrap_or(folder),
+            (None, None) => {
+                let failure =
+                    Failure::new("provision::config::no_project", "there is no infra.ncl here or in a folder above")
+                        .with_help("Go to a project folder, name one with --project, or give a Nickel file.");
+                return Err(labeled(&failure, call.head, "this needs a project"));
+            }
+        };
+        if !project.is_dir() {
+            let failure =
+                Failure::new("provision::config::no_project", format!("there is no folder {}", project.display()))
+                    .with_help("Check the path of the file.");
+            return Err(labeled(&failure, span, "this file"));
+        }
+        let session = session_in(plugin, engine, span, &project)?;
+        let stop = session.stop.clone();
+        let _guard = engine.register_signal_handler(Box::new(move |_| stop.request()))?;
+        let options = PlanOptions {
+            target: call.get_flag("target")?.unwrap_or_default(),
+            exclude: call.get_flag("exclude")?.unwrap_or_default(),
+            destroy: call.has_flag("destroy")?,
+            no_refresh: matches!(call.get_flag_value("refresh"), Some(Value::Bool { val: false, .. })),
+            deep: call.has_flag("deep")?,
+            all: call.has_flag("all")?,
+        };
+        let plan = session.plan(&source, &options).map_err(|failure| labeled(&failure, span, "while planning this"))?;
+        let rows = plan.rows().map(|row| super::value(row, call.head, &[])).collect();
+        let mut custom = Record::new();
+        let note = record! { "project" => Value::string(project.to_string_lossy(), call.head) };
+        custom.insert("provision_plan", Value::record(note, call.head));
+        let metadata = PipelineMetadata { custom, ..PipelineMetadata::default() };
+        Ok(PipelineData::value(Value::list(rows, call.head), Some(metadata)))
+    }
+}
+
+/// What `nickel eval` noted about its result.
+fn source_note(custom: &Record) -> Option<SourceNote> {
+    let note = custom.get("nickel_source")?.as_record().ok()?;
+    let file = note.get("file")?.as_str().ok()?;
+    let digest = note.get("digest")?.as_str().ok()?;
+    Some(SourceNote { file: PathBuf::from(file), digest: digest.to_owned() })
+}

@@ -1,0 +1,54 @@
+//! Owns `provision recover`: settling what a crash left open.
+
+use crate::ProvisionPlugin;
+use crate::open::{project_flag, session};
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
+use provision_nu_bridge::labeled;
+
+pub struct Recover;
+
+impl PluginCommand for Recover {
+    type Plugin = ProvisionPlugin;
+
+    fn name(&self) -> &str {
+        "provision recover"
+    }
+
+    fn description(&self) -> &str {
+        "Settle what a crash left open, and list what carries our mark and is in no state."
+    }
+
+    fn extra_description(&self) -> &str {
+        "`provision apply` does this by itself first; this command shows what was found."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["crash", "repair", "settle", "stray"]
+    }
+
+    fn signature(&self) -> Signature {
+        let signature = Signature::build(self.name())
+            .input_output_types(vec![(Type::Nothing, Type::table())])
+            .category(super::category());
+        project_flag(signature)
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![Example { example: r#"provision recover"#, description: "Settle open operations", result: None }]
+    }
+
+    fn run(
+        &self,
+        plugin: &ProvisionPlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        drop(input);
+        let session = session(plugin, engine, call)?;
+        let found = session.recover().map_err(|failure| labeled(&failure, call.head, "while settling"))?;
+        let rows = found.iter().map(|row| super::value(row, call.head, &[])).collect();
+        Ok(PipelineData::value(Value::list(rows, call.head), None))
+    }
+}

@@ -1,0 +1,118 @@
+//! Owns opening a session for a command: the project, the environment, who asks, what the settings say.
+
+use crate::ProvisionPlugin;
+use nu_plugin::{EngineInterface, EvaluatedCall};
+use nu_protocol::{LabeledError, Signature, Span, Spanned, SyntaxShape, Value};
+use provision_diagnostic::Failure;
+use provision_engine::{Session, find_project};
+use provision_nu_bridge::{env_paths, labeled, resolve_path, user_dir};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Adds the flag every command of a project has.
+pub fn project_flag(signature: Signature) -> Signature {
+    signature.named(
+        "project",
+        SyntaxShape::Directory,
+        "Folder of the project; found upwards from here by default.",
+        None,
+    )
+}
+
+/// The folder `--project` names, or the one found upwards from the current folder.
+pub fn project_folder(engine: &EngineInterface, call: &EvaluatedCall) -> Result<Option<PathBuf>, LabeledError> {
+    match call.get_flag::<Spanned<String>>("project")? {
+        Some(given) => {
+            let folder = resolve_path(engine, &given.item)?;
+            if folder.is_dir() {
+                return Ok(Some(folder));
+            }
+            let failure =
+                Failure::new("provision::config::no_project", format!("there is no folder {}", folder.display()))
+                    .with_help("Name an existing folder with --project.");
+            Err(labeled(&failure, given.span, "this folder"))
+        }
+        None => Ok(find_project(&PathBuf::from(engine.get_current_dir()?))),
+    }
+}
+
+/// A session on the project of this call.
+pub fn session(
+    plugin: &ProvisionPlugin,
+    engine: &EngineInterface,
+    call: &EvaluatedCall,
+) -> Result<Session, LabeledError> {
+    let Some(project) = project_folder(engine, call)? else {
+        let failure = Failure::new("provision::config::no_project", "there is no infra.ncl here or in a folder above")
+            .with_help("Go to a project folder, or name one with --project.");
+        return Err(labeled(&failure, call.head, "this needs a project"));
+    };
+    session_in(plugin, engine, call.head, &project)
+}
+
+/// A session on a folder.
+pub fn session_in(
+    plugin: &ProvisionPlugin,
+    engine: &EngineInterface,
+    span: Span,
+    project: &Path,
+) -> Result<Session, LabeledError> {
+    check_settings(engine)?;
+    let raised = |failure: Failure| labeled(&failure, span, "while opening the project");
+    let user_dir = user_dir(engine)?;
+    let registry = plugin.registry.get(Some(project), user_dir.as_deref(), &plugin.evaluator).map_err(raised)?;
+    // Asked for once: the engine does not answer any more when the events of an apply are being streamed.
+    let variables: HashMap<String, String> = engine
+        .get_env_vars()?
+        .into_iter()
+        .filter_map(|(name, value)| value.coerce_into_string().ok().map(|text| (name, text)))
+        .collect();
+    let user = ["USER", "LOGNAME", "USERNAME"]
+        .iter()
+        .find_map(|name| variables.get(*name).filter(|user| !user.is_empty()).cloned())
+        .unwrap_or_else(|| "unknown".to_owned());
+    let env = Arc::new(move |name: &str| variables.get(name).cloned());
+    let mut session =
+        Session::open(project.to_path_buf(), registry, plugin.evaluator.clone(), env, user).map_err(raised)?;
+    session.import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
+    session.shown_from = PathBuf::from(engine.get_current_dir()?);
+    Ok(session)
+}
+
+/// Settings are refused by name when they are unknown: a typo must not be ignored.
+fn check_settings(engine: &EngineInterface) -> Result<(), LabeledError> {
+    let Some(Value::Record { val, .. }) = engine.get_plugin_config()? else { return Ok(()) };
+    for (name, value) in val.iter() {
+        let right = match name.as_str() {
+            "parallel" => value.as_int().is_ok_and(|number| number > 0),
+            _ => {
+                let failure = Failure::new("provision::config::setting", format!("unknown setting `{name}`"))
+                    .with_help("The settings of $env.config.plugins.provision are: parallel.");
+                return Err(labeled(&failure, value.span(), "this setting"));
+            }
+        };
+        if !right {
+            let failure = Failure::new("provision::config::setting", format!("the setting `{name}` has a wrong value"))
+                .with_help("`parallel` is a positive integer.");
+            return Err(labeled(&failure, value.span(), "this value"));
+        }
+    }
+    Ok(())
+}
+
+/// Operations at a time: the flag, then the setting, then 16.
+pub fn parallel(engine: &EngineInterface, call: &EvaluatedCall) -> Result<usize, LabeledError> {
+    if let Some(given) = call.get_flag::<Spanned<i64>>("parallel")? {
+        return usize::try_from(given.item).ok().filter(|number| *number > 0).ok_or_else(|| {
+            let failure = Failure::new("provision::config::setting", "`--parallel` takes a positive integer")
+                .with_help("Give a number from 1 to 256.");
+            labeled(&failure, given.span, "this number")
+        });
+    }
+    let setting = match engine.get_plugin_config()? {
+        Some(Value::Record { val, .. }) => val.get("parallel").and_then(|value| value.as_int().ok()),
+        _ => None,
+    };
+    Ok(setting.and_then(|number| usize::try_from(number).ok()).unwrap_or(16))
+}

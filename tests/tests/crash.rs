@@ -1,0 +1,155 @@
+//! Owns the promise about crashes: killed at any instant, a plain `provision apply` finishes the job, and the clouds hold
+//! exactly what was asked for.
+
+use provision_tests::{Faults, PUBLIC_KEY, World};
+use serde_json::json;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const RESOURCES: usize = 60;
+
+/// Sixty resources of all three clouds, in layers.
+fn sixty() -> String {
+    let mut out = String::from("let p = import \"provision.ncl\" in\n{\n  name = \"big\",\n  resources = {\n");
+    out += &format!("    key = p.hetzner.ssh_key & {{ public_key = \"{PUBLIC_KEY}\" }},\n");
+    out += "    net = p.hetzner.network & { ip_range = \"10.0.0.0/16\", subnets = [{ type = \"cloud\", network_zone = \"eu-central\", ip_range = \"10.0.1.0/24\" }] },\n";
+    out += "    vpc = p.aws.vpc & { cidr_block = \"10.9.0.0/16\" },\n";
+    out += "    subnet = p.aws.subnet & { vpc_id = p.ref \"vpc\" \"id\", cidr_block = \"10.9.1.0/24\" },\n";
+    out += "    sg = p.aws.security_group & { vpc_id = p.ref \"vpc\" \"id\", ingress = [{ ip_protocol = \"tcp\", from_port = 22, to_port = 22, cidr_ips = [\"10.0.0.0/8\"] }] },\n";
+    out += "    web = p.each (std.array.generate (fun n => \"n%{std.to_string n}\") 20) (fun key => p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", ssh_keys = [p.ref \"key\" \"name\"], networks = [p.ref \"net\" \"id\"] }),\n";
+    out += "    db = p.each (std.array.generate (fun n => \"n%{std.to_string n}\") 18) (fun key => p.upcloud.storage & { zone = \"fi-hel1\", size = 10, tier = \"maxiops\" }),\n";
+    out += "    edge = p.each (std.array.generate (fun n => \"n%{std.to_string n}\") 17) (fun key => p.aws.instance & { instance_type = \"t3.micro\", ami = \"ami-0abcdef1234567890\", subnet_id = p.ref \"subnet\" \"id\", security_group_ids = [p.ref \"sg\" \"id\"] }),\n";
+    out += "  },\n} | p.Infrastructure\n";
+    out
+}
+
+fn bad_days(seed: u64) -> Faults {
+    Faults {
+        latency_ms: 5,
+        error_rate: 0.05,
+        throttle_rate: 0.0,
+        reset_after_commit_rate: 0.1,
+        reset_before_rate: 0.03,
+        seed: Some(seed),
+        ..Faults::default()
+    }
+}
+
+/// The plugin process that a `nu` started.
+fn plugin_of(nu: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{nu}/task/{nu}/children")).ok()?;
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("nu_plugin_provi"))
+    })
+}
+
+/// Starts an apply and kills its plugin `after` it began to change things.
+fn kill_in_mid_apply(world: &World, after: Duration) -> bool {
+    let mut command = world.command();
+    command.args(["-c", "provision apply --yes | ignore"]);
+    let mut nu = command.spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    let before = world.mutating().len();
+    while world.mutating().len() == before && Instant::now() < end && nu.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(after);
+    let killed = plugin_of(nu.id()).is_some_and(|plugin| {
+        Command::new("kill").args(["-9", &plugin.to_string()]).status().is_ok_and(|status| status.success())
+    });
+    let _ = nu.kill();
+    let _ = nu.wait();
+    killed
+}
+
+#[track_caller]
+fn exactly_sixty(world: &World, context: &str) {
+    assert_eq!(world.held(), RESOURCES as u64, "{context}: {:#?}", provision_tests::control::status(world.sandbox()));
+    assert_eq!(world.json("provision state list | length"), json!(RESOURCES), "{context}");
+    assert_eq!(world.json("provision plan | select address action reason"), json!([]), "{context}");
+    let strays = world.json("provision recover | where outcome == stray");
+    assert_eq!(strays, json!([]), "{context}");
+}
+
+#[test]
+fn killed_at_twenty_instants_a_plain_apply_finishes_the_job() {
+    let mut killed = 0;
+    for round in 0..20u64 {
+        let world = World::new().with_sandbox();
+        world.write("infra.ncl", &sixty());
+        world.faults(bad_days(round));
+        // Spread over the whole apply; the primes keep rounds from falling into step with it.
+        let after = Duration::from_millis(7 + round * 61 % 997);
+        killed += u32::from(kill_in_mid_apply(&world, after));
+        let context = format!("round {round}, killed {after:?} in");
+        let mut said = world.nu("provision apply --yes | where status in [failed in_doubt] | to json");
+        // Faults go on while it recovers, and may exhaust the repetitions of one call: the same command again is the
+        // documented way on.
+        for _ in 0..3 {
+            if said.status.success() {
+                break;
+            }
+            assert!(said.stderr.contains("provision::"), "{context}: {said:?}");
+            said = world.nu("provision apply --yes | where status in [failed in_doubt] | to json");
+        }
+        assert!(said.status.success(), "{context}: {}\n{}", said.stdout, said.stderr);
+        world.faults(Faults::default());
+        exactly_sixty(&world, &context);
+    }
+    assert!(killed >= 15, "only {killed} of 20 applies were still running when they were to be killed");
+}
+
+#[test]
+fn a_lost_answer_is_settled_in_the_same_run() {
+    let world = World::new().with_sandbox();
+    world.write("infra.ncl", &sixty());
+    world.faults(Faults { reset_after_commit_rate: 0.4, seed: Some(3), ..Faults::default() });
+    world.ok("provision apply --yes | ignore");
+    world.faults(Faults::default());
+    exactly_sixty(&world, "answers lost");
+}
+
+#[test]
+fn throttling_and_stale_reads_slow_down_and_change_nothing() {
+    let world = World::new().with_sandbox();
+    world.write("infra.ncl", &sixty());
+    world.faults(Faults {
+        throttle_rate: 0.05,
+        stale_reads_ms: 700,
+        reset_after_commit_rate: 0.1,
+        seed: Some(5),
+        ..Faults::default()
+    });
+    world.ok("provision apply --yes | ignore");
+    world.faults(Faults::default());
+    exactly_sixty(&world, "throttled and stale");
+}
+
+#[test]
+fn a_reader_that_stops_early_leaves_nothing_in_flight() {
+    let world = World::new().with_sandbox();
+    world.write("infra.ncl", &sixty());
+    world.ok("provision apply --yes --parallel 4 | where status == done | first 2 | ignore");
+    let entries = world.json("provision recover | where outcome != stray | length");
+    assert_eq!(entries, json!(0), "an operation was left open");
+    let some = world.json("provision state list | length").as_u64().unwrap();
+    assert!(some < RESOURCES as u64, "it did not stop: {some}");
+    world.ok("provision apply --yes | ignore");
+    exactly_sixty(&world, "after an early stop");
+}
+
+#[test]
+fn two_at_once_do_not_write_over_each_other() {
+    let world = World::new().with_sandbox();
+    world.write("infra.ncl", &sixty());
+    let mut command = world.command();
+    command.args(["-c", "provision apply --yes --parallel 2 | ignore"]);
+    let mut first = command.spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while world.mutating().is_empty() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    world.fails("provision apply --yes").is("provision::lease::held", "ada (process", "Wait for it to finish");
+    assert!(first.wait().unwrap().success());
+    exactly_sixty(&world, "two at once");
+}

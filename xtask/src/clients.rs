@@ -1,0 +1,78 @@
+//! Owns the vendors' own clients that the end-to-end suite runs: system packages when it may, Python packages under
+//! `target/clients`.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Debian package and the program it brings.
+const SYSTEM: [(&str, &str); 2] = [("hcloud-cli", "/usr/bin/hcloud"), ("awscli", "/usr/bin/aws")];
+/// Python package, as pip wants it, and the module it brings.
+const PYTHON: [(&str, &str); 2] = [("upcloud-api==2.9.0", "upcloud_api"), ("boto3==1.44.8", "boto3")];
+
+/// Makes the clients available and returns, in words, what had to be left out. Does nothing when all are there.
+pub fn ensure(workspace: &Path) -> Vec<String> {
+    let mut left_out = system();
+    left_out.extend(python(workspace));
+    left_out
+}
+
+fn system() -> Vec<String> {
+    let absent = || SYSTEM.iter().filter(|(_, program)| !Path::new(program).exists());
+    if absent().next().is_none() {
+        return Vec::new();
+    }
+    // Without a password prompt: as root, or through a sudo that asks nothing.
+    let prefix: &[&str] = if quiet("apt-get", &["--version"]) && quiet("sh", &["-c", "test \"$(id -u)\" = 0"]) {
+        &["env"]
+    } else if quiet("sudo", &["-n", "true"]) {
+        &["sudo", "-n", "env"]
+    } else {
+        return absent()
+            .map(|(package, program)| format!("{program} (package {package}: not permitted to install it)"))
+            .collect();
+    };
+    let apt = |arguments: &[&str]| {
+        let mut all: Vec<&str> = prefix[1..].to_vec();
+        all.extend(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]);
+        all.extend(arguments);
+        quiet(prefix[0], &all)
+    };
+    apt(&["update"]);
+    let packages: Vec<&str> = absent().map(|(package, _)| *package).collect();
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(packages);
+    apt(&install);
+    absent().map(|(package, program)| format!("{program} (package {package} could not be installed)")).collect()
+}
+
+fn python(workspace: &Path) -> Vec<String> {
+    let folder = workspace.join("target").join("clients");
+    let python = folder.join("bin").join("python");
+    let program = python.to_string_lossy().into_owned();
+    let has = |module: &str| quiet(&program, &["-c", &format!("import {module}")]);
+    let absent = || PYTHON.iter().filter(|(_, module)| !has(module));
+    if absent().next().is_none() {
+        return Vec::new();
+    }
+    if !quiet(&program, &["-m", "pip", "--version"]) {
+        let made = quiet("python3", &["-m", "venv", &folder.to_string_lossy()]);
+        if !made {
+            return PYTHON.iter().map(|(package, _)| format!("{package} (python3 -m venv failed)")).collect();
+        }
+    }
+    let mut install = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    install.extend(absent().map(|(package, _)| *package).collect::<Vec<_>>());
+    quiet(&program, &install);
+    absent().map(|(package, _)| format!("{package} (pip could not install it)")).collect()
+}
+
+/// Whether a program could be run and was content; its output is nobody's business.
+fn quiet(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
