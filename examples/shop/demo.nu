@@ -64,7 +64,7 @@ def walk []: nothing -> nothing {
     check "everything was made" (($done | length) == ($plan | length))
 
     heading "provision output"
-    print (provision output)
+    print (provision output | table --expand)
 
     heading "provision plan, again"
     let again = provision plan

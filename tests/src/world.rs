@@ -83,7 +83,8 @@ impl World {
 
     /// The same with other options.
     pub fn with_sandbox_options(mut self, options: StartOptions) -> Self {
-        let home = Home(self.folder.path().join("sandbox"));
+        // Where `provision sandbox` looks for it.
+        let home = Home(self.home().join(".local/state/nu-provision/sandbox"));
         let options = StartOptions { exit_with_parent: Some(std::process::id()), ..options };
         let started = control::start(&home, &binary("provisiond"), &options).unwrap();
         self.env.extend(started.env);

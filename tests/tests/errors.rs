@@ -22,7 +22,7 @@ fn an_unknown_field_has_a_nearest_name() {
     refused(
         "    web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", locaton = \"hel1\" },",
         "provision::plan::unknown_field",
-        "`resources.web.locaton` (infra.ncl:5:77)",
+        "`resources.web.locaton` (infra.ncl:5:75)",
         "Did you mean `location`?",
     );
 }
@@ -42,8 +42,8 @@ fn a_missing_required_field_is_found_at_the_resource() {
     refused(
         "    web = p.hetzner.server & { server_type = \"cx22\" },",
         "nickel::eval::missing_field",
-        "(infra.ncl:5:",
-        "image",
+        "`image` (infra.ncl:5:11)",
+        "Define the field",
     );
 }
 
@@ -52,7 +52,7 @@ fn an_unknown_region_is_found_without_asking() {
     refused(
         "    web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", location = \"hel2\" },",
         "provision::plan::unknown_value",
-        "`hel2` (infra.ncl:5:88)",
+        "`hel2` (infra.ncl:5:86)",
         "Did you mean `hel1`?",
     );
 }
@@ -188,7 +188,7 @@ fn piped_data_keeps_positions_while_its_file_stands() {
     );
     world.fails("nickel eval infra.ncl | provision plan").is(
         "provision::plan::unknown_value",
-        "(infra.ncl:5:88)",
+        "(infra.ncl:5:86)",
         "hel1",
     );
     // Changed on the way, the file says nothing about it any more: the path inside the data does.

@@ -1,7 +1,5 @@
 //! Owns what a user sees of `nickel eval`, `nickel check` and `from ncl` in the real `nu`.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
-
 use provision_tests::World;
 use serde_json::json;
 

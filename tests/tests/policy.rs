@@ -1,7 +1,5 @@
 //! Owns what a user sees of `policy authorize`, `policy check` and `policy schema` in the real `nu`.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 use provision_tests::World;
 use serde_json::json;
 

@@ -175,13 +175,13 @@ fn with_outputs(text: &str, replaced: &[((usize, usize), String)]) -> String {
     let mut out = String::new();
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
-        match replaced.iter().find(|((first, end), _)| (*first..*end).contains(&number)) {
-            Some(((first, _), new)) if *first == number => out.push_str(new),
-            Some(_) => {}
-            None => {
-                out.push_str(line);
-                out.push('\n');
-            }
+        // An empty block has no line of its own: the new text goes before the fence that closes it.
+        if let Some((_, new)) = replaced.iter().find(|((first, _), _)| *first == number) {
+            out.push_str(new);
+        }
+        if !replaced.iter().any(|((first, end), _)| (*first..*end).contains(&number)) {
+            out.push_str(line);
+            out.push('\n');
         }
     }
     out
@@ -240,6 +240,8 @@ mod tests {
     fn an_output_is_replaced_in_its_place() {
         let new = with_outputs(TEXT, &[((13, 14), "new\nlines\n".to_owned())]);
         assert_eq!(new, TEXT.replace("old", "new\nlines"));
+        let empty = TEXT.replace("old\n", "");
+        assert_eq!(with_outputs(&empty, &[((13, 13), "old\n".to_owned())]), TEXT);
     }
 
     #[test]

@@ -124,6 +124,9 @@ impl Session {
                 question.action = serde_json::json!({"type": "Provision::Action", "id": action.name()});
                 match gate.ask(&question)? {
                     Answer::Allowed(decision) => {
+                        if crate::question::has_unknown_tags(&question) {
+                            pending.insert(at, question.clone());
+                        }
                         if let Some(reason) = decision.as_ref().and_then(|decision| decision.reasons.first()) {
                             message = message.or(Some(format!("permitted by `{}`", reason.policy)));
                         }

@@ -93,8 +93,11 @@ impl Session {
     /// Plans, keeps the plan in the state, and gives it. Errors come all at once, before any call to a cloud.
     pub fn plan(&self, input: &Input, options: &PlanOptions) -> Result<Plan, Failure> {
         let (located, mut diagnostics) = self.read(input)?;
-        diagnostics
-            .extend(validate::validate(self, &located.config).into_iter().map(|problem| located.diagnostic(problem)));
+        // Where Nickel could not evaluate a field, its absence is no second mistake.
+        let holes = !diagnostics.is_empty();
+        let problems = validate::validate(self, &located.config);
+        let told = problems.into_iter().filter(|problem| !holes || problem.code != "provision::plan::missing_field");
+        diagnostics.extend(told.map(|problem| located.diagnostic(problem)));
         Failure::check(diagnostics)?;
         let state = self.store.resources()?;
         let world = match options.no_refresh {

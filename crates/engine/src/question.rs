@@ -2,7 +2,7 @@
 
 use crate::Session;
 use crate::plan::{Plan, PlannedRow, cedar_type};
-use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, is_later, unknown};
+use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, UNKNOWN, is_later, unknown};
 use provision_registry::TypeSpec;
 use serde_json::json;
 
@@ -142,9 +142,16 @@ fn datetime(time: &str) -> String {
 fn scalar(value: &Json) -> Json {
     match value {
         Json::String(_) => value.clone(),
-        _ if is_later(value) || is_unknown(value) => unknown(),
+        // Cedar has no unknown tags: the tag is there, and the question is asked again when its value is.
+        _ if is_later(value) || is_unknown(value) => Json::from(UNKNOWN),
         other => Json::from(other.to_string()),
     }
+}
+
+/// Whether a question stands on a value that is not known yet.
+pub fn has_unknown_tags(question: &Question) -> bool {
+    let tags = question.entities.first().and_then(|entity| entity.get("tags")).and_then(Json::as_object);
+    tags.is_some_and(|tags| tags.values().any(|tag| tag.as_str() == Some(UNKNOWN)))
 }
 
 fn is_unknown(value: &Json) -> bool {

@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use indexmap::IndexMap;
-use provision_model::{Encode, FieldSpec, FieldType, Json, Map};
+use provision_model::{Encode, FieldSpec, FieldType, Json, Map, Visible};
 use provision_registry::{Protocol, pascal};
 
 const BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::STANDARD;
@@ -181,7 +181,7 @@ fn collect(value: &Json, path: &[&str], found: &mut Vec<Json>) -> bool {
 pub fn decode_fields(specs: &IndexMap<String, FieldSpec>, item: &Json, protocol: Protocol) -> Map {
     let mut out = Map::new();
     for (name, spec) in specs {
-        if spec.returned_once {
+        if spec.returned_once || spec.visible == Visible::Never {
             continue;
         }
         let path = read_path(name, spec, protocol);
