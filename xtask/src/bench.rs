@@ -16,6 +16,9 @@ pub struct Bench {
     /// Measure a release build instead of the development one.
     #[arg(long)]
     release: bool,
+    /// Use what is built already.
+    #[arg(long)]
+    built: bool,
 }
 
 const BENCHES: [(&str, &str); 1] = [("engine", "plan, apply and destroy of resources that live in the state alone")];
@@ -38,9 +41,11 @@ impl Bench {
     /// A chain of groups of ten: half of the resources refer to another.
     fn engine(&self) -> Result<(), String> {
         let nu = nu::get()?;
-        let mut build = workspace::cargo();
-        build.args(["build", "--workspace", "--quiet"]).args(self.release.then_some("--release"));
-        process::shown(&mut build)?;
+        if !self.built {
+            let mut build = workspace::cargo();
+            build.args(["build", "--workspace", "--quiet"]).args(self.release.then_some("--release"));
+            process::shown(&mut build)?;
+        }
         let plugins = workspace::plugins(if self.release { "release" } else { "debug" })?;
         let home = process::scratch()?;
         let mut infra = String::from("let p = import \"provision.ncl\" in\n{\n  name = \"bench\",\n  resources = {\n");

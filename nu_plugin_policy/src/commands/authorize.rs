@@ -9,7 +9,7 @@ use nu_protocol::{
 };
 use provision_diagnostic::Failure;
 use provision_nu_bridge::{from_serialize, labeled, rows, shell, stream, to_json};
-use provision_policy::{Authorizer, Decision, Question, Verdict};
+use provision_policy::{Authorizer, Decision, Partial, PolicyError, Question, Reason, Verdict};
 use serde_json::{Map, Value as Json};
 
 const PARTS: [&str; 5] = ["principal", "action", "resource", "context", "entities"];
@@ -31,6 +31,7 @@ impl PluginCommand for Authorize {
         "A row's `request` record is the question (rows of `provision plan` have one), else its columns `principal`, `action`, \
         `resource`, `context` and `entities`; flags of these names take a constant, or a closure over the row.\n\
         A deny is data; --strict raises `policy::denied` on the first. A deny without reasons means that no policy permits it.\n\
+        A row of a plan whose decision hangs on a value known only after apply is `pending`; apply asks again then.\n\
         Questions about `Provision::Action`s are typed by the generated schema unless --schema gives another."
     }
 
@@ -188,7 +189,11 @@ impl Work {
         let span = row.span();
         match self.decide(&row) {
             Err(error) => Some(Value::error(error, span)),
-            Ok((question, decision)) => {
+            Ok((_, Partial::Pending)) if self.only.is_some() => None,
+            Ok((_, Partial::Pending)) => {
+                Some(self.with(row, "pending", &[], &[]).unwrap_or_else(|error| Value::error(error, span)))
+            }
+            Ok((question, Partial::Decided(decision))) => {
                 if self.strict && decision.decision == Verdict::Deny {
                     let failure = denied(&question, &decision);
                     return Some(Value::error(shell(&failure, span, "this row is denied"), span));
@@ -196,25 +201,26 @@ impl Work {
                 if self.only.is_some_and(|only| only != decision.decision) {
                     return None;
                 }
-                Some(self.with(row, &decision).unwrap_or_else(|error| Value::error(error, span)))
+                let verdict = match decision.decision {
+                    Verdict::Allow => "allow",
+                    Verdict::Deny => "deny",
+                };
+                let decided = self.with(row, verdict, &decision.reasons, &decision.errors);
+                Some(decided.unwrap_or_else(|error| Value::error(error, span)))
             }
         }
     }
 
-    fn with(&self, row: Value, decision: &Decision) -> Result<Value, ShellError> {
+    fn with(&self, row: Value, verdict: &str, reasons: &[Reason], errors: &[PolicyError]) -> Result<Value, ShellError> {
         let span = row.span();
         let mut record = row.into_record()?;
-        let verdict = match decision.decision {
-            Verdict::Allow => "allow",
-            Verdict::Deny => "deny",
-        };
         record.insert("decision", Value::string(verdict, self.head));
-        record.insert("reasons", from_serialize(&decision.reasons, self.head)?);
-        record.insert("errors", from_serialize(&decision.errors, self.head)?);
+        record.insert("reasons", from_serialize(&reasons, self.head)?);
+        record.insert("errors", from_serialize(&errors, self.head)?);
         Ok(Value::record(record, span))
     }
 
-    fn decide(&self, row: &Value) -> Result<(Question, Decision), ShellError> {
+    fn decide(&self, row: &Value) -> Result<(Question, Partial), ShellError> {
         if let Value::Error { error, .. } = row {
             return Err((**error).clone());
         }
@@ -254,7 +260,7 @@ impl Work {
             Some(typed) if question.action.kind == "Provision::Action" => typed.as_ref().map_err(Clone::clone)?,
             _ => &self.plain,
         };
-        let decision = authorizer.decide(&question).map_err(|failure| shell(&failure, span, "this row"))?;
+        let decision = authorizer.decide_partial(&question).map_err(|failure| shell(&failure, span, "this row"))?;
         Ok((question, decision))
     }
 }
