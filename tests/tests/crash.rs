@@ -1,6 +1,8 @@
 //! Owns the promise about crashes: killed at any instant, a plain `provision apply` finishes the job, and the clouds hold
 //! exactly what was asked for.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use provision_tests::{Faults, PUBLIC_KEY, World};
 use serde_json::json;
 use std::process::Command;
@@ -71,32 +73,68 @@ fn exactly_sixty(world: &World, context: &str) {
     assert_eq!(strays, json!([]), "{context}");
 }
 
+/// One round: killed some time into the apply, then applied again until it is through.
+fn round(number: u64) -> bool {
+    let world = World::new().with_sandbox();
+    world.write("infra.ncl", &sixty());
+    world.faults(bad_days(number));
+    // Spread over the whole apply; the primes keep rounds from falling into step with it.
+    let after = Duration::from_millis(7 + number * 61 % 997);
+    let killed = kill_in_mid_apply(&world, after);
+    let context = format!("round {number}, killed {after:?} in");
+    // Faults go on while it recovers, and may exhaust the repetitions of one call: the same command again is the
+    // documented way on.
+    let mut said = world.nu("provision apply --yes | where status in [failed in_doubt] | to json");
+    for _ in 0..3 {
+        if said.status.success() {
+            break;
+        }
+        assert!(said.stderr.contains("provision::"), "{context}: {said:?}");
+        said = world.nu("provision apply --yes | where status in [failed in_doubt] | to json");
+    }
+    assert!(said.status.success(), "{context}: {}\n{}", said.stdout, said.stderr);
+    world.faults(Faults::default());
+    exactly_sixty(&world, &context);
+    killed
+}
+
 #[test]
 fn killed_at_twenty_instants_a_plain_apply_finishes_the_job() {
-    let mut killed = 0;
-    for round in 0..20u64 {
-        let world = World::new().with_sandbox();
-        world.write("infra.ncl", &sixty());
-        world.faults(bad_days(round));
-        // Spread over the whole apply; the primes keep rounds from falling into step with it.
-        let after = Duration::from_millis(7 + round * 61 % 997);
-        killed += u32::from(kill_in_mid_apply(&world, after));
-        let context = format!("round {round}, killed {after:?} in");
-        let mut said = world.nu("provision apply --yes | where status in [failed in_doubt] | to json");
-        // Faults go on while it recovers, and may exhaust the repetitions of one call: the same command again is the
-        // documented way on.
-        for _ in 0..3 {
-            if said.status.success() {
-                break;
-            }
-            assert!(said.stderr.contains("provision::"), "{context}: {said:?}");
-            said = world.nu("provision apply --yes | where status in [failed in_doubt] | to json");
-        }
-        assert!(said.status.success(), "{context}: {}\n{}", said.stdout, said.stderr);
-        world.faults(Faults::default());
-        exactly_sixty(&world, &context);
-    }
+    // A round mostly waits for consistency windows, so five at a time cost little more than one.
+    let killed: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..5u64)
+            .map(|worker| scope.spawn(move || (0..4).filter(|turn| round(worker * 4 + turn)).count()))
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
     assert!(killed >= 15, "only {killed} of 20 applies were still running when they were to be killed");
+}
+
+#[test]
+fn an_update_that_fails_with_the_power_off_is_finished_with_the_power_on() {
+    let world = World::new().with_sandbox();
+    let text = |size: &str| {
+        format!(
+            "let p = import \"provision.ncl\" in {{ name = \"s\", resources.web = p.hetzner.server & {{ server_type = \"{size}\", image = \"debian-12\" }} }}"
+        )
+    };
+    world.write("infra.ncl", &text("cx22"));
+    world.ok("provision apply --yes | ignore");
+    world.write("infra.ncl", &text("cx32"));
+    world.faults(
+        serde_json::from_value(json!({"fail_next": [{"path_contains": "change_type", "kind": "error", "times": 50}]}))
+            .unwrap(),
+    );
+    world.fails("provision apply --yes").is("provision::apply::incomplete", "1 failed", "provision apply --yes");
+    assert_eq!(world.json("provision state show web | get attributes.status"), json!("off"));
+    // The wish is taken back, and still the power comes on again.
+    world.faults(Faults::default());
+    world.write("infra.ncl", &text("cx22"));
+    let row = world.json("provision plan | first | select action reason changes.0.path");
+    assert_eq!(row, json!({"action": "update", "reason": "status changed", "changes.0.path": "status"}));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision state show web | get attributes.status"), json!("running"));
+    assert_eq!(world.json("provision plan"), json!([]));
 }
 
 #[test]

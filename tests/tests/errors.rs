@@ -1,5 +1,7 @@
 //! Owns the promise about bad input: one error with code, position and next step, and no call to any cloud.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use provision_tests::{PUBLIC_KEY, World};
 
 fn infra(resources: &str) -> String {

@@ -66,7 +66,8 @@ fn package() -> String {
 /// The version a `nu` says it has.
 pub fn version(nu: &Path) -> Option<String> {
     let output = Command::new(nu).arg("--version").stdin(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && said.starts_with(|c: char| c.is_ascii_digit())).then_some(said)
 }
 
 /// A `nu` command without the user's configuration and with these plugins.

@@ -6,21 +6,17 @@ use crate::gate::{Answer, Gate, denial};
 use crate::output::attribute_of;
 use crate::plan::{Plan, PlannedRow};
 use crate::question::Questions;
-use crate::settle::Found;
 use provision_diagnostic::Failure;
 use provision_model::{
-    Action, Address, Event, Identity, Json, Map, Question, Remote, Resource, Status, compare, has_secret, resolve,
+    Action, Address, Event, Identity, Json, Map, Question, Remote, Resource, Status, has_secret, resolve,
 };
-use provision_providers::{Account, CallError, CallStep, Class, Control, Operation, Sent, StepKind};
+use provision_providers::{Account, CallError, CallStep, Class, Control, Operation, StepKind};
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Phase, Record, StepRecord, now};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-
-/// How often a call whose answer was lost is sent again after it was found to have had no effect.
-const SENDS: u32 = 6;
 
 /// How an operation ended.
 pub enum Done {
@@ -34,8 +30,8 @@ pub enum Done {
 
 /// What all operations of one apply share.
 pub struct Executor<'a> {
-    session: &'a Session,
-    lease: &'a Lease,
+    pub(crate) session: &'a Session,
+    pub(crate) lease: &'a Lease,
     gate: &'a Gate,
     plan: &'a Plan,
     pending: &'a HashMap<usize, Question>,
@@ -45,17 +41,17 @@ pub struct Executor<'a> {
 }
 
 /// One operation on its way.
-struct Run<'a> {
-    planned: &'a PlannedRow,
-    action: Action,
-    spec: &'a TypeSpec,
-    account: Account,
-    begun: Instant,
-    attempt: AtomicU32,
+pub(crate) struct Run<'a> {
+    pub(crate) planned: &'a PlannedRow,
+    pub(crate) action: Action,
+    pub(crate) spec: &'a TypeSpec,
+    pub(crate) account: Account,
+    pub(crate) begun: Instant,
+    pub(crate) attempt: AtomicU32,
 }
 
 /// Why an operation did not end.
-enum Stopped {
+pub(crate) enum Stopped {
     Failed(Failure),
     InDoubt(Failure),
 }
@@ -112,7 +108,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    fn tell(&self, run: &Run<'_>, status: Status, remote_id: Option<String>, message: Option<String>) {
+    pub(crate) fn tell(&self, run: &Run<'_>, status: Status, remote_id: Option<String>, message: Option<String>) {
         (self.sink)(Event {
             time: now(),
             address: run.planned.row.address.clone(),
@@ -135,7 +131,16 @@ impl<'a> Executor<'a> {
             Action::Adopt | Action::NoOp => return Ok(None),
             _ => {}
         }
-        let operation = self.operation(run)?;
+        let mut operation = self.operation(run)?;
+        // Which steps are needed hangs on the state it is in now, not on the one it was in when it was planned.
+        let steps = if run.action == Action::Delete { &run.spec.delete } else { &run.spec.update };
+        if run.action != Action::Create
+            && operation.restore.is_none()
+            && steps.iter().any(|step| !step.when_status.is_empty())
+        {
+            let id = operation.remote_id.clone().unwrap_or_default();
+            operation.prior_status = self.look(run, &operation, &id, false)?.and_then(|remote| remote.status);
+        }
         if run.action != Action::Delete
             && let Some(question) = self.pending.get(&index)
         {
@@ -186,6 +191,7 @@ impl<'a> Executor<'a> {
             inputs,
             prior: planned.prior_fields.clone(),
             prior_status: planned.prior_status.clone(),
+            restore: planned.restore.clone(),
             changed: planned.changed.clone(),
             identity: Identity::new(store.lineage(), &address, generation),
             region: planned.region.clone(),
@@ -321,177 +327,8 @@ impl<'a> Executor<'a> {
         self.session.store.record(self.lease, entry, &record)
     }
 
-    fn with_control<T>(&self, run: &Run<'_>, body: impl FnOnce(&Control<'_>) -> T) -> T {
-        let retrying = |attempt: u32, error: &CallError| {
-            run.attempt.fetch_max(attempt + 1, Ordering::Relaxed);
-            self.tell(run, Status::Retrying, None, Some(error.to_string()));
-        };
-        body(&Control { interrupt: self.session.stop.hard_flag(), retrying: &retrying })
-    }
-
-    fn send(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> Result<Result<Sent, CallError>, Failure> {
-        // Nothing is sent by somebody who may not be the writer any more.
-        self.lease.check()?;
-        Ok(self.with_control(run, |control| run.account.provider.send(operation, step, control)))
-    }
-
-    /// Sends a create. A lost answer is settled by the identity, never simply sent again.
-    fn send_create(
-        &self,
-        run: &Run<'_>,
-        operation: &Operation,
-        step: &CallStep,
-        entry: &mut Entry,
-    ) -> Result<Sent, Stopped> {
-        let what = self.what(run);
-        let mut sends = 1;
-        loop {
-            let error = match self.send(run, operation, step)? {
-                Ok(sent) => return Ok(sent),
-                Err(error) => error,
-            };
-            let conflict = error.class == Class::Conflict;
-            if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Conflict) {
-                return Err(self.give_up(run, entry, &what, &error, None));
-            }
-            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
-            let found = self.with_control(run, |control| {
-                // A conflict says that something is there: ours shows at once or not at all, stale lists aside.
-                self.session.search(&run.account, run.spec, entry, control)
-            });
-            match found {
-                Err(failure) => return Err(Stopped::InDoubt(failure)),
-                Ok(Found::One(remote)) => {
-                    return Ok(Sent { remote_id: Some(remote.id), ..Sent::default() });
-                }
-                Ok(Found::Many(ids)) => {
-                    return Err(Stopped::InDoubt(
-                        Failure::new(
-                            "provision::apply::incomplete",
-                            format!("{what}: {} resources carry this operation's mark: {}", ids.len(), ids.join(", ")),
-                        )
-                        .with_help("Keep one of them in the cloud's console, then run `provision recover`."),
-                    ));
-                }
-                Ok(Found::None) if conflict || error.class == Class::Malformed => {
-                    return Err(self.give_up(run, entry, &what, &error, None));
-                }
-                Ok(Found::None) => {
-                    if sends >= SENDS || self.session.stop.is_requested() {
-                        return Err(self.give_up(run, entry, &what, &error, None));
-                    }
-                }
-            }
-            sends += 1;
-            run.attempt.fetch_add(1, Ordering::Relaxed);
-            self.pause(sends);
-        }
-    }
-
-    /// Sends a step of an update. A lost answer is settled by reading.
-    fn send_change(
-        &self,
-        run: &Run<'_>,
-        operation: &Operation,
-        step: &CallStep,
-        entry: &mut Entry,
-    ) -> Result<Sent, Stopped> {
-        let what = format!("{} ({})", self.what(run), step.name);
-        let mut sends = 1;
-        loop {
-            let error = match self.send(run, operation, step)? {
-                Ok(sent) => return Ok(sent),
-                Err(error) => error,
-            };
-            if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
-                let id = operation.remote_id.clone().unwrap_or_default();
-                let remote = self.look(run, operation, &id, false).ok().flatten();
-                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
-            }
-            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
-            let id = operation.remote_id.clone().unwrap_or_default();
-            let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
-            if remote.is_some_and(|remote| step_took_effect(run.spec, operation, step, &remote)) {
-                return Ok(Sent::default());
-            }
-            sends += 1;
-            run.attempt.fetch_add(1, Ordering::Relaxed);
-            self.pause(sends);
-        }
-    }
-
-    /// Sends a step of a deletion; `None` when the resource is gone.
-    fn send_delete(
-        &self,
-        run: &Run<'_>,
-        operation: &Operation,
-        step: &CallStep,
-        entry: &mut Entry,
-    ) -> Result<Option<Sent>, Stopped> {
-        let what = format!("{} ({})", self.what(run), step.name);
-        let id = operation.remote_id.clone().unwrap_or_default();
-        let mut sends = 1;
-        loop {
-            let error = match self.send(run, operation, step)? {
-                Ok(sent) => return Ok(Some(sent)),
-                Err(error) => error,
-            };
-            if error.class == Class::Gone {
-                return Ok(None);
-            }
-            if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
-                let remote = self.look(run, operation, &id, false).ok().flatten();
-                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
-            }
-            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
-            if self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?.is_none() {
-                return Ok(None);
-            }
-            sends += 1;
-            run.attempt.fetch_add(1, Ordering::Relaxed);
-            self.pause(sends);
-        }
-    }
-
-    fn pause(&self, sends: u32) {
-        let time = Duration::from_millis(200 * u64::from(sends));
-        let control = Control { interrupt: self.session.stop.hard_flag(), retrying: &|_, _| {} };
-        control.sleep(time);
-    }
-
-    fn await_step(
-        &self,
-        run: &Run<'_>,
-        operation: &Operation,
-        step: &CallStep,
-        sent: &Sent,
-        entry: &mut Entry,
-    ) -> Result<(), Stopped> {
-        let id = operation.remote_id.clone().unwrap_or_default();
-        if !sent.pending.is_empty() || run.spec.status.is_some() {
-            self.tell(run, Status::Waiting, Some(id.clone()), Some(step.name.clone()));
-        }
-        let waited = self.with_control(run, |control| run.account.provider.wait(operation, step, &id, sent, control));
-        let Err(error) = waited else { return Ok(()) };
-        let what = self.what(run);
-        if error.class != Class::Rejected {
-            return Err(Stopped::InDoubt(error.failure(&what)));
-        }
-        // The cloud says that it failed: what it left is in the state, and replaced by the next plan.
-        let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
-        match (run.action, remote) {
-            (Action::Create, Some(remote)) => {
-                let mut resource = self.resource(run, entry, &operation.inputs, &id, Some(&remote), Map::new())?;
-                resource.tainted = true;
-                self.session.store.close_with(self.lease, entry, &error.to_string(), Some(&resource))?;
-            }
-            (_, remote) => return Err(self.give_up(run, entry, &what, &error, remote.as_ref())),
-        }
-        Err(Stopped::Failed(error.failure(&what)))
-    }
-
     /// Closes the entry of an operation that certainly had no further effect; one that may have stays open.
-    fn give_up(
+    pub(crate) fn give_up(
         &self,
         run: &Run<'_>,
         entry: &mut Entry,
@@ -507,7 +344,7 @@ impl<'a> Executor<'a> {
         let resource = match (run.action, created) {
             // A step after the create failed: the resource is there, without that step.
             (Action::Create, true) => self.session.adopted(entry, remote, run.spec).map(Some),
-            (Action::Update | Action::Delete, _) => self.refreshed(&entry.address, remote),
+            (Action::Update | Action::Delete, _) => self.refreshed(run.spec, entry, remote),
             _ => Ok(None),
         };
         let closed = resource.and_then(|resource| {
@@ -531,20 +368,27 @@ impl<'a> Executor<'a> {
     }
 
     /// The state's row with what the cloud shows now, so that the next plan sees what is left to do.
-    fn refreshed(&self, address: &Address, remote: Option<&Remote>) -> Result<Option<Resource>, Failure> {
-        let Some(mut resource) = self.session.store.resource(address.as_str())? else { return Ok(None) };
+    fn refreshed(&self, spec: &TypeSpec, entry: &Entry, remote: Option<&Remote>) -> Result<Option<Resource>, Failure> {
+        let Some(mut resource) = self.session.store.resource(entry.address.as_str())? else { return Ok(None) };
         if let Some(remote) = remote {
             crate::settle::overlay(&mut resource, remote);
+            resource.restore = crate::settle::unrestored(spec, entry, remote);
         }
         Ok(Some(resource))
     }
 
-    fn what(&self, run: &Run<'_>) -> String {
+    pub(crate) fn what(&self, run: &Run<'_>) -> String {
         format!("{} of `{}` failed", run.action.name(), run.planned.row.address)
     }
 
     /// Reads the resource; right after a create a cloud may not show it yet.
-    fn look(&self, run: &Run<'_>, operation: &Operation, id: &str, fresh: bool) -> Result<Option<Remote>, Failure> {
+    pub(crate) fn look(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        id: &str,
+        fresh: bool,
+    ) -> Result<Option<Remote>, Failure> {
         let window = crate::settle::duration(&run.spec.window);
         let begun = Instant::now();
         loop {
@@ -574,7 +418,7 @@ impl<'a> Executor<'a> {
             .collect()
     }
 
-    fn resource(
+    pub(crate) fn resource(
         &self,
         run: &Run<'_>,
         entry: &Entry,
@@ -598,6 +442,7 @@ impl<'a> Executor<'a> {
             protect: entry.protect || before.as_ref().is_some_and(|before| before.protect),
             retain: entry.retain,
             tainted: false,
+            restore: None,
             created_at: before.map_or_else(now, |before| before.created_at),
             updated_at: now(),
         };
@@ -617,22 +462,4 @@ impl<'a> Executor<'a> {
 fn poisoned() -> Failure {
     Failure::new("provision::apply::incomplete", "another operation of this apply failed badly")
         .with_help("Run `provision apply --yes` to go on.")
-}
-
-/// Whether the resource shows what a step was to do.
-fn step_took_effect(spec: &TypeSpec, operation: &Operation, step: &CallStep, remote: &Remote) -> bool {
-    if !step.until.is_empty() {
-        return remote.status.as_ref().is_some_and(|status| step.until.contains(status));
-    }
-    let fields: Vec<&String> = match (&step.item, &step.fields) {
-        (Some((field, _)), _) => vec![field],
-        (None, Some(fields)) => fields.iter().collect(),
-        (None, None) => spec.fields.keys().collect(),
-    };
-    let wanted: Map =
-        fields.iter().filter_map(|field| Some(((*field).clone(), operation.inputs.get(*field)?.clone()))).collect();
-    // What cannot be seen cannot be told: then the step is sent again, which every such step of ours allows.
-    !wanted.is_empty()
-        && wanted.keys().all(|field| remote.fields.contains_key(field))
-        && compare(&spec.fields, &wanted, &remote.fields, &[], &|a, b| a == b).changes.is_empty()
 }

@@ -4,6 +4,7 @@
 //! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
 
 mod apply;
+mod changes;
 mod desired;
 mod execute;
 mod gate;
@@ -13,6 +14,7 @@ mod plan;
 mod project;
 mod question;
 mod refresh;
+mod send;
 mod session;
 mod settle;
 mod subset;

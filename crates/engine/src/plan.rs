@@ -1,5 +1,6 @@
 //! Owns planning: configuration, state and world in, rows and their graph out.
 
+use crate::changes::{creation, masked, removal};
 use crate::desired::{needs, region_of, with_defaults};
 use crate::output::attribute_of;
 use crate::project::{Input, Located};
@@ -10,9 +11,9 @@ use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{
     AccountConfig, Action, Address, Change, Comparison, Declaration, Disruption, Graph, Json, Lifecycle, Map, PlanRow,
-    Problem, Resource, SENSITIVE, compare, digest, has_secret, references, resolve, shown,
+    Problem, Resource, compare, digest, has_secret, references, resolve,
 };
-use provision_registry::{Manifest, TypeSpec};
+use provision_registry::TypeSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
@@ -66,6 +67,9 @@ pub struct PlannedRow {
     /// Current fields, for what is changed item by item.
     pub prior_fields: Map,
     pub prior_status: Option<String>,
+    /// The state that an interrupted update was to bring it back to.
+    #[serde(default)]
+    pub restore: Option<String>,
     pub remote_id: Option<String>,
     /// Digest of the state's row; `None` where there was none.
     pub prior: Option<String>,
@@ -319,6 +323,7 @@ impl<'a> Planner<'a> {
         );
         let remote = self.world.resources.get(&declaration.address).and_then(Option::as_ref);
         let sealed = self.seal(spec, &inputs)?;
+        let restore = resource.and_then(|resource| resource.restore.clone());
         let prior_fields = resource.map(|resource| current_fields(resource, remote)).unwrap_or_default();
         Ok(PlannedRow {
             row: PlanRow {
@@ -336,7 +341,8 @@ impl<'a> Planner<'a> {
             region,
             name: declaration.address.cloud_name(&config.name),
             inputs: sealed,
-            prior_status: remote.and_then(|remote| remote.status.clone()),
+            prior_status: restore.clone().or_else(|| remote.and_then(|remote| remote.status.clone())),
+            restore,
             prior_fields,
             remote_id: resource.map(|resource| resource.remote_id.clone()),
             prior: resource.map(ground),
@@ -381,19 +387,21 @@ impl<'a> Planner<'a> {
             ("lifecycle.protect", resource.protect, declaration.lifecycle.protect || resource.protect),
             ("lifecycle.retain", resource.retain, declaration.lifecycle.retain),
         ];
+        let mut add = |path: &str, before: Json, after: Json| {
+            changes.push(Change { path: path.to_owned(), before, after, sensitive: false, forces_replacement: false });
+        };
         for (path, before, after) in flags.into_iter().filter(|(_, before, after)| before != after) {
-            changes.push(Change {
-                path: path.to_owned(),
-                before: Json::from(before),
-                after: Json::from(after),
-                sensitive: false,
-                forces_replacement: false,
-            });
+            add(path, Json::from(before), Json::from(after));
+        }
+        if let Some(status) = &resource.restore {
+            let now = remote.and_then(|remote| remote.status.as_deref());
+            add("status", now.map_or(Json::Null, Json::from), Json::from(status.as_str()));
         }
         if changes.is_empty() {
             return Verdict::new(Action::NoOp, "as it should be");
         }
         let names: Vec<&str> = match fields.is_empty() {
+            true if resource.restore.is_some() => vec!["status"],
             true => vec!["lifecycle"],
             false => fields.iter().map(String::as_str).collect(),
         };
@@ -467,6 +475,7 @@ impl<'a> Planner<'a> {
                 inputs: resource.inputs.clone(),
                 prior_fields: current_fields(resource, remote),
                 prior_status: remote.and_then(|remote| remote.status.clone()),
+                restore: None,
                 remote_id: Some(resource.remote_id.clone()),
                 prior: Some(ground(resource)),
                 changed: Vec::new(),
@@ -498,35 +507,6 @@ impl Verdict {
             disruption: Disruption::Update,
         }
     }
-}
-
-fn masked(change: &Change) -> Change {
-    let mask = |value: &Json| if value.is_null() { Json::Null } else { Json::from(SENSITIVE) };
-    Change { before: mask(&change.before), after: mask(&change.after), sensitive: true, ..change.clone() }
-}
-
-fn creation(spec: &TypeSpec, inputs: &Map, desired: &Map) -> Vec<Change> {
-    desired
-        .iter()
-        .map(|(field, value)| {
-            let sensitive =
-                spec.fields.get(field).is_some_and(|rule| rule.sensitive) || inputs.get(field).is_some_and(has_secret);
-            let after = if sensitive { Json::from(SENSITIVE) } else { shown(value) };
-            Change { path: field.clone(), before: Json::Null, after, sensitive, forces_replacement: false }
-        })
-        .collect()
-}
-
-fn removal(spec: &TypeSpec, resource: &Resource) -> Vec<Change> {
-    resource
-        .inputs
-        .iter()
-        .map(|(field, value)| {
-            let sensitive = spec.fields.get(field).is_some_and(|rule| rule.sensitive) || value.get("$sealed").is_some();
-            let before = if sensitive { Json::from(SENSITIVE) } else { value.clone() };
-            Change { path: field.clone(), before, after: Json::Null, sensitive, forces_replacement: false }
-        })
-        .collect()
 }
 
 /// A removal waits for the rows of what still needs the thing: they let go of it first.
@@ -588,9 +568,4 @@ fn spread(rows: &[PlannedRow], set: &mut HashSet<String>, towards: bool) {
             return;
         }
     }
-}
-
-/// The manifest's own name for the resource in Cedar.
-pub fn cedar_type(manifest: &Manifest, type_name: &str) -> String {
-    format!("{}::{}", manifest.cedar_namespace(), provision_registry::pascal(type_name))
 }

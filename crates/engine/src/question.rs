@@ -1,9 +1,9 @@
 //! Owns the Cedar questions of plan rows: who wants to do what to which resource, in which context. Pure.
 
 use crate::Session;
-use crate::plan::{Plan, PlannedRow, cedar_type};
+use crate::plan::{Plan, PlannedRow};
 use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, UNKNOWN, is_later, unknown};
-use provision_registry::TypeSpec;
+use provision_registry::{Manifest, TypeSpec};
 use serde_json::json;
 
 /// Makes the questions of one plan.
@@ -196,4 +196,9 @@ fn typed(kind: &FieldType, value: &Json) -> Option<Json> {
         ),
         _ => value.clone(),
     })
+}
+
+/// The manifest's own name for the resource in Cedar.
+fn cedar_type(manifest: &Manifest, type_name: &str) -> String {
+    format!("{}::{}", manifest.cedar_namespace(), provision_registry::pascal(type_name))
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// What a search by identity found.
 pub enum Found {
     None,
-    One(Remote),
+    One(Box<Remote>),
     Many(Vec<String>),
 }
 
@@ -50,6 +50,14 @@ pub fn overlay(resource: &mut Resource, remote: &Remote) {
     }
     attributes(resource, remote);
     resource.updated_at = now();
+}
+
+/// The state that an interrupted update was to bring the resource back to.
+pub fn unrestored(spec: &TypeSpec, entry: &Entry, remote: &Remote) -> Option<String> {
+    let prior = entry.prior_status.as_ref().filter(|prior| remote.status.as_ref() != Some(prior))?;
+    let brings_back =
+        |step: &provision_registry::StepSpec| step.until.contains(prior) && step.when_status.contains(prior);
+    (entry.action == Action::Update && spec.update.iter().any(brings_back)).then(|| prior.clone())
 }
 
 impl Session {
@@ -121,7 +129,7 @@ impl Session {
     ) -> Result<(Outcome, String), Failure> {
         let found = match entry.remote_id.clone() {
             Some(id) => match self.read_entry(account, entry, &id, control)? {
-                Some(remote) => Found::One(remote),
+                Some(remote) => Found::One(Box::new(remote)),
                 // Written down as made and not there: wait out the window before believing it.
                 None => self.search(account, spec, entry, control)?,
             },
@@ -133,7 +141,7 @@ impl Session {
                     let record = provision_state::Record::Created { remote_id: remote.id.clone(), once: Map::new() };
                     self.store.record(lease, entry, &record)?;
                 }
-                let full = self.read_entry(account, entry, &remote.id, control)?.unwrap_or(remote);
+                let full = self.read_entry(account, entry, &remote.id, control)?.unwrap_or(*remote);
                 let resource = self.adopted(entry, Some(&full), spec)?;
                 let message = if resource.tainted {
                     "it was made, but a secret it showed once is lost; the next plan replaces it"
@@ -205,6 +213,7 @@ impl Session {
             .collect();
         let equal = compare(&spec.fields, &visible, &remote.fields, &[], &|a, b| a == b).changes.is_empty();
         overlay(&mut resource, &remote);
+        resource.restore = unrestored(spec, entry, &remote);
         if equal && all_seen {
             resource.inputs = entry.inputs.clone();
             resource.depends_on.clone_from(&entry.depends_on);
@@ -260,7 +269,7 @@ impl Session {
             let mut hits: Vec<Remote> = listed.into_iter().filter(|remote| self.is_ours(spec, entry, remote)).collect();
             match hits.len() {
                 0 => {}
-                1 => return Ok(hits.pop().map_or(Found::None, Found::One)),
+                1 => return Ok(hits.pop().map_or(Found::None, |remote| Found::One(Box::new(remote)))),
                 _ => return Ok(Found::Many(hits.into_iter().map(|remote| remote.id).collect())),
             }
             if Instant::now() >= until || !control.sleep(Duration::from_millis(300)) {
@@ -310,6 +319,7 @@ impl Session {
             protect: entry.protect,
             retain: entry.retain,
             tainted: lost,
+            restore: None,
             created_at: entry.begun_at.clone(),
             updated_at: now(),
         };

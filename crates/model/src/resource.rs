@@ -42,6 +42,9 @@ pub struct Resource {
     pub retain: bool,
     /// Something it needs was lost; the next plan replaces it.
     pub tainted: bool,
+    /// The vendor's word for the state that an interrupted update was to bring it back to.
+    #[serde(default)]
+    pub restore: Option<String>,
     /// RFC 3339.
     pub created_at: String,
     /// RFC 3339.

@@ -182,7 +182,7 @@ impl Transport {
             })
             .unwrap_or_default();
         let message = find(&self.errors.message).unwrap_or_else(|| format!("HTTP status {}", answer.status));
-        let has = |codes: &[String]| codes.iter().any(|known| *known == code);
+        let has = |codes: &[String]| codes.contains(&code);
         let rules = &self.errors;
         let class = if answer.status == 429 || has(&rules.throttle) {
             Class::Throttle

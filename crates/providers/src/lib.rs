@@ -61,6 +61,8 @@ pub struct Operation {
     pub prior: Map,
     /// The vendor's word for the state before the operation.
     pub prior_status: Option<String>,
+    /// The state that an earlier, interrupted update was to bring it back to.
+    pub restore: Option<String>,
     /// Top-level fields that differ.
     pub changed: Vec<String>,
     pub identity: Identity,

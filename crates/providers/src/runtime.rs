@@ -172,7 +172,13 @@ impl Provider for ManifestProvider {
             }
             Action::Update => {
                 let changed = |field: &String| operation.changed.contains(field);
-                for step in spec.update.iter().filter(|step| step.fields.iter().any(changed)) {
+                let restores = |step: &StepSpec| {
+                    operation
+                        .restore
+                        .as_ref()
+                        .is_some_and(|status| step.until.contains(status) && step.when_status.contains(status))
+                };
+                for step in spec.update.iter().filter(|step| step.fields.iter().any(changed) || restores(step)) {
                     expand(spec, step, operation, &operation.prior, &mut out);
                 }
             }

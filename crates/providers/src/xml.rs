@@ -4,10 +4,13 @@ use provision_model::{Json, Map};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
+/// An open element: its name, what it holds so far, and its text.
+type Open = (String, Vec<(String, Json)>, String);
+
 /// The content of the root element. Texts stay texts; an element without content is null.
 pub fn to_json(text: &str) -> Result<Json, String> {
     let mut reader = Reader::from_str(text);
-    let mut stack: Vec<(String, Vec<(String, Json)>, String)> = Vec::new();
+    let mut stack: Vec<Open> = Vec::new();
     loop {
         match reader.read_event().map_err(|error| error.to_string())? {
             Event::Start(start) => {

@@ -42,9 +42,9 @@ pub fn schema<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> String {
             let entity = pascal(name);
             types.push(format!("{space}::{entity}"));
             let tags = spec.fields.values().any(|field| matches!(field.kind, FieldType::Map(_)));
-            let _ = write!(
+            let _ = writeln!(
                 spaces,
-                "  // {}\n  entity {entity} in [Provision::Project, Provision::Environment, Provision::Provider] = {{\n",
+                "  // {}\n  entity {entity} in [Provision::Project, Provision::Environment, Provision::Provider] = {{",
                 spec.doc
             );
             let _ = writeln!(spaces, "    \"address\": String,");

@@ -16,7 +16,7 @@ pub fn generate<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> String {
     );
     for manifest in manifests {
         // Writing to a String cannot fail.
-        let _ = write!(out, "  {} | doc {} = {{\n", name(&manifest.name), text(&manifest.doc));
+        let _ = writeln!(out, "  {} | doc {} = {{", name(&manifest.name), text(&manifest.doc));
         let _ = writeln!(
             out,
             "    account | doc \"Another account or region of {}, for `providers`.\" = {{ \"$account\" = {} }},",

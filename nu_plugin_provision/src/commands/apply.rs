@@ -77,15 +77,14 @@ impl PluginCommand for Apply {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let noted = input.metadata_ref().and_then(|metadata| noted_project(&metadata.custom));
-        let given = match &input {
+        let given = match input {
             PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _) => None,
-            _ => Some(()),
-        };
-        let given = match given {
-            None => None,
-            Some(()) => {
-                let rows: Result<Vec<_>, _> = rows(input, call.head)?.map(|row| to_json(&row)).collect();
-                Some(rows?)
+            input => {
+                let mut given = Vec::new();
+                for row in rows(input, call.head)? {
+                    given.push(to_json(&row)?);
+                }
+                Some(given)
             }
         };
         let session = match (project_folder(engine, call)?, noted) {

@@ -1,0 +1,203 @@
+//! Owns sending the calls of an operation: a lost answer is settled before anything is sent again.
+
+use crate::execute::{Executor, Run, Stopped};
+use crate::settle::Found;
+use provision_diagnostic::Failure;
+use provision_model::{Action, Map, Remote, Status, compare};
+use provision_providers::{CallError, CallStep, Class, Control, Operation, Sent};
+use provision_registry::TypeSpec;
+use provision_state::Entry;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often a call whose answer was lost is sent again after it was found to have had no effect.
+const SENDS: u32 = 6;
+
+impl Executor<'_> {
+    pub(crate) fn with_control<T>(&self, run: &Run<'_>, body: impl FnOnce(&Control<'_>) -> T) -> T {
+        let retrying = |attempt: u32, error: &CallError| {
+            run.attempt.fetch_max(attempt + 1, Ordering::Relaxed);
+            self.tell(run, Status::Retrying, None, Some(error.to_string()));
+        };
+        body(&Control { interrupt: self.session.stop.hard_flag(), retrying: &retrying })
+    }
+
+    fn send(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> Result<Result<Sent, CallError>, Failure> {
+        // Nothing is sent by somebody who may not be the writer any more.
+        self.lease.check()?;
+        Ok(self.with_control(run, |control| run.account.provider.send(operation, step, control)))
+    }
+
+    /// Sends a create. A lost answer is settled by the identity, never simply sent again.
+    pub(crate) fn send_create(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        step: &CallStep,
+        entry: &mut Entry,
+    ) -> Result<Sent, Stopped> {
+        let what = self.what(run);
+        let mut sends = 1;
+        loop {
+            let error = match self.send(run, operation, step)? {
+                Ok(sent) => return Ok(sent),
+                Err(error) => error,
+            };
+            let conflict = error.class == Class::Conflict;
+            if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Conflict) {
+                return Err(self.give_up(run, entry, &what, &error, None));
+            }
+            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            let found = self.with_control(run, |control| {
+                // A conflict says that something is there: ours shows at once or not at all, stale lists aside.
+                self.session.search(&run.account, run.spec, entry, control)
+            });
+            match found {
+                Err(failure) => return Err(Stopped::InDoubt(failure)),
+                Ok(Found::One(remote)) => {
+                    return Ok(Sent { remote_id: Some(remote.id), ..Sent::default() });
+                }
+                Ok(Found::Many(ids)) => {
+                    return Err(Stopped::InDoubt(
+                        Failure::new(
+                            "provision::apply::incomplete",
+                            format!("{what}: {} resources carry this operation's mark: {}", ids.len(), ids.join(", ")),
+                        )
+                        .with_help("Keep one of them in the cloud's console, then run `provision recover`."),
+                    ));
+                }
+                Ok(Found::None) if conflict || error.class == Class::Malformed => {
+                    return Err(self.give_up(run, entry, &what, &error, None));
+                }
+                Ok(Found::None) => {
+                    if sends >= SENDS || self.session.stop.is_requested() {
+                        return Err(self.give_up(run, entry, &what, &error, None));
+                    }
+                }
+            }
+            sends += 1;
+            run.attempt.fetch_add(1, Ordering::Relaxed);
+            self.pause(sends);
+        }
+    }
+
+    /// Sends a step of an update. A lost answer is settled by reading.
+    pub(crate) fn send_change(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        step: &CallStep,
+        entry: &mut Entry,
+    ) -> Result<Sent, Stopped> {
+        let what = format!("{} ({})", self.what(run), step.name);
+        let mut sends = 1;
+        loop {
+            let error = match self.send(run, operation, step)? {
+                Ok(sent) => return Ok(sent),
+                Err(error) => error,
+            };
+            if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
+                let id = operation.remote_id.clone().unwrap_or_default();
+                let remote = self.look(run, operation, &id, false).ok().flatten();
+                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
+            }
+            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            let id = operation.remote_id.clone().unwrap_or_default();
+            let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
+            if remote.is_some_and(|remote| step_took_effect(run.spec, operation, step, &remote)) {
+                return Ok(Sent::default());
+            }
+            sends += 1;
+            run.attempt.fetch_add(1, Ordering::Relaxed);
+            self.pause(sends);
+        }
+    }
+
+    /// Sends a step of a deletion; `None` when the resource is gone.
+    pub(crate) fn send_delete(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        step: &CallStep,
+        entry: &mut Entry,
+    ) -> Result<Option<Sent>, Stopped> {
+        let what = format!("{} ({})", self.what(run), step.name);
+        let id = operation.remote_id.clone().unwrap_or_default();
+        let mut sends = 1;
+        loop {
+            let error = match self.send(run, operation, step)? {
+                Ok(sent) => return Ok(Some(sent)),
+                Err(error) => error,
+            };
+            if error.class == Class::Gone {
+                return Ok(None);
+            }
+            if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
+                let remote = self.look(run, operation, &id, false).ok().flatten();
+                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
+            }
+            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            if self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?.is_none() {
+                return Ok(None);
+            }
+            sends += 1;
+            run.attempt.fetch_add(1, Ordering::Relaxed);
+            self.pause(sends);
+        }
+    }
+
+    fn pause(&self, sends: u32) {
+        let time = Duration::from_millis(200 * u64::from(sends));
+        let control = Control { interrupt: self.session.stop.hard_flag(), retrying: &|_, _| {} };
+        control.sleep(time);
+    }
+
+    pub(crate) fn await_step(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        step: &CallStep,
+        sent: &Sent,
+        entry: &mut Entry,
+    ) -> Result<(), Stopped> {
+        let id = operation.remote_id.clone().unwrap_or_default();
+        if !sent.pending.is_empty() || run.spec.status.is_some() {
+            self.tell(run, Status::Waiting, Some(id.clone()), Some(step.name.clone()));
+        }
+        let waited = self.with_control(run, |control| run.account.provider.wait(operation, step, &id, sent, control));
+        let Err(error) = waited else { return Ok(()) };
+        let what = self.what(run);
+        if error.class != Class::Rejected {
+            return Err(Stopped::InDoubt(error.failure(&what)));
+        }
+        // The cloud says that it failed: what it left is in the state, and replaced by the next plan.
+        let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
+        match (run.action, remote) {
+            (Action::Create, Some(remote)) => {
+                let mut resource = self.resource(run, entry, &operation.inputs, &id, Some(&remote), Map::new())?;
+                resource.tainted = true;
+                self.session.store.close_with(self.lease, entry, &error.to_string(), Some(&resource))?;
+            }
+            (_, remote) => return Err(self.give_up(run, entry, &what, &error, remote.as_ref())),
+        }
+        Err(Stopped::Failed(error.failure(&what)))
+    }
+}
+
+/// Whether the resource shows what a step was to do.
+fn step_took_effect(spec: &TypeSpec, operation: &Operation, step: &CallStep, remote: &Remote) -> bool {
+    if !step.until.is_empty() {
+        return remote.status.as_ref().is_some_and(|status| step.until.contains(status));
+    }
+    let fields: Vec<&String> = match (&step.item, &step.fields) {
+        (Some((field, _)), _) => vec![field],
+        (None, Some(fields)) => fields.iter().collect(),
+        (None, None) => spec.fields.keys().collect(),
+    };
+    let wanted: Map =
+        fields.iter().filter_map(|field| Some(((*field).clone(), operation.inputs.get(*field)?.clone()))).collect();
+    // What cannot be seen cannot be told: then the step is sent again, which every such step of ours allows.
+    !wanted.is_empty()
+        && wanted.keys().all(|field| remote.fields.contains_key(field))
+        && compare(&spec.fields, &wanted, &remote.fields, &[], &|a, b| a == b).changes.is_empty()
+}
