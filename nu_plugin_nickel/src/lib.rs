@@ -13,18 +13,15 @@ use nu_protocol::ShellError;
 use provision_diagnostic::Failure;
 use provision_nickel::{Evaluator, Library};
 use provision_nu_bridge::user_dir;
-use provision_registry::Registry;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// The manifests last used, and for which project and user folder.
-type Kept = Option<(Option<PathBuf>, Option<PathBuf>, Registry)>;
+use provision_registry::Warm;
+use std::path::Path;
+use std::sync::Arc;
 
 /// The plugin's state.
 #[derive(Default)]
 pub struct NickelPlugin {
     pub(crate) evaluator: Evaluator,
-    registry: Mutex<Kept>,
+    registry: Warm,
 }
 
 impl NickelPlugin {
@@ -36,19 +33,8 @@ impl NickelPlugin {
     ) -> Result<Result<Arc<Library>, Failure>, ShellError> {
         let project = folder.ancestors().find(|above| above.join("infra.ncl").is_file()).map(Path::to_owned);
         let user_dir = user_dir(engine)?;
-        let mut kept = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((for_project, for_user, registry)) = &*kept
-            && *for_project == project
-            && *for_user == user_dir
-            && registry.is_current(project.as_deref(), user_dir.as_deref())
-        {
-            return Ok(Ok(registry.library()));
-        }
-        Ok(Registry::load(project.as_deref(), user_dir.as_deref(), &self.evaluator).map(|registry| {
-            let library = registry.library();
-            *kept = Some((project, user_dir, registry));
-            library
-        }))
+        let registry = self.registry.get(project.as_deref(), user_dir.as_deref(), &self.evaluator);
+        Ok(registry.map(|registry| registry.library()))
     }
 }
 

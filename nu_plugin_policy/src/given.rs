@@ -58,7 +58,13 @@ pub fn policies(
         );
         return Err(labeled(&failure.with_help("Go to a project folder, or give --policies."), span, "needs policies"));
     };
-    Ok(Given { what: inner(PolicySet::load(&project.join("policies")), span)?, span })
+    let folder = project.join("policies");
+    if !folder.exists() {
+        let failure = Failure::new("policy::io", format!("this project has no policies: there is no {}", folder.display()))
+            .with_help("Write Cedar policies into that folder, or give --policies. Without policies `provision apply` asks nobody.");
+        return Err(labeled(&failure, span, "needs policies"));
+    }
+    Ok(Given { what: inner(PolicySet::load(&folder), span)?, span })
 }
 
 /// Unreadable is an error of the call; wrong content is the caller's to tell.

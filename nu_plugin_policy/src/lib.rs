@@ -11,9 +11,10 @@ mod given;
 use nu_plugin::{EngineInterface, Plugin, PluginCommand};
 use nu_protocol::ShellError;
 use provision_diagnostic::Failure;
+use provision_nickel::Evaluator;
 use provision_nu_bridge::user_dir;
 use provision_policy::Schema;
-use provision_registry::Registry;
+use provision_registry::{Registry, Warm};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,17 +25,13 @@ pub(crate) struct Generated {
     pub schema: Arc<Schema>,
 }
 
-struct Kept {
-    project: Option<PathBuf>,
-    user_dir: Option<PathBuf>,
-    registry: Registry,
-    generated: Generated,
-}
-
 /// The plugin's state.
 #[derive(Default)]
 pub struct PolicyPlugin {
-    kept: Mutex<Option<Kept>>,
+    evaluator: Evaluator,
+    registry: Warm,
+    /// The schema last made, and the manifests it was made of.
+    kept: Mutex<Option<(Arc<Registry>, Generated)>>,
 }
 
 impl PolicyPlugin {
@@ -45,23 +42,22 @@ impl PolicyPlugin {
         project: Option<&Path>,
     ) -> Result<Result<Generated, Failure>, ShellError> {
         let user_dir = user_dir(engine)?;
+        let registry = match self.registry.get(project, user_dir.as_deref(), &self.evaluator) {
+            Ok(registry) => registry,
+            Err(failure) => return Ok(Err(failure)),
+        };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = &*kept
-            && kept.project.as_deref() == project
-            && kept.user_dir == user_dir
-            && kept.registry.is_current(project, user_dir.as_deref())
+        if let Some((made_of, generated)) = &*kept
+            && Arc::ptr_eq(made_of, &registry)
         {
-            return Ok(Ok(kept.generated.clone()));
+            return Ok(Ok(generated.clone()));
         }
-        let made = Registry::load(project, user_dir.as_deref(), &Default::default()).and_then(|registry| {
-            let text = registry.cedar_schema();
-            let schema = Arc::new(Schema::parse("generated.cedarschema", &text)?);
-            let generated = Generated { text, schema };
-            let project = project.map(Path::to_owned);
-            *kept = Some(Kept { project, user_dir, registry, generated: generated.clone() });
-            Ok(generated)
-        });
-        Ok(made)
+        let text = registry.cedar_schema();
+        Ok(Schema::parse("generated.cedarschema", &text).map(|schema| {
+            let generated = Generated { text, schema: Arc::new(schema) };
+            *kept = Some((registry, generated.clone()));
+            generated
+        }))
     }
 }
 

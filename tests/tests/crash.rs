@@ -177,6 +177,33 @@ fn a_reader_that_stops_early_leaves_nothing_in_flight() {
 }
 
 #[test]
+fn ctrl_c_starts_nothing_new_and_settles_what_is_in_flight() {
+    let world = World::new().with_sandbox();
+    world.write("infra.ncl", &sixty());
+    world.faults(Faults { latency_ms: 50, ..Faults::default() });
+    let mut command = world.command();
+    command.args(["-c", "provision apply --yes --parallel 4"]);
+    let mut nu = command.spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while world.mutating().len() < 3 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Command::new("kill").args(["-INT", &nu.id().to_string()]).status().unwrap();
+    let _ = nu.wait();
+    // The plugin ends only when what it had in flight is settled.
+    let end = Instant::now() + Duration::from_secs(60);
+    while world.nu("provision recover | ignore").status.code() != Some(0) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(world.json("provision recover"), json!([]), "an operation was left open");
+    let some = world.json("provision state list | length").as_u64().unwrap();
+    assert!((1..RESOURCES as u64).contains(&some), "it did not stop: {some}");
+    world.faults(Faults::default());
+    world.ok("provision apply --yes | ignore");
+    exactly_sixty(&world, "after Ctrl-C");
+}
+
+#[test]
 fn two_at_once_do_not_write_over_each_other() {
     let world = World::new().with_sandbox();
     world.write("infra.ncl", &sixty());

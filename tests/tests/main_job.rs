@@ -290,3 +290,158 @@ fn a_resource_deleted_behind_our_back_is_made_again() {
     world.ok("provision apply --yes | ignore");
     assert_eq!(world.json("provision plan"), json!([]));
 }
+
+#[test]
+fn a_group_keeps_the_addresses_of_those_that_stay() {
+    let world = World::new();
+    let text = |keys: &str| {
+        format!(
+            "let p = import \"provision.ncl\" in {{ name = \"s\", resources.pool = p.each {keys} (fun key => p.local.data & {{ input = key }}) }}"
+        )
+    };
+    world.write("infra.ncl", &text("[\"blue\", \"green\", \"red\"]"));
+    world.ok("provision apply --yes | ignore");
+    world.write("infra.ncl", &text("[\"green\", \"red\"]"));
+    let rows = world.json("provision plan | select address action");
+    assert_eq!(rows, json!([{"address": "pool.blue", "action": "delete"}]));
+}
+
+#[test]
+fn a_target_brings_what_it_needs_and_an_exclusion_what_needs_it() {
+    let world = World::new().with_sandbox();
+    world.write("infra.ncl", &shop());
+    assert_eq!(world.json("provision plan --target [subnet] | get address"), json!(["subnet", "vpc"]));
+    let rest = world.json("provision plan --exclude [vpc] | where provider == aws | get address");
+    assert_eq!(rest, json!(["pair"]));
+    world.fails("provision plan --target [subnett]").is(
+        "provision::plan::target",
+        "`subnett`",
+        "Did you mean `subnet`?",
+    );
+}
+
+#[test]
+fn another_account_has_its_own_resources_and_its_token_stays_secret() {
+    let world = World::new().with_sandbox();
+    world.write(
+        "infra.ncl",
+        &format!(
+            "let p = import \"provision.ncl\" in {{ name = \"s\",\n\
+             providers.hetzner_eu = p.hetzner.account & {{ token = \"canary-token-eu\" }},\n\
+             resources.a = p.hetzner.ssh_key & {{ name = \"same\", public_key = \"{PUBLIC_KEY}\" }},\n\
+             resources.b = p.hetzner.ssh_key & {{ \"$provider\" = \"hetzner_eu\", name = \"same\", public_key = \"{PUBLIC_KEY}\" }} }}"
+        ),
+    );
+    let said = world.ok("provision plan | to json") + &world.ok("provision apply --yes | to json");
+    assert!(!said.contains("canary-token"));
+    assert_eq!(world.json("provision plan"), json!([]));
+    assert_eq!(
+        world.json("provision state list | select address account"),
+        json!([
+            {"address": "a", "account": "hetzner"}, {"address": "b", "account": "hetzner_eu"}
+        ])
+    );
+    for file in ["state.db", "state.db-wal"] {
+        let bytes = std::fs::read(world.project().join(".provision").join(file)).unwrap_or_default();
+        assert!(!bytes.windows(12).any(|window| window == b"canary-token"), "{file}");
+    }
+    world.ok("provision destroy --yes | ignore");
+    assert_eq!(world.held(), 0);
+}
+
+#[test]
+fn policy_files_that_permit_nothing_deny_everything() {
+    let world = World::new();
+    world.write(
+        "infra.ncl",
+        "let p = import \"provision.ncl\" in { name = \"s\", resources.a = p.local.data & { input = 1 } }",
+    );
+    world.write("policies/a.cedar", "// none yet\n");
+    world.fails("provision apply --yes").is("provision::apply::denied", "no policy permits it", "");
+    assert_eq!(world.json("provision state list"), json!([]));
+}
+
+#[test]
+fn the_policies_in_force_decide_who_may_change_them() {
+    let world = World::new();
+    world.write(
+        "infra.ncl",
+        "let p = import \"provision.ncl\" in { name = \"s\", policies = \"rules/\", resources.a = p.local.data & { input = 1 } }",
+    );
+    let locked = "permit (principal, action, resource);\n@id(\"locked\")\nforbid (principal, action == Provision::Action::\"change_policy\", resource == Provision::Project::\"s\");\n";
+    world.write("rules/a.cedar", locked);
+    world.ok("provision apply --yes | ignore");
+    world.write("rules/a.cedar", "permit (principal, action, resource);");
+    world.fails("provision policy accept").is("provision::apply::denied", "`locked`", "");
+    world.fails("provision apply --yes").is(
+        "provision::apply::policy_changed",
+        "have changed",
+        "provision policy accept",
+    );
+}
+
+#[test]
+fn a_secret_stays_secret_wherever_it_is_referred_to() {
+    let world = World::new();
+    world.write(
+        "infra.ncl",
+        "let p = import \"provision.ncl\" in { name = \"s\", resources = {\n\
+         a = p.local.data & { input = p.secret \"canary-81\" },\n\
+         b = p.local.data & { input = p.join [\"pre-\", p.ref \"a\" \"output\"] },\n\
+         }, outputs.b = p.ref \"b\" \"output\" }",
+    );
+    let said = world.ok("provision plan | to json")
+        + &world.ok("provision apply --yes | to json")
+        + &world.ok("provision state show a | to json; provision state show b | to json; provision output | to json");
+    assert!(!said.contains("canary"), "{said}");
+    assert_eq!(world.json("provision plan"), json!([]));
+    // Asked for by its name, it is given.
+    assert_eq!(world.json("provision output b"), json!("pre-canary-81"));
+    for file in ["state.db", "state.db-wal"] {
+        let bytes = std::fs::read(world.project().join(".provision").join(file)).unwrap_or_default();
+        assert!(!bytes.windows(9).any(|window| window == b"canary-81"), "{file}");
+    }
+}
+
+#[test]
+fn who_lets_go_goes_first() {
+    let world = World::new().with_sandbox();
+    let text = |resources: &str| {
+        format!("let p = import \"provision.ncl\" in {{ name = \"s\", resources = {{ {resources} }} }}")
+    };
+    let server = "s = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\"";
+    let network = "n = p.hetzner.network & { ip_range = \"10.0.0.0/16\", subnets = [{ type = \"cloud\", network_zone = \"eu-central\", ip_range = \"10.0.1.0/24\" }] },";
+    world.write("infra.ncl", &text(&format!("{network} {server}, networks = [p.ref \"n\" \"id\"] }}")));
+    world.ok("provision apply --yes | ignore");
+    world.write("infra.ncl", &text(&format!("{server} }}")));
+    let rows = world.json("provision plan | select address action depends_on | sort-by address");
+    assert_eq!(rows[0], json!({"address": "n", "action": "delete", "depends_on": ["s"]}));
+    world.fails("provision plan | where address == n | provision apply").is(
+        "provision::plan::missing_dependency",
+        "`n` needs `s`",
+        "Add the row `s`",
+    );
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+}
+
+#[test]
+fn leaving_out_the_resources_does_not_delete_them() {
+    let world = World::new();
+    world.write(
+        "infra.ncl",
+        "let p = import \"provision.ncl\" in { name = \"s\", resources.a = p.local.data & { input = 1 } }",
+    );
+    world.ok("provision apply --yes | ignore");
+    world.fails("{name: s} | provision plan").is("provision::config::invalid", "needs `resources`", "resources = {");
+    world.fails("{name: s, resources: {b: {\"$type\": local.data, input: {\"$ref\": a}}}} | provision plan").is(
+        "provision::plan::unknown_reference",
+        "`resources.b.input` is no reference",
+        "p.ref",
+    );
+    world.fails("{name: s, resources: {b: {\"$type\": local.data, input: {\"$env\": NO_SUCH}}}} | provision plan").is(
+        "provision::provider::credential",
+        "NO_SUCH is not set",
+        "$env.NO_SUCH",
+    );
+}

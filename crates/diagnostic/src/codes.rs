@@ -43,7 +43,11 @@ pub const CODES: &[CodeEntry] = &[
         "Two definitions of one field cannot be merged.",
         "Keep one, or give one `| force` or `| default`.",
     ),
-    c("nickel::eval::infinite_recursion", "A value is defined by itself.", "Break the cycle."),
+    c(
+        "nickel::eval::infinite_recursion",
+        "A value is defined by itself.",
+        "Break the cycle. The fields of a record see each other: in `{ n = n }` the second `n` is the field itself, so give the outer one another name.",
+    ),
     c(
         "nickel::eval::type",
         "An operation is applied to a value of the wrong type, or evaluation fails in another way.",

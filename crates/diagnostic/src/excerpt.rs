@@ -1,4 +1,4 @@
-//! Owns drawing the source lines round a position: gutter, line, carets; plain text clipped to 70 columns.
+//! Owns drawing the source lines round a position: gutter, line, carets; plain text clipped to 62 columns, which Nushell's 80-column rendering does not wrap.
 
 use crate::Position;
 use std::ops::Range;
@@ -18,7 +18,7 @@ pub struct Excerpt {
     pub text: String,
 }
 
-const WIDTH: usize = 70;
+const WIDTH: usize = 62;
 
 /// Turns a byte range of a source into a position and its drawing. Out-of-range offsets are clamped, never a panic.
 pub fn excerpt(source: Source<'_>, range: Range<usize>) -> Excerpt {

@@ -100,6 +100,7 @@ impl Session {
             }
         }
         self.store.put_outputs(&lease, &subset.plan.outputs)?;
+        self.store.put_accounts(&lease, &serde_json::json!(subset.plan.accounts))?;
         self.run(&lease, &gate, &subset, &questions, options, sink)
     }
 
@@ -304,7 +305,9 @@ fn graph(plan: &Plan, todo: &[usize], state: &[provision_model::Resource]) -> Ve
             match (taking.get(address), making.get(address)) {
                 (Some(&own), _) => edges.push((take, own)),
                 // An update waits for the new one where there is one; it cannot also come before the old one goes.
-                (None, Some(&make)) if !making.contains_key(needed.as_str()) => edges.push((take, make)),
+                (None, Some(&make)) if !making.contains_key(needed.as_str()) || !planned.needs.contains(needed) => {
+                    edges.push((take, make));
+                }
                 _ => {}
             }
         }

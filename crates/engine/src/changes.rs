@@ -1,7 +1,8 @@
 //! Owns the `changes` column of rows that make or remove something, and masking. Pure.
 
-use provision_model::{Change, Json, Map, Resource, SENSITIVE, has_secret, shown};
+use provision_model::{Change, Json, Map, Resource, SENSITIVE, shown};
 use provision_registry::TypeSpec;
+use std::collections::HashSet;
 
 /// The change without its values.
 pub fn masked(change: &Change) -> Change {
@@ -10,12 +11,11 @@ pub fn masked(change: &Change) -> Change {
 }
 
 /// Every field of a new resource.
-pub fn creation(spec: &TypeSpec, inputs: &Map, desired: &Map) -> Vec<Change> {
+pub fn creation(spec: &TypeSpec, secrets: &HashSet<String>, desired: &Map) -> Vec<Change> {
     desired
         .iter()
         .map(|(field, value)| {
-            let sensitive =
-                spec.fields.get(field).is_some_and(|rule| rule.sensitive) || inputs.get(field).is_some_and(has_secret);
+            let sensitive = spec.fields.get(field).is_some_and(|rule| rule.sensitive) || secrets.contains(field);
             let after = if sensitive { Json::from(SENSITIVE) } else { shown(value) };
             Change { path: field.clone(), before: Json::Null, after, sensitive, forces_replacement: false }
         })

@@ -7,13 +7,11 @@ use crate::output::attribute_of;
 use crate::plan::{Plan, PlannedRow};
 use crate::question::Questions;
 use provision_diagnostic::Failure;
-use provision_model::{
-    Action, Address, Event, Identity, Json, Map, Question, Remote, Resource, Status, has_secret, resolve,
-};
+use provision_model::{Action, Address, Event, Identity, Json, Map, Question, Remote, Resource, Status, resolve};
 use provision_providers::{Account, CallError, CallStep, Class, Control, Operation, StepKind};
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Phase, Record, StepRecord, now};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -164,13 +162,14 @@ impl<'a> Executor<'a> {
             Action::Create => store.next_generation(&address)?,
             _ => store.resource(address.as_str())?.map_or(1, |resource| resource.generation),
         };
-        let attribute = |target: &Address, name: &str| -> Result<Option<Json>, Failure> {
+        let attribute = |target: &Address, name: &str| -> Result<Option<(Json, bool)>, Failure> {
             let live = self.live.lock().map_err(|_| poisoned())?;
             let Some((attributes, inputs)) = live.get(target) else { return Ok(None) };
-            attribute_of(attributes, inputs, name).map(|value| sealer.open_value(&value)).transpose()
+            attribute_of(attributes, inputs, name).map(|value| sealer.reveal(&value)).transpose()
         };
         let env = |name: &str| self.session.env_json(name);
         let mut inputs = Map::new();
+        let mut secrets = HashSet::new();
         // A deletion sends nothing of this; its sealed values stay sealed.
         let written = if run.action == Action::Delete { &Map::new() } else { &planned.inputs };
         for (field, value) in written {
@@ -182,9 +181,13 @@ impl<'a> Executor<'a> {
                 )
                 .with_help("Refer to an attribute that the resource has in its current form."));
             }
+            if resolved.sensitive || value.get("$sealed").is_some() {
+                secrets.insert(field.clone());
+            }
             inputs.insert(field.clone(), resolved.value);
         }
         Ok(Operation {
+            secrets,
             type_name: planned.row.kind.split_once('.').map_or_else(String::new, |(_, name)| name.to_owned()),
             action: run.action,
             remote_id: (run.action != Action::Create).then(|| planned.remote_id.clone()).flatten(),
@@ -231,7 +234,7 @@ impl<'a> Executor<'a> {
             region: planned.region.clone(),
             action: run.action,
             phase: Phase::Begun,
-            inputs: self.sealed(run, &operation.inputs)?,
+            inputs: self.sealed(run, operation)?,
             identity: operation.identity.clone(),
             generation,
             remote_id: operation.remote_id.clone(),
@@ -249,13 +252,14 @@ impl<'a> Executor<'a> {
     }
 
     /// Inputs as they are stored.
-    fn sealed(&self, run: &Run<'_>, inputs: &Map) -> Result<Map, Failure> {
+    fn sealed(&self, run: &Run<'_>, operation: &Operation) -> Result<Map, Failure> {
         let sealer = self.session.store.sealer();
-        inputs
+        operation
+            .inputs
             .iter()
             .map(|(name, value)| {
-                let sensitive = run.spec.fields.get(name).is_some_and(|field| field.sensitive)
-                    || run.planned.inputs.get(name).is_some_and(has_secret);
+                let sensitive =
+                    run.spec.fields.get(name).is_some_and(|field| field.sensitive) || operation.secrets.contains(name);
                 Ok((name.clone(), if sensitive { sealer.seal(value)? } else { value.clone() }))
             })
             .collect()
@@ -272,7 +276,7 @@ impl<'a> Executor<'a> {
                 StepKind::Create => {
                     let sent = self.send_create(run, &operation, step, entry)?;
                     operation.remote_id.clone_from(&sent.remote_id);
-                    once = self.seal_once(run, &sent.once)?;
+                    once = self.seal_once(run, &operation, &sent.once)?;
                     let remote_id = sent.remote_id.clone().unwrap_or_default();
                     let record = Record::Created { remote_id, once: once.clone() };
                     self.session.store.record(self.lease, entry, &record)?;
@@ -284,7 +288,7 @@ impl<'a> Executor<'a> {
         }
         let id = operation.remote_id.clone().unwrap_or_default();
         let remote = self.look(run, &operation, &id, true).map_err(Stopped::InDoubt)?;
-        let resource = self.resource(run, entry, &operation.inputs, &id, remote.as_ref(), once)?;
+        let resource = self.resource(run, entry, &operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;
         self.publish(resource)?;
         Ok(id)
@@ -296,11 +300,11 @@ impl<'a> Executor<'a> {
         for step in run.account.provider.steps(operation) {
             self.begin_step(entry, &step)?;
             let sent = self.send_change(run, operation, &step, entry)?;
-            once.extend(self.seal_once(run, &sent.once)?);
+            once.extend(self.seal_once(run, operation, &sent.once)?);
             self.await_step(run, operation, &step, &sent, entry)?;
         }
         let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
-        let resource = self.resource(run, entry, &operation.inputs, &id, remote.as_ref(), once)?;
+        let resource = self.resource(run, entry, operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;
         self.publish(resource)?;
         Ok(id)
@@ -408,11 +412,13 @@ impl<'a> Executor<'a> {
         }
     }
 
-    fn seal_once(&self, run: &Run<'_>, once: &Map) -> Result<Map, Failure> {
+    fn seal_once(&self, run: &Run<'_>, operation: &Operation, once: &Map) -> Result<Map, Failure> {
         let sealer = self.session.store.sealer();
         once.iter()
             .map(|(name, value)| {
-                let sensitive = run.spec.attributes.get(name).is_some_and(|attribute| attribute.sensitive);
+                // What is given back of an input that is secret is secret too.
+                let echo = operation.secrets.iter().any(|field| operation.inputs.get(field) == Some(value));
+                let sensitive = echo || run.spec.attributes.get(name).is_some_and(|attribute| attribute.sensitive);
                 Ok((name.clone(), if sensitive { sealer.seal(value)? } else { value.clone() }))
             })
             .collect()
@@ -422,7 +428,7 @@ impl<'a> Executor<'a> {
         &self,
         run: &Run<'_>,
         entry: &Entry,
-        inputs: &Map,
+        operation: &Operation,
         id: &str,
         remote: Option<&Remote>,
         once: Map,
@@ -435,7 +441,7 @@ impl<'a> Executor<'a> {
             kind: entry.kind.clone(),
             account: entry.account.clone(),
             remote_id: id.to_owned(),
-            inputs: self.sealed(run, inputs)?,
+            inputs: self.sealed(run, operation)?,
             attributes,
             depends_on: entry.depends_on.clone(),
             generation: entry.generation,

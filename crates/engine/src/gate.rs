@@ -54,10 +54,11 @@ impl Session {
     }
 
     fn authorizer(&self, policies: &PolicyInForce) -> Result<Option<Authorizer>, Failure> {
-        let set = policy_set(policies)?;
-        if policies.sources.is_empty() || set.is_empty() {
+        // Files without a policy in force permit nothing: only a project without policy files has no gate.
+        if policies.sources.is_empty() {
             return Ok(None);
         }
+        let set = policy_set(policies)?;
         let schema = Schema::parse(SCHEMA, &self.registry.cedar_schema())?;
         let errors: Vec<Diagnostic> = set
             .validate(&schema)
@@ -85,14 +86,18 @@ impl Session {
     /// Makes the project's policies the ones in force, if those in force allow it.
     pub fn accept_policies(&self, configured: Option<&str>) -> Result<PolicyInForce, Failure> {
         let lease = provision_state::Lease::acquire(&self.store, &self.user)?;
-        let policies = self.policy_sources(configured)?;
+        let config = match self.project.join(crate::project::INFRA).is_file() {
+            true => self.read(&crate::Input::Project)?.0.config,
+            false => provision_model::Config::default(),
+        };
+        let policies = self.policy_sources(configured.or(config.policies.as_deref()))?;
         // The new ones must at least be able to decide.
         self.authorizer(&policies)?;
         if let Some(in_force) = self.store.policies()?
             && let Some(previous) = self.authorizer(&in_force)?
         {
             let gate = Gate { authorizer: Some(previous), policies: in_force, folder: POLICIES.to_owned() };
-            let question = self.policy_question();
+            let question = self.policy_question(&config.name);
             match gate.ask(&question)? {
                 Answer::Allowed(_) => {}
                 Answer::Denied(decision) | Answer::Error(decision) => {
@@ -110,9 +115,8 @@ impl Session {
         Ok(policies)
     }
 
-    fn policy_question(&self) -> Question {
+    fn policy_question(&self, name: &str) -> Question {
         let principal = json!({"type": "Provision::User", "id": self.user});
-        let name = self.project.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let project = json!({"type": "Provision::Project", "id": name});
         let zero = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "resources": 0});
         let time = provision_state::now();

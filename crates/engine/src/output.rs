@@ -2,12 +2,21 @@
 
 use crate::Session;
 use provision_diagnostic::Failure;
-use provision_model::{Address, Json, Map, lookup, resolve};
+use provision_model::{Address, Json, Map, SENSITIVE, lookup, resolve};
 
-/// All outputs; what is not there yet is null.
+/// All outputs; what is not there yet is null, what is sensitive is masked and given only by name.
 pub fn outputs(session: &Session) -> Result<Map, Failure> {
     let written = session.store.outputs()?;
-    written.into_iter().map(|(name, value)| Ok((name, value_of(session, &value)?.unwrap_or(Json::Null)))).collect()
+    written
+        .into_iter()
+        .map(|(name, value)| {
+            Ok(match value_of(session, &value)? {
+                None => (name, Json::Null),
+                Some((_, true)) => (name, Json::from(SENSITIVE)),
+                Some((value, false)) => (name, value),
+            })
+        })
+        .collect()
 }
 
 /// One output.
@@ -22,7 +31,7 @@ pub fn output(session: &Session, name: &str) -> Result<Json, Failure> {
             ),
         ));
     };
-    value_of(session, value)?.ok_or_else(|| {
+    value_of(session, value)?.map(|(value, _)| value).ok_or_else(|| {
         Failure::new(
             "provision::output::unresolved",
             format!("the output `{name}` refers to something that is not there yet"),
@@ -31,15 +40,17 @@ pub fn output(session: &Session, name: &str) -> Result<Json, Failure> {
     })
 }
 
-fn value_of(session: &Session, value: &Json) -> Result<Option<Json>, Failure> {
-    let attribute = |address: &Address, name: &str| -> Result<Option<Json>, Failure> {
+/// The value, and whether it is sensitive.
+fn value_of(session: &Session, value: &Json) -> Result<Option<(Json, bool)>, Failure> {
+    let attribute = |address: &Address, name: &str| -> Result<Option<(Json, bool)>, Failure> {
         let Some(resource) = session.store.resource(address.as_str())? else { return Ok(None) };
         attribute_of(&resource.attributes, &resource.inputs, name)
-            .map(|value| session.store.sealer().open_value(&value))
+            .map(|value| session.store.sealer().reveal(&value))
             .transpose()
     };
-    let resolved = resolve(value, &attribute, &|name| session.env_json(name))?;
-    Ok((!resolved.unknown).then_some(resolved.value))
+    let (value, sealed) = session.store.sealer().reveal(value)?;
+    let resolved = resolve(&value, &attribute, &|name| session.env_json(name))?;
+    Ok((!resolved.unknown).then_some((resolved.value, sealed || resolved.sensitive)))
 }
 
 /// An attribute by dotted name: what the cloud says first, then what was sent.

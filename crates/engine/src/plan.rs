@@ -156,11 +156,13 @@ impl<'a> Planner<'a> {
     ) -> Result<Self, Failure> {
         let mut once_wanted: HashMap<Address, Vec<String>> = HashMap::new();
         let config = &located.config;
+        let kinds: HashMap<&str, &str> =
+            config.resources.iter().map(|it| (it.address.as_str(), it.kind.as_str())).collect();
         let all = config.resources.iter().flat_map(|it| it.fields.values()).chain(config.outputs.values());
         for reference in all.flat_map(references) {
-            let target = config.resources.iter().find(|it| it.address == reference.address);
-            let once = target
-                .and_then(|target| session.registry.type_of(&target.kind).ok())
+            let once = kinds
+                .get(reference.address.as_str())
+                .and_then(|kind| session.registry.type_of(kind).ok())
                 .and_then(|(_, spec)| spec.attributes.get(&reference.attribute))
                 .is_some_and(|attribute| attribute.returned_once);
             if once {
@@ -180,7 +182,7 @@ impl<'a> Planner<'a> {
         }
         self.plan_removed(&mut rows, &mut problems)?;
         Failure::check(problems.into_iter().map(|problem| self.located.diagnostic(problem)).collect())?;
-        link(&mut rows);
+        link(&mut rows, &self.by_address);
         let rows = select(rows, options)?;
         let rows: Vec<PlannedRow> =
             rows.into_iter().filter(|planned| options.all || planned.row.action != Action::NoOp).collect();
@@ -194,8 +196,8 @@ impl<'a> Planner<'a> {
             created_at: provision_state::now(),
             destroy: self.destroy,
             policies: config.policies.clone(),
-            accounts: config.accounts.clone(),
-            outputs: if self.destroy { Map::new() } else { config.outputs.clone() },
+            accounts: self.session.sealed_accounts(config)?,
+            outputs: if self.destroy { Map::new() } else { self.session.sealed_outputs(&config.outputs)? },
             rows,
             resources_after: (self.state.len() + added).saturating_sub(removed),
         };
@@ -277,27 +279,30 @@ impl<'a> Planner<'a> {
         let account =
             self.session.account(&declaration.account, &declaration.kind, config.accounts.get(&declaration.account))?;
         let inputs = with_defaults(declaration, manifest, spec, &config.name, account.region.as_deref());
-        let attribute = |address: &Address, name: &str| -> Result<Option<Json>, Failure> {
+        let attribute = |address: &Address, name: &str| -> Result<Option<(Json, bool)>, Failure> {
             match known.get(address) {
                 Some(Known::Now(attributes)) => attribute_of(attributes, &Map::new(), name)
-                    .map(|value| self.session.store.sealer().open_value(&value))
+                    .map(|value| self.session.store.sealer().reveal(&value))
                     .transpose(),
                 _ => Ok(None),
             }
         };
         let env = |name: &str| self.session.env_json(name);
         let mut desired = Map::new();
+        let mut secrets: HashSet<String> = HashSet::new();
         for (field, value) in &inputs {
-            let resolved = resolve(value, &attribute, &env)?.value;
-            // A sealed value stays sealed: it is opened only to be sent.
-            desired.insert(field.clone(), resolved);
+            let resolved = resolve(value, &attribute, &env)?;
+            if resolved.sensitive {
+                secrets.insert(field.clone());
+            }
+            desired.insert(field.clone(), resolved.value);
         }
         let region = region_of(manifest, &desired);
         let resource = self.by_address.get(declaration.address.as_str()).copied();
         let mut verdict = self.verdict(declaration, spec, &desired, resource);
         for change in &mut verdict.changes {
             let field = change.path.split('.').next().unwrap_or_default();
-            if inputs.get(field).is_some_and(has_secret) {
+            if secrets.contains(field) {
                 *change = masked(change);
             }
         }
@@ -315,11 +320,11 @@ impl<'a> Planner<'a> {
             );
         }
         if verdict.action == Action::Create {
-            verdict.changes = creation(spec, &inputs, &desired);
+            verdict.changes = creation(spec, &secrets, &desired);
         }
         self.desired.borrow_mut().insert(
             declaration.address.clone(),
-            desired.into_iter().filter(|(field, _)| !inputs.get(field).is_some_and(has_secret)).collect(),
+            desired.into_iter().filter(|(field, _)| !secrets.contains(field)).collect(),
         );
         let remote = self.world.resources.get(&declaration.address).and_then(Option::as_ref);
         let sealed = self.seal(spec, &inputs)?;
@@ -422,7 +427,9 @@ impl<'a> Planner<'a> {
         let mut out = Map::new();
         for (name, value) in inputs {
             let sensitive = spec.fields.get(name).is_some_and(|field| field.sensitive);
-            let value = if sensitive && !provision_model::is_later(value) {
+            // The whole expression is sealed: a literal may stand anywhere in it. A bare variable holds nothing.
+            let bare = value.get("$env").is_some();
+            let value = if (sensitive || has_secret(value)) && !bare {
                 self.session.store.sealer().seal(value)?
             } else {
                 value.clone()
@@ -510,11 +517,13 @@ impl Verdict {
 }
 
 /// A removal waits for the rows of what still needs the thing: they let go of it first.
-fn link(rows: &mut [PlannedRow]) {
+fn link(rows: &mut [PlannedRow], state: &HashMap<&str, &Resource>) {
     let mut waits: HashMap<Address, Vec<Address>> = HashMap::new();
     for planned in rows.iter().filter(|planned| planned.row.action != Action::NoOp) {
         // What it needed before: the state's dependencies, kept as `needs` of a removal and in the state for the others.
-        for needed in &planned.needs {
+        let before = state.get(planned.row.address.as_str()).map(|resource| resource.depends_on.as_slice());
+        let needed: HashSet<&Address> = planned.needs.iter().chain(before.unwrap_or_default()).collect();
+        for needed in needed {
             waits.entry(needed.clone()).or_default().push(planned.row.address.clone());
         }
     }

@@ -121,7 +121,8 @@ impl Session {
 
     fn evaluate(&self, file: &Path) -> Result<(Json, Option<Positions>, Vec<Diagnostic>), Failure> {
         if !file.is_file() {
-            return Err(Failure::new("provision::config::no_project", format!("there is no {}", file.display()))
+            let code = if file.ends_with(INFRA) { "provision::config::no_project" } else { "nickel::io" };
+            return Err(Failure::new(code, format!("there is no file {}", file.display()))
                 .with_help("Go to a project folder, name one with --project, or give a Nickel file."));
         }
         let (evaluated, diagnostics) = self.evaluator.eval_partial(&self.request(file))?;

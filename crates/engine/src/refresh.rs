@@ -1,8 +1,9 @@
 //! Owns looking at the world: one paged list per kind, account and region; by id only where a list does not show it.
 
 use crate::Session;
+use indexmap::IndexMap;
 use provision_diagnostic::Failure;
-use provision_model::{Address, Config, LABEL_STATE, Map, Remote, Resource};
+use provision_model::{AccountConfig, Address, Config, LABEL_STATE, Map, Remote, Resource};
 use provision_providers::{CallError, Control};
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,6 +21,8 @@ type Group<'a> = (&'a str, &'a str, Option<String>);
 impl Session {
     /// Lists everything the state knows. `deep` also reads each resource.
     pub(crate) fn refresh(&self, config: &Config, state: &[Resource], deep: bool) -> Result<World, Failure> {
+        let accounts = self.sealed_accounts(config)?;
+        let accounts = &accounts;
         let mut groups: BTreeMap<Group<'_>, Vec<&Resource>> = BTreeMap::new();
         for resource in state {
             let Ok((manifest, _)) = self.registry.type_of(&resource.kind) else { continue };
@@ -30,7 +33,7 @@ impl Session {
         let results: Vec<Result<World, Failure>> = std::thread::scope(|scope| {
             let handles: Vec<_> = groups
                 .iter()
-                .map(|(group, members)| scope.spawn(move || self.refresh_group(config, group, members, deep)))
+                .map(|(group, members)| scope.spawn(move || self.refresh_group(accounts, group, members, deep)))
                 .collect();
             handles
                 .into_iter()
@@ -52,13 +55,13 @@ impl Session {
 
     fn refresh_group(
         &self,
-        config: &Config,
+        accounts: &IndexMap<String, AccountConfig>,
         (account, kind, region): &Group<'_>,
         members: &[&Resource],
         deep: bool,
     ) -> Result<World, Failure> {
         let mut world = World::default();
-        let opened = self.account(account, kind, config.accounts.get(*account))?;
+        let opened = self.account(account, kind, accounts.get(*account))?;
         let type_name = kind.split_once('.').map_or("", |(_, name)| name);
         let flag = self.stop.flag();
         let control = Control { interrupt: &flag, retrying: &|_, _| {} };

@@ -174,7 +174,7 @@ impl Executor<'_> {
         let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
         match (run.action, remote) {
             (Action::Create, Some(remote)) => {
-                let mut resource = self.resource(run, entry, &operation.inputs, &id, Some(&remote), Map::new())?;
+                let mut resource = self.resource(run, entry, operation, &id, Some(&remote), Map::new())?;
                 resource.tainted = true;
                 self.session.store.close_with(self.lease, entry, &error.to_string(), Some(&resource))?;
             }

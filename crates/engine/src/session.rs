@@ -1,7 +1,8 @@
 //! Owns a session: one project with everything a command needs, and the way to stop it.
 
+use indexmap::IndexMap;
 use provision_diagnostic::Failure;
-use provision_model::{AccountConfig, Json};
+use provision_model::{AccountConfig, Config, Json, Map};
 use provision_nickel::Evaluator;
 use provision_providers::Account;
 use provision_registry::Registry;
@@ -27,6 +28,11 @@ impl Stop {
         if self.soft.swap(true, Ordering::SeqCst) {
             self.hard.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// Starts nothing new, however often it is said.
+    pub fn wind_down(&self) {
+        self.soft.store(true, Ordering::SeqCst);
     }
 
     /// Parks what is in flight.
@@ -102,9 +108,45 @@ impl Session {
         if let Some(account) = accounts.get(&key) {
             return Ok(account.clone());
         }
-        let account = Account::open(name, manifest, config, &|variable| (self.env)(variable))?;
+        let opened = config.map(|config| self.opened(config)).transpose()?;
+        let account = Account::open(name, manifest, opened.as_ref(), &|variable| (self.env)(variable))?;
         accounts.insert(key, account.clone());
         Ok(account)
+    }
+
+    /// Accounts as a plan keeps them: a credential written out in the file is sealed.
+    pub(crate) fn sealed_accounts(&self, config: &Config) -> Result<IndexMap<String, AccountConfig>, Failure> {
+        let seal = |(name, value): (&String, &Json)| -> Result<(String, Json), Failure> {
+            let open = name == "endpoint" || name == "region" || !value.is_string();
+            Ok((name.clone(), if open { value.clone() } else { self.store.sealer().seal(value)? }))
+        };
+        // A resource may outlive its account's block in the file.
+        let mut accounts: IndexMap<String, AccountConfig> = self.store.accounts()?;
+        for (name, account) in &config.accounts {
+            let settings = account.settings.iter().map(seal).collect::<Result<_, _>>()?;
+            accounts.insert(name.clone(), AccountConfig { provider: account.provider.clone(), settings });
+        }
+        Ok(accounts)
+    }
+
+    /// Outputs as they are kept: an expression with a secret written out in it is sealed.
+    pub(crate) fn sealed_outputs(&self, outputs: &Map) -> Result<Map, Failure> {
+        outputs
+            .iter()
+            .map(|(name, value)| {
+                let secret = provision_model::has_secret(value);
+                Ok((name.clone(), if secret { self.store.sealer().seal(value)? } else { value.clone() }))
+            })
+            .collect()
+    }
+
+    fn opened(&self, config: &AccountConfig) -> Result<AccountConfig, Failure> {
+        let settings = config
+            .settings
+            .iter()
+            .map(|(name, value)| Ok((name.clone(), self.store.sealer().open_value(value)?)))
+            .collect::<Result<_, Failure>>()?;
+        Ok(AccountConfig { provider: config.provider.clone(), settings })
     }
 
     pub(crate) fn env_json(&self, name: &str) -> Result<Json, Failure> {

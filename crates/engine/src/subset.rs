@@ -35,6 +35,7 @@ impl Session {
         let index: HashMap<&str, usize> =
             plan.rows.iter().enumerate().map(|(at, planned)| (planned.row.address.as_str(), at)).collect();
         let mut chosen = Vec::new();
+        let mut seen = HashSet::new();
         let mut problems = Vec::new();
         for row in rows {
             let address = row.get("address").and_then(Json::as_str).unwrap_or_default();
@@ -62,7 +63,7 @@ impl Session {
                 );
                 continue;
             }
-            if !chosen.contains(&at) {
+            if seen.insert(at) {
                 chosen.push(at);
             }
         }
@@ -110,7 +111,7 @@ impl Session {
             }
         }
         Failure::check(problems)?;
-        Failure::check(open_ends(&subset, &ended))?;
+        Failure::check(open_ends(&subset, &ended, &state))?;
         Ok(subset)
     }
 }
@@ -138,7 +139,11 @@ fn same(a: &Json, b: &Json) -> bool {
 }
 
 /// Closure both ways: what a row needs, and what depends on a row that takes something away.
-fn open_ends(subset: &Subset, ended: &HashSet<(Address, Action)>) -> Vec<Diagnostic> {
+fn open_ends(
+    subset: &Subset,
+    ended: &HashSet<(Address, Action)>,
+    state: &HashMap<Address, Resource>,
+) -> Vec<Diagnostic> {
     let there: HashSet<&str> =
         subset.todo.iter().chain(&subset.skipped).map(|at| subset.plan.rows[*at].row.address.as_str()).collect();
     let pending = |planned: &PlannedRow| {
@@ -178,7 +183,9 @@ fn open_ends(subset: &Subset, ended: &HashSet<(Address, Action)>) -> Vec<Diagnos
         }
         if is_removal(planned.row.action) {
             for (address, other) in &open {
-                let waits = other.needs.contains(&planned.row.address);
+                // Also one that lets go of it in this plan must do so first.
+                let before = state.get(*address).is_some_and(|it| it.depends_on.contains(&planned.row.address));
+                let waits = before || other.needs.contains(&planned.row.address);
                 if waits && !planned.row.depends_on.iter().any(|needed| needed.as_str() == *address) {
                     report(
                         address,

@@ -3,7 +3,7 @@
 use crate::Session;
 use provision_model::{
     Action, Config, Declaration, FieldSpec, FieldType, Graph, Json, Map, Problem, RESERVED, Reference, Site, Step,
-    check_fields, cycle_of, is_later, references,
+    check_fields, cycle_of, is_later, malformed, references, variables,
 };
 use provision_registry::{Manifest, TypeSpec};
 use std::collections::HashMap;
@@ -60,6 +60,32 @@ fn check_resource(
     }
     for (name, value) in &declaration.fields {
         let Some(field) = spec.fields.get(name) else { continue };
+        let at = |rest: Vec<Step>| {
+            let mut at = declaration.path.clone();
+            at.push(name.as_str().into());
+            at.extend(rest);
+            at
+        };
+        for (rest, form) in malformed(value) {
+            let at = at(rest);
+            let what = format!("`{}` is no reference", provision_model::display_path(&at));
+            problems.push(
+                Problem::value("provision::plan::unknown_reference", what, &at)
+                    .help(format!("To refer to something, {form}.")),
+            );
+        }
+        for (rest, variable) in variables(value) {
+            if (session.env)(&variable).is_none() {
+                problems.push(
+                    Problem::value(
+                        "provision::provider::credential",
+                        format!("the environment variable {variable} is not set"),
+                        &at(rest),
+                    )
+                    .help(format!("Set it, for example `$env.{variable} = …`.")),
+                );
+            }
+        }
         for reference in references(value) {
             let mut at = declaration.path.clone();
             at.push(name.as_str().into());
@@ -89,6 +115,21 @@ fn check_resource(
                 .help("Name a field of the resource."),
             );
         }
+    }
+    if let Some(account) = config.accounts.get(&declaration.account)
+        && account.provider != manifest.name
+    {
+        problems.push(
+            Problem::value(
+                "provision::config::invalid",
+                format!(
+                    "`{}` is a {} resource, but its account `{}` is one of {}",
+                    declaration.address, manifest.name, declaration.account, account.provider
+                ),
+                &declaration.path,
+            )
+            .help(format!("Use an account of {}.", manifest.name)),
+        );
     }
     if declaration.account != manifest.name && !config.accounts.contains_key(&declaration.account) {
         let mut at = declaration.path.clone();

@@ -119,7 +119,11 @@ impl Config {
             }
         }
         match top.get("resources") {
-            None | Some(Json::Null) => {}
+            // An absent one would mean to delete everything, which nobody says by leaving a word out.
+            None | Some(Json::Null) => problems.push(
+                Problem::value("provision::config::invalid", "an infrastructure needs `resources`", &[])
+                    .help("Add `resources = { … }`; an empty record deletes what is there."),
+            ),
             Some(Json::Object(map)) => {
                 for (name, value) in map {
                     config.read_entry(name, value, &mut problems);

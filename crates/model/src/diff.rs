@@ -32,6 +32,7 @@ pub fn compare(
         let after = match desired.get(name) {
             Some(value) if !value.is_null() => value.clone(),
             // A field taken out of the file: collections become empty, a scalar keeps what the cloud has.
+            _ if spec.keep => continue,
             _ => match (&spec.kind, before) {
                 (FieldType::List(_), Json::Array(items)) if !items.is_empty() => Json::Array(Vec::new()),
                 (FieldType::Map(_), Json::Object(map)) if !map.is_empty() => Json::Object(Map::new()),

@@ -18,7 +18,7 @@ pub use diff::{Comparison, compare, shown};
 pub use digest::{canonical, digest, short_hash};
 pub use graph::{Graph, cycle_of};
 pub use path::{Problem, Site, Step, display_path, lookup};
-pub use reference::{Reference, Resolution, has_secret, references, resolve, unknown};
+pub use reference::{Reference, Resolution, has_secret, malformed, references, resolve, unknown, variables};
 pub use resource::{Identity, LABEL_OP, LABEL_STATE, Remote, Resource};
 pub use rows::{Action, Change, Event, Outcome, PlanRow, Question, Recovered, SENSITIVE, Status, UNKNOWN};
 pub use spec::{Disruption, Encode, FieldSpec, FieldType, IdentityClass, Visible, check_fields, is_later};

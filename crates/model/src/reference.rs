@@ -58,6 +58,66 @@ fn walk(value: &Json, path: &mut Vec<Step>, found: &mut Vec<Reference>) {
     }
 }
 
+/// References that are not of their form, with what they should look like.
+pub fn malformed(value: &Json) -> Vec<(Vec<Step>, &'static str)> {
+    fn walk(value: &Json, path: &mut Vec<Step>, out: &mut Vec<(Vec<Step>, &'static str)>) {
+        match value {
+            Json::Object(map) => {
+                let wrong = [
+                    ("$ref", parse_ref(value).is_some(), "write `p.ref \"address\" \"attribute\"`"),
+                    ("$env", map.get("$env").is_some_and(Json::is_string), "write `p.env \"NAME\"`"),
+                    ("$join", map.get("$join").is_some_and(Json::is_array), "write `p.join [\"text\", …]`"),
+                ];
+                for (key, right, form) in wrong {
+                    if map.contains_key(key) && !right {
+                        out.push((path.clone(), form));
+                        return;
+                    }
+                }
+                for (key, item) in map {
+                    path.push(Step::Field(key.clone()));
+                    walk(item, path, out);
+                    path.pop();
+                }
+            }
+            Json::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    path.push(Step::Index(index));
+                    walk(item, path, out);
+                    path.pop();
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut out = Vec::new();
+    walk(value, &mut Vec::new(), &mut out);
+    out
+}
+
+/// The environment variables a value stands on, with where it names them.
+pub fn variables(value: &Json) -> Vec<(Vec<Step>, String)> {
+    fn walk(value: &Json, path: &mut Vec<Step>, out: &mut Vec<(Vec<Step>, String)>) {
+        if let Some(name) = value.get("$env").and_then(Json::as_str) {
+            out.push((path.clone(), name.to_owned()));
+            return;
+        }
+        let items: Vec<(Step, &Json)> = match value {
+            Json::Object(map) => map.iter().map(|(key, item)| (Step::Field(key.clone()), item)).collect(),
+            Json::Array(items) => items.iter().enumerate().map(|(at, item)| (Step::Index(at), item)).collect(),
+            _ => return,
+        };
+        for (step, item) in items {
+            path.push(step);
+            walk(item, path, out);
+            path.pop();
+        }
+    }
+    let mut out = Vec::new();
+    walk(value, &mut Vec::new(), &mut out);
+    out
+}
+
 /// The marker that stands for a value not known until apply.
 pub fn unknown() -> Json {
     let mut map = Map::new();
@@ -65,8 +125,8 @@ pub fn unknown() -> Json {
     Json::Object(map)
 }
 
-/// Gives a resource's attribute; `Ok(None)` when it is not known yet.
-pub type AttributeOf<'a, E> = dyn Fn(&Address, &str) -> Result<Option<Json>, E> + 'a;
+/// Gives a resource's attribute and whether it is sensitive; `Ok(None)` when it is not known yet.
+pub type AttributeOf<'a, E> = dyn Fn(&Address, &str) -> Result<Option<(Json, bool)>, E> + 'a;
 
 /// Puts values in the place of references. `attribute` gives a resource's attribute, `Ok(None)` when it is not known
 /// yet; `env` gives an environment variable, or an error naming it.
@@ -77,7 +137,7 @@ pub fn resolve<E>(
 ) -> Result<Resolution, E> {
     if let Some((address, name)) = parse_ref(value) {
         return Ok(match attribute(&address, &name)? {
-            Some(value) => Resolution { value, unknown: false, sensitive: false },
+            Some((value, sensitive)) => Resolution { value, unknown: false, sensitive },
             None => Resolution { value: unknown(), unknown: true, sensitive: false },
         });
     }
@@ -145,9 +205,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn get(address: &Address, name: &str) -> Result<Option<Json>, String> {
+    fn get(address: &Address, name: &str) -> Result<Option<(Json, bool)>, String> {
         match (address.as_str(), name) {
-            ("net", "id") => Ok(Some(json!(7))),
+            ("net", "id") => Ok(Some((json!(7), false))),
             ("web", "ip") => Ok(None),
             _ => Err(format!("{address}.{name}")),
         }

@@ -29,6 +29,7 @@ impl Identity {
 pub struct Resource {
     pub address: Address,
     /// `hetzner.server`.
+    #[serde(rename = "type")]
     pub kind: String,
     pub account: String,
     pub remote_id: String,

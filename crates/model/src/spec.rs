@@ -108,6 +108,9 @@ pub struct FieldSpec {
     pub catalog: Option<String>,
     #[serde(default)]
     pub one_of: Vec<String>,
+    /// Taken out of the file, it keeps what the cloud has: the cloud has no word for none.
+    #[serde(default)]
+    pub keep: bool,
     /// A list whose order means nothing.
     #[serde(default)]
     pub unordered: bool,
@@ -133,7 +136,8 @@ impl FieldType {
             return;
         }
         let fits = match (self, value) {
-            (FieldType::Any, _) => true,
+            // Null stands for absence; whether a field may be absent is said elsewhere.
+            (FieldType::Any, _) | (_, Json::Null) => true,
             (FieldType::String, Json::String(_)) | (FieldType::Bool, Json::Bool(_)) => true,
             (FieldType::Int, Json::Number(number)) => number.is_i64() || number.is_u64(),
             (FieldType::Number, Json::Number(_)) => true,
@@ -188,9 +192,7 @@ impl FieldType {
         use FieldType::{Any, Bool, Int, List, Map, Number, Record, String};
         match (self, other) {
             (Any, _) | (_, Any) => true,
-            (String, Int | Number | String | Bool) | (Int, Int | String) | (Number, Int | Number) | (Bool, Bool) => {
-                true
-            }
+            (String, Int | Number | String | Bool) | (Int, Int) | (Number, Int | Number) | (Bool, Bool) => true,
             (List(a), List(b)) | (Map(a), Map(b)) => a.accepts(b),
             (Map(_), Record(_)) | (Record(_), Map(_) | Record(_)) => true,
             _ => false,

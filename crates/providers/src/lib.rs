@@ -57,6 +57,8 @@ pub struct Operation {
     pub remote_id: Option<String>,
     /// Desired fields, resolved.
     pub inputs: Map,
+    /// Fields whose values are secret.
+    pub secrets: std::collections::HashSet<String>,
     /// Current fields.
     pub prior: Map,
     /// The vendor's word for the state before the operation.

@@ -60,7 +60,7 @@ pub fn encode(spec: &FieldSpec, value: &Json, protocol: Protocol) -> Json {
                 .map(|(name, item)| {
                     let mut pair = Map::new();
                     pair.insert(key.into(), Json::from(name.as_str()));
-                    pair.insert(val.into(), item.clone());
+                    pair.insert(val.into(), text(item));
                     Json::Object(pair)
                 })
                 .collect();
@@ -79,10 +79,21 @@ fn encode_kind(kind: &FieldType, value: &Json, protocol: Protocol) -> Json {
             items.iter().map(|item| encode_kind(inner, item, protocol)).collect()
         }
         (FieldType::Record(fields), Json::Object(map)) => encode_fields(fields.iter(), map, protocol),
+        (FieldType::Map(inner), Json::Object(map)) => {
+            Json::Object(map.iter().map(|(key, item)| (key.clone(), encode_kind(inner, item, protocol))).collect())
+        }
         // A reference may bring an id in the other of its two forms.
         (FieldType::String, Json::Number(number)) => Json::from(number.to_string()),
         (FieldType::Int, Json::String(text)) => text.parse::<i64>().map_or_else(|_| value.clone(), Json::from),
         _ => value.clone(),
+    }
+}
+
+/// Labels and tags are texts, whatever a reference brings.
+fn text(value: &Json) -> Json {
+    match value {
+        Json::Number(number) => Json::from(number.to_string()),
+        other => other.clone(),
     }
 }
 

@@ -147,7 +147,11 @@ fn manifest_files(project: Option<&Path>, user_dir: Option<&Path>) -> Vec<PathBu
 
 fn read_manifest(source: Source, shown: &str, evaluator: &Evaluator) -> Result<Manifest, Failure> {
     let request = Request { sources: vec![source], ..Request::default() };
-    let evaluated = evaluator.eval(&request)?;
+    let evaluated = evaluator.eval(&request).map_err(|mut failure| {
+        // The position is the manifest's; the code says that a manifest is at fault, not the user's own file.
+        failure.first.code = "provision::provider::manifest".to_owned();
+        failure
+    })?;
     let manifest: Manifest = serde_json::from_value(evaluated.value).map_err(|error| {
         Failure::new("provision::provider::manifest", format!("the manifest {shown} is not valid: {error}"))
             .with_help("See docs/manifest.md for the shape of a manifest.")

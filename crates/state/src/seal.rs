@@ -52,6 +52,16 @@ impl Sealer {
         }
     }
 
+    /// Whether a folder has a key.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join("identity.txt").exists()
+    }
+
+    /// The public half of the key.
+    pub fn public_key(&self) -> String {
+        self.identity.to_public().to_string()
+    }
+
     /// The sealed form of a value: `{"$sealed": ciphertext, "digest": keyed digest}`.
     pub fn seal(&self, value: &Json) -> Result<Json, Failure> {
         let ciphertext = age::encrypt(&self.identity.to_public(), canonical(value).as_bytes())
@@ -68,6 +78,11 @@ impl Sealer {
         let ciphertext = BASE64.decode(sealed).map_err(|error| io("open a value of", &error))?;
         let plain = age::decrypt(&self.identity, &ciphertext).map_err(|error| io("open a value of", &error))?;
         serde_json::from_slice(&plain).map_err(|error| io("open a value of", &error))
+    }
+
+    /// The value, and whether it was sealed.
+    pub fn reveal(&self, value: &Json) -> Result<(Json, bool), Failure> {
+        Ok((self.open_value(value)?, value.get("$sealed").is_some()))
     }
 
     /// Whether a plain value is the sealed one, without opening it.

@@ -40,7 +40,7 @@ impl Store {
         let lineage = connection
             .query_row("select value from meta where key = 'lineage'", [], |row| row.get(0))
             .map_err(|error| io("open", &error))?;
-        let sealer = Sealer::open(&folder)?;
+        let sealer = open_sealer(&connection, &folder)?;
         Ok(Arc::new(Store { connection: Mutex::new(connection), folder, lineage, sealer }))
     }
 
@@ -322,6 +322,23 @@ impl Store {
             .collect()
     }
 
+    /// Keeps the accounts as last applied, credentials sealed: a resource may outlive the account's block in the file.
+    pub fn put_accounts(&self, lease: &Lease, accounts: &Json) -> Result<(), Failure> {
+        let text = accounts.to_string();
+        self.fenced(lease, |transaction| {
+            transaction.execute(
+                "insert into meta values ('accounts', ?1) on conflict (key) do update set value = ?1",
+                [text],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The accounts as last applied.
+    pub fn accounts<T: DeserializeOwned + Default>(&self) -> Result<T, Failure> {
+        Ok(self.one("select value from meta where key = ?1", "accounts")?.unwrap_or_default())
+    }
+
     /// The policies in force.
     pub fn policies(&self) -> Result<Option<PolicyInForce>, Failure> {
         let connection = self.lock()?;
@@ -347,6 +364,35 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// The state's key. One that was lost is an error: a new one could not open what the old one sealed.
+fn open_sealer(connection: &Connection, folder: &Path) -> Result<Sealer, Failure> {
+    let known: Option<String> = connection
+        .query_row("select value from meta where key = 'public_key'", [], |row| row.get(0))
+        .optional()
+        .map_err(|error| io("open", &error))?;
+    let lost = |what: &str| {
+        Failure::new(
+            "provision::state::io",
+            format!("the key of the state {what}: {}", folder.join("identity.txt").display()),
+        )
+        .with_help("Put the key back from a backup; what it sealed cannot be opened without it.")
+    };
+    if known.is_some() && !Sealer::exists(folder) {
+        return Err(lost("is gone"));
+    }
+    let sealer = Sealer::open(folder)?;
+    match known {
+        Some(known) if known != sealer.public_key() => return Err(lost("is another one")),
+        Some(_) => {}
+        None => {
+            connection
+                .execute("insert into meta values ('public_key', ?1) on conflict do nothing", [sealer.public_key()])
+                .map_err(|error| io("open", &error))?;
+        }
+    }
+    Ok(sealer)
 }
 
 fn put_resource(transaction: &Transaction<'_>, resource: &Resource, text: &str) -> rusqlite::Result<()> {
@@ -418,6 +464,17 @@ mod tests {
         other.write(|transaction| transaction.execute("update lease set fencing = fencing + 1", [])).unwrap();
         let error = store.begin(&lease, entry(Action::Delete)).unwrap_err();
         assert_eq!(error.code(), "provision::lease::lost");
+    }
+
+    #[test]
+    fn a_lost_key_is_an_error_and_not_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        Store::open(folder.path()).unwrap();
+        std::fs::remove_file(folder.path().join(".provision/identity.txt")).unwrap();
+        let error = Store::open(folder.path()).err().unwrap();
+        assert_eq!(error.code(), "provision::state::io");
+        assert!(error.first.message.contains("identity.txt"), "{error}");
+        assert!(!folder.path().join(".provision/identity.txt").exists());
     }
 
     #[test]

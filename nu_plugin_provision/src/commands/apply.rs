@@ -5,7 +5,8 @@ use crate::open::{parallel, project_flag, project_folder, session, session_in};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
-    Example, HandlerGuard, LabeledError, PipelineData, Record, Signals, Signature, Span, SyntaxShape, Type, Value,
+    Example, HandlerGuard, LabeledError, PipelineData, Record, SignalAction, Signals, Signature, Span, SyntaxShape,
+    Type, Value,
 };
 use provision_diagnostic::Failure;
 use provision_engine::{ApplyOptions, Event, Session, Status, Stop};
@@ -117,7 +118,11 @@ pub fn start(
     engine.set_gc_disabled(true)?;
     let stop = session.stop.clone();
     let on_signal = stop.clone();
-    let guard = engine.register_signal_handler(Box::new(move |_| on_signal.request()))?;
+    let guard = engine.register_signal_handler(Box::new(move |action| {
+        if action == SignalAction::Interrupt {
+            on_signal.wind_down();
+        }
+    }))?;
     let (sender, receiver) = channel();
     let bar = progress(call.has_flag("quiet")?);
     let worker = {
@@ -216,10 +221,17 @@ impl Iterator for Events {
     }
 }
 
+/// A line on standard error. A shell that is being edited has its terminal in raw mode, where a line feed alone does
+/// not go back to the left.
+fn say(line: &str) {
+    let end = if std::io::stderr().is_terminal() { "\r\n" } else { "\n" };
+    eprint!("provision: {line}{end}");
+}
+
 impl Drop for Events {
     fn drop(&mut self) {
         if !self.over {
-            self.stop.request();
+            self.stop.wind_down();
         }
         if let Some(worker) = self.worker.take() {
             let _ = worker.join();
@@ -240,9 +252,9 @@ impl Drop for Events {
                         );
                     }
                     Message::End(Err(failure)) => {
-                        eprintln!("provision: {}", failure.first.headline());
+                        say(&failure.first.headline());
                         if let Some(help) = &failure.first.help {
-                            eprintln!("  {help}");
+                            say(help);
                         }
                     }
                     _ => {}

@@ -165,7 +165,7 @@ pub fn password() -> String {
 fn public_net(cx: &mut Cx<'_>, ipv4: bool, ipv6: bool) -> Result<Value, Reply> {
     let number = u32::try_from(cx.world.store.next("hetzner.address")).unwrap_or(u32::MAX);
     // The range of RFC 2544: never a real host.
-    let v4 = Range { base: u32::from(std::net::Ipv4Addr::new(198, 18, 0, 0)), prefix: 15 }.nth(number % 131_070 + 1);
+    let v4 = Range { base: u32::from(std::net::Ipv4Addr::new(198, 18, 0, 0)), prefix: 15 }.nth(number % 65_533 + 1);
     let v4 = if ipv4 {
         let dashed = v4.to_string().replace('.', "-");
         json!({"id": cx.next_id(), "ip": v4.to_string(), "blocked": false, "dns_ptr": format!("static.{dashed}.clients.example.com")})

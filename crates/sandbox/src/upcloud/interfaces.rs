@@ -52,7 +52,7 @@ pub fn build(cx: &mut Cx<'_>, networking: &Value, zone: &str) -> Result<Value, R
                 ("public", "IPv4") => {
                     let number = cx.world.store.next("upcloud.address");
                     Ipv4Addr::from(
-                        u32::from(Ipv4Addr::new(198, 18, 0, 0)) + u32::try_from(number % 60_000).unwrap_or(0) + 2,
+                        u32::from(Ipv4Addr::new(100, 64, 0, 0)) + u32::try_from(number % 60_000).unwrap_or(0) + 2,
                     )
                     .to_string()
                 }

@@ -46,7 +46,7 @@ fn builtin() -> Vec<Value> {
         .enumerate()
         .flat_map(|(at, zone)| {
             [
-                one(at, zone, "public", 1, format!("198.18.{}.0/22", at * 4), format!("198.18.{}.1", at * 4)),
+                one(at, zone, "public", 1, format!("100.64.{}.0/22", at * 4), format!("100.64.{}.1", at * 4)),
                 one(at, zone, "utility", 2, format!("10.{}.0.0/22", at + 1), format!("10.{}.0.1", at + 1)),
             ]
         })
