@@ -96,6 +96,10 @@ impl Executor<'_> {
                 Ok(sent) => return Ok(sent),
                 Err(error) => error,
             };
+            // Sent before with its answer lost, and now it is there already, or gone already: that was us.
+            if sends > 1 && matches!(error.class, Class::Conflict | Class::Gone) {
+                return Ok(Sent::default());
+            }
             if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
                 let id = operation.remote_id.clone().unwrap_or_default();
                 let remote = self.look(run, operation, &id, false).ok().flatten();
