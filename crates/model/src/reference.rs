@@ -27,30 +27,23 @@ pub fn parse_ref(value: &Json) -> Option<(Address, String)> {
     Some((Address::new(inner.get("address")?.as_str()?), inner.get("attribute")?.as_str()?.to_owned()))
 }
 
-/// Every `$ref` in a value, in order.
-pub fn references(value: &Json) -> Vec<Reference> {
-    let mut found = Vec::new();
-    walk(value, &mut Vec::new(), &mut found);
-    found
-}
-
-fn walk(value: &Json, path: &mut Vec<Step>, found: &mut Vec<Reference>) {
-    if let Some((address, attribute)) = parse_ref(value) {
-        found.push(Reference { address, attribute, path: path.clone() });
+/// Walks a value in order; a visit that takes a value keeps the walk out of it.
+fn walk(value: &Json, path: &mut Vec<Step>, take: &mut dyn FnMut(&Json, &[Step]) -> bool) {
+    if take(value, path) {
         return;
     }
     match value {
         Json::Object(map) => {
             for (key, item) in map {
                 path.push(Step::Field(key.clone()));
-                walk(item, path, found);
+                walk(item, path, take);
                 path.pop();
             }
         }
         Json::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 path.push(Step::Index(index));
-                walk(item, path, found);
+                walk(item, path, take);
                 path.pop();
             }
         }
@@ -58,64 +51,47 @@ fn walk(value: &Json, path: &mut Vec<Step>, found: &mut Vec<Reference>) {
     }
 }
 
+/// Every `$ref` in a value, in order.
+pub fn references(value: &Json) -> Vec<Reference> {
+    let mut found = Vec::new();
+    walk(value, &mut Vec::new(), &mut |value, path| {
+        let Some((address, attribute)) = parse_ref(value) else { return false };
+        found.push(Reference { address, attribute, path: path.to_vec() });
+        true
+    });
+    found
+}
+
 /// References that are not of their form, with what they should look like.
 pub fn malformed(value: &Json) -> Vec<(Vec<Step>, &'static str)> {
-    fn walk(value: &Json, path: &mut Vec<Step>, out: &mut Vec<(Vec<Step>, &'static str)>) {
-        match value {
-            Json::Object(map) => {
-                let wrong = [
-                    ("$ref", parse_ref(value).is_some(), "write `p.ref \"address\" \"attribute\"`"),
-                    ("$env", map.get("$env").is_some_and(Json::is_string), "write `p.env \"NAME\"`"),
-                    ("$join", map.get("$join").is_some_and(Json::is_array), "write `p.join [\"text\", …]`"),
-                ];
-                for (key, right, form) in wrong {
-                    if map.contains_key(key) && !right {
-                        out.push((path.clone(), form));
-                        return;
-                    }
-                }
-                for (key, item) in map {
-                    path.push(Step::Field(key.clone()));
-                    walk(item, path, out);
-                    path.pop();
-                }
+    let mut found = Vec::new();
+    walk(value, &mut Vec::new(), &mut |value, path| {
+        let Some(map) = value.as_object() else { return false };
+        let wrong = [
+            ("$ref", parse_ref(value).is_some(), "write `p.ref \"address\" \"attribute\"`"),
+            ("$env", map.get("$env").is_some_and(Json::is_string), "write `p.env \"NAME\"`"),
+            ("$join", map.get("$join").is_some_and(Json::is_array), "write `p.join [\"text\", …]`"),
+        ];
+        match wrong.into_iter().find(|(key, right, _)| map.contains_key(*key) && !right) {
+            Some((_, _, form)) => {
+                found.push((path.to_vec(), form));
+                true
             }
-            Json::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    path.push(Step::Index(index));
-                    walk(item, path, out);
-                    path.pop();
-                }
-            }
-            _ => {}
+            None => false,
         }
-    }
-    let mut out = Vec::new();
-    walk(value, &mut Vec::new(), &mut out);
-    out
+    });
+    found
 }
 
 /// The environment variables a value stands on, with where it names them.
 pub fn variables(value: &Json) -> Vec<(Vec<Step>, String)> {
-    fn walk(value: &Json, path: &mut Vec<Step>, out: &mut Vec<(Vec<Step>, String)>) {
-        if let Some(name) = value.get("$env").and_then(Json::as_str) {
-            out.push((path.clone(), name.to_owned()));
-            return;
-        }
-        let items: Vec<(Step, &Json)> = match value {
-            Json::Object(map) => map.iter().map(|(key, item)| (Step::Field(key.clone()), item)).collect(),
-            Json::Array(items) => items.iter().enumerate().map(|(at, item)| (Step::Index(at), item)).collect(),
-            _ => return,
-        };
-        for (step, item) in items {
-            path.push(step);
-            walk(item, path, out);
-            path.pop();
-        }
-    }
-    let mut out = Vec::new();
-    walk(value, &mut Vec::new(), &mut out);
-    out
+    let mut found = Vec::new();
+    walk(value, &mut Vec::new(), &mut |value, path| {
+        let Some(name) = value.get("$env").and_then(Json::as_str) else { return false };
+        found.push((path.to_vec(), name.to_owned()));
+        true
+    });
+    found
 }
 
 /// The marker that stands for a value not known until apply.
@@ -224,5 +200,20 @@ mod tests {
         let later = json!({"$join": ["http://", {"$ref": {"address": "web", "attribute": "ip"}}]});
         assert!(resolve(&later, &get, &env).unwrap().unknown);
         assert_eq!(references(&value).len(), 2);
+    }
+
+    #[test]
+    fn malformed_references_and_variables_are_found_where_they_stand() {
+        let value =
+            json!({"a": [{"$ref": "net"}, {"$env": "X"}], "b": {"$join": ["x", {"$env": "Y"}]}, "c": {"$join": "x"}});
+        let paths: Vec<Vec<Step>> = malformed(&value).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(paths, [vec!["a".into(), 0.into()], vec![Step::from("c")]]);
+        assert_eq!(
+            variables(&value),
+            [
+                (vec!["a".into(), 1.into()], "X".to_owned()),
+                (vec!["b".into(), "$join".into(), 1.into()], "Y".to_owned())
+            ]
+        );
     }
 }
