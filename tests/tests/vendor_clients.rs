@@ -1,16 +1,18 @@
-//! Owns the proof that the vendors' own clients work against the sandbox: each lists, creates and deletes something.
+//! Owns the proof that the vendors' own clients work against the sandbox: each lists what `provision apply` made, and
+//! creates, lists and deletes something itself.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
+use provision_tests::{World, control, workspace};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// `provisiond sandbox` on a port of its own; stopped when dropped.
+/// `provisiond sandbox` on a port of its own, stopped when dropped, or the sandbox of a [`World`].
 struct Sandbox {
-    child: Child,
+    child: Option<Child>,
     url: String,
 }
 
@@ -25,7 +27,13 @@ impl Sandbox {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        Self { child, url: said["url"].as_str().unwrap().to_owned() }
+        Self { child: Some(child), url: said["url"].as_str().unwrap().to_owned() }
+    }
+
+    /// The sandbox of a world, which stops it.
+    fn of(world: &World) -> Self {
+        let url = control::status(world.sandbox()).unwrap().url.expect("the world's sandbox runs");
+        Self { child: None, url }
     }
 
     /// A program in an environment that knows the sandbox, dummy credentials, and no file of the user's.
@@ -67,8 +75,10 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -118,12 +128,75 @@ fn client(path: PathBuf) -> Option<PathBuf> {
 }
 
 fn python() -> Option<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    client(workspace.join("target/clients/bin/python"))
+    client(workspace().join("target/clients/bin/python"))
 }
 
 /// A public key that opens nothing.
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB vendor-clients";
+
+#[test]
+fn every_client_lists_what_apply_made() {
+    let aws = client(PathBuf::from("/usr/bin/aws"));
+    let (Some(hcloud), Some(aws), Some(python)) = (client(PathBuf::from("/usr/bin/hcloud")), aws, python()) else {
+        return;
+    };
+    let world = World::new().with_sandbox();
+    let shop = workspace().join("examples/shop");
+    for file in ["infra.ncl", "policies/shop.cedar"] {
+        world.write(file, &std::fs::read_to_string(shop.join(file)).unwrap());
+    }
+    world.ok("provision apply --yes | collect | ignore");
+    // What the state says of the resources, by their addresses.
+    let state = |address: &str, path: &str| {
+        world.ok(&format!("provision state show {address} | get attributes.\"{path}\" | to text")).trim().to_owned()
+    };
+    let sandbox = Sandbox::of(&world);
+
+    let hetzner = |arguments: &[&str]| sandbox.ok(&hcloud, arguments);
+    let servers = hetzner(&["server", "list", "-o", "noheader", "-o", "columns=id,ipv4,status"]);
+    let mut expected = Vec::new();
+    for address in ["web.blue", "web.green"] {
+        expected.push(format!("{} {} running", state(address, "id"), state(address, "public_net.ipv4.ip")));
+    }
+    let mut found: Vec<String> =
+        servers.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    for (kind, address) in [("ssh-key", "key"), ("network", "net"), ("firewall", "wall")] {
+        assert_eq!(hetzner(&[kind, "list", "-o", "noheader", "-o", "columns=id"]), state(address, "id"), "{kind}");
+    }
+
+    let ec2 = |command: &str, query: &str| {
+        let endpoint = ["--endpoint-url", sandbox.url.as_str(), "--output", "text", "ec2"];
+        sandbox.ok(&aws, &[&endpoint[..], &[command, "--query", query]].concat())
+    };
+    for (command, query, address) in [
+        ("describe-vpcs", "Vpcs[].VpcId", "vpc"),
+        ("describe-subnets", "Subnets[].SubnetId", "edge_net"),
+        ("describe-key-pairs", "KeyPairs[].KeyPairId", "edge_key"),
+        ("describe-instances", "Reservations[].Instances[].InstanceId", "edge"),
+        ("describe-security-groups", "SecurityGroups[?GroupName!='default'].GroupId", "edge_wall"),
+    ] {
+        assert_eq!(ec2(command, query), state(address, "id"), "{command}");
+    }
+
+    let script = r#"
+import os
+from upcloud_api import CloudManager
+manager = CloudManager("sandbox", "sandbox-secret")
+manager.api.api_root = os.environ["SANDBOX_URL"] + "/1.3"
+print(*[s.uuid for s in manager.get_servers()])
+print(*[n.uuid for n in manager.get_networks() if n.type == "private"])
+print(*sorted(s.uuid for s in manager.get_storages(storage_type="normal")))
+"#;
+    let listed = sandbox.ok(&python, &["-c", script]);
+    let listed: Vec<&str> = listed.lines().collect();
+    assert_eq!(listed[..2], [state("db", "id"), state("db_net", "id")]);
+    // The other storage is the server's own disk, made by the cloud.
+    let storages: Vec<&str> = listed[2].split(' ').collect();
+    assert!(storages.len() == 2 && storages.contains(&state("db_disk", "id").as_str()), "{storages:?}");
+}
 
 #[test]
 fn hcloud_makes_and_deletes_a_server_with_all_it_needs() {
