@@ -1,4 +1,4 @@
-//! Owns what the commands share: sources from arguments and the pipeline, flags, interruption.
+//! Owns what the commands share: sources from arguments and the pipeline, flags, interruption, the built-in schemas.
 
 use crate::NickelPlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall};
@@ -6,9 +6,9 @@ use nu_protocol::{
     Completion, DataSource, Flag, HandlerGuard, LabeledError, PipelineData, ShellError, Signature, Span, Spanned,
     SyntaxShape, Value,
 };
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Diagnostic, Failure};
 use provision_nickel::{Inexact, Request, Source};
-use provision_nu_bridge::{env_paths, labeled, resolve_path, to_json};
+use provision_nu_bridge::{env_paths, labeled, to_json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,21 +18,35 @@ pub struct Sources {
     pub sources: Vec<Source>,
     pub span: Span,
     pub label: &'static str,
+    /// The shell's folder.
+    pub here: PathBuf,
 }
 
 impl Sources {
     /// The files named in the call, else the text on the pipeline.
     pub fn read(engine: &EngineInterface, call: &EvaluatedCall, input: PipelineData) -> Result<Self, LabeledError> {
         let files: Vec<Spanned<String>> = call.rest(0)?;
-        if let Some(first) = files.first() {
-            let span = first.span;
-            let mut sources = Vec::with_capacity(files.len());
-            for file in &files {
-                sources.push(Source::File(resolve_path(engine, &file.item)?));
-            }
-            return Ok(Self { sources, span, label: "while evaluating this file" });
+        match files.is_empty() {
+            true => Self::text(engine, call, input),
+            false => Self::files(engine, &files),
         }
-        Self::text(engine, call, input)
+    }
+
+    /// The file named by the first argument, else the text on the pipeline.
+    pub fn one(engine: &EngineInterface, call: &EvaluatedCall, input: PipelineData) -> Result<Self, LabeledError> {
+        let file: Option<Spanned<String>> = call.opt(0)?;
+        match file {
+            Some(file) => Self::files(engine, &[file]),
+            None => Self::text(engine, call, input),
+        }
+    }
+
+    /// These files, of which there is at least one.
+    pub fn files(engine: &EngineInterface, files: &[Spanned<String>]) -> Result<Self, LabeledError> {
+        let here = PathBuf::from(engine.get_current_dir()?);
+        let sources = files.iter().map(|file| Source::File(here.join(&file.item))).collect();
+        let span = files.first().map_or(Span::unknown(), |file| file.span);
+        Ok(Self { sources, span, label: "while evaluating this file", here })
     }
 
     /// The text on the pipeline. Where it was opened from a file, its imports are looked up beside that.
@@ -49,15 +63,14 @@ impl Sources {
             PipelineData::Value(Value::Error { error, .. }, _) => return Err((*error).into()),
             PipelineData::Value(..) | PipelineData::Empty => return Err(no_source(span)),
         };
-        let folder = match opened.as_deref().and_then(Path::parent) {
-            Some(folder) => folder.to_owned(),
-            None => PathBuf::from(engine.get_current_dir()?),
-        };
+        let here = PathBuf::from(engine.get_current_dir()?);
+        let folder = opened.as_deref().and_then(Path::parent).map_or_else(|| here.clone(), Path::to_owned);
         let name = match &opened {
-            Some(path) => shown(engine, path)?,
+            Some(path) => path.strip_prefix(&here).unwrap_or(path).display().to_string(),
             None => "<input>".to_owned(),
         };
-        Ok(Self { sources: vec![Source::Text { name, folder, text }], span, label: "while evaluating this text" })
+        let sources = vec![Source::Text { name, folder, text }];
+        Ok(Self { sources, span, label: "while evaluating this text", here })
     }
 
     /// The folder of the first source, in which its project is looked for.
@@ -75,21 +88,40 @@ impl Sources {
     }
 }
 
-fn shown(engine: &EngineInterface, path: &Path) -> Result<String, ShellError> {
-    let here = engine.get_current_dir()?;
-    Ok(path.strip_prefix(&here).unwrap_or(path).display().to_string())
-}
-
 fn no_source(span: Span) -> LabeledError {
     let failure = Failure::new("nickel::io", "there is no Nickel source to read");
     labeled(&failure.with_help("Name a file, or pipe in text."), span, "expected Nickel text here")
 }
 
-/// The flags every evaluating command has.
+fn paths(of: SyntaxShape) -> SyntaxShape {
+    SyntaxShape::OneOf(vec![SyntaxShape::List(Box::new(of.clone())), of])
+}
+
+/// The flag of every command that takes one field of its sources.
+pub fn field_flag(signature: Signature, what: &str) -> Signature {
+    signature.named("field", SyntaxShape::String, what, Some('f'))
+}
+
+/// The flag of every command that follows imports.
+pub fn import_path_flag(signature: Signature) -> Signature {
+    let what = "Folders to look up imports in, after the file's own.";
+    signature.named("import-path", paths(SyntaxShape::Directory), what, Some('I'))
+}
+
+/// The flag of every command that gives data.
+pub fn inexact_flag(signature: Signature) -> Signature {
+    signature.param(
+        Flag::new("inexact")
+            .arg(SyntaxShape::String)
+            .desc("Allow numbers without an exact decimal form, as a float or as the fraction in a string.")
+            .completion(Completion::new_list(&["float", "string"])),
+    )
+}
+
+/// The flags of the commands that evaluate whole files.
 pub fn evaluation_flags(signature: Signature) -> Signature {
-    let paths = |of: SyntaxShape| SyntaxShape::OneOf(vec![SyntaxShape::List(Box::new(of.clone())), of]);
-    signature
-        .named("field", SyntaxShape::String, "Evaluate only the field at this dotted path.", Some('f'))
+    let signature = field_flag(signature, "Evaluate only the field at this dotted path.");
+    let signature = signature
         .named(
             "override",
             SyntaxShape::Record(Vec::new().into()),
@@ -101,26 +133,14 @@ pub fn evaluation_flags(signature: Signature) -> Signature {
             paths(SyntaxShape::Filepath),
             "Apply the contract in this file, or in each of a list.",
             Some('c'),
-        )
-        .named(
-            "import-path",
-            paths(SyntaxShape::Directory),
-            "Folders to look up imports in, after the file's own.",
-            Some('I'),
-        )
-        .param(
-            Flag::new("inexact")
-                .arg(SyntaxShape::String)
-                .desc("Allow numbers without an exact decimal form, as a float or as the fraction in a string.")
-                .completion(Completion::new_list(&["float", "string"])),
-        )
+        );
+    import_path_flag(signature)
 }
 
 /// The request of a call, with the import path of its flags, the environment and the built-in schemas, in this order.
 pub struct Prepared {
     pub request: Request,
-    /// Why the built-in schemas could not be made; told only where something is missed because of it.
-    library_failure: Option<Failure>,
+    folder: PathBuf,
     _interrupt: HandlerGuard,
 }
 
@@ -131,59 +151,101 @@ impl Prepared {
         call: &EvaluatedCall,
         sources: &Sources,
     ) -> Result<Self, LabeledError> {
+        crate::settings::apply(plugin, engine)?;
         let flag = Arc::new(AtomicBool::new(false));
         let seen = flag.clone();
         let guard = engine.register_signal_handler(Box::new(move |_| seen.store(true, Ordering::Relaxed)))?;
-        let (library, library_failure) = match plugin.library(engine, &sources.folder())? {
-            Ok(library) => (Some(library), None),
-            Err(failure) => (None, Some(failure)),
-        };
         let overrides = match call.get_flag_value("override") {
             Some(record) => Some(to_json(&record)?),
             None => None,
         };
-        let mut import_paths = path_list(engine, call, "import-path")?;
+        let mut import_paths = path_list(&sources.here, call, "import-path")?;
         import_paths.extend(env_paths(engine, "NICKEL_IMPORT_PATH")?);
         let request = Request {
             sources: sources.sources.clone(),
             field: call.get_flag("field")?,
             overrides,
-            contracts: path_list(engine, call, "contract")?,
+            contracts: path_list(&sources.here, call, "contract")?,
             import_paths,
-            library,
+            library: None,
             inexact: inexact(call)?,
+            positions: false,
             interrupt: Some(flag),
-            shown_from: Some(PathBuf::from(engine.get_current_dir()?)),
+            shown_from: Some(sources.here.clone()),
         };
-        Ok(Self { request, library_failure, _interrupt: guard })
+        Ok(Self { request, folder: sources.folder(), _interrupt: guard })
     }
 
-    /// A failure to import may come from the manifests that could not be loaded; then they are what to mend.
-    pub fn blame<'a>(&'a self, failure: &'a Failure) -> &'a Failure {
-        match &self.library_failure {
-            Some(cause) if failure.code() == "nickel::import" => cause,
-            _ => failure,
+    /// Works on the request. The built-in schemas are made only for files that import them: it is tried without, and
+    /// again with them where an import was not found.
+    pub fn run<T>(
+        &mut self,
+        plugin: &NickelPlugin,
+        engine: &EngineInterface,
+        work: impl Fn(&Request) -> Result<T, Failure>,
+    ) -> Result<Result<T, Failure>, LabeledError> {
+        self.run_unless(plugin, engine, work, |_| false)
+    }
+
+    /// The same, for work that may give a missed import as a result.
+    pub fn run_unless<T>(
+        &mut self,
+        plugin: &NickelPlugin,
+        engine: &EngineInterface,
+        work: impl Fn(&Request) -> Result<T, Failure>,
+        misses: impl Fn(&T) -> bool,
+    ) -> Result<Result<T, Failure>, LabeledError> {
+        if !plugin.imports_schemas(&self.folder) {
+            let done = work(&self.request);
+            let missed = match &done {
+                Ok(result) => misses(result),
+                Err(failure) => failure.diagnostics().any(misses_import),
+            };
+            if !missed {
+                return Ok(done);
+            }
+        }
+        match plugin.library(engine, &self.folder)? {
+            Ok(library) => {
+                plugin.note_schemas(&self.folder);
+                self.request.library = Some(library);
+                Ok(work(&self.request))
+            }
+            // What is missed may come from the manifests that could not be loaded; then they are what to mend.
+            Err(failure) => Ok(Err(failure)),
         }
     }
 }
 
-fn path_list(engine: &EngineInterface, call: &EvaluatedCall, name: &str) -> Result<Vec<PathBuf>, ShellError> {
+/// Whether a diagnostic is about an import that was not found.
+pub fn misses_import(diagnostic: &Diagnostic) -> bool {
+    diagnostic.code == "nickel::import"
+}
+
+fn path_list(here: &Path, call: &EvaluatedCall, name: &str) -> Result<Vec<PathBuf>, ShellError> {
     match call.get_flag_value(name) {
         None => Ok(Vec::new()),
-        Some(Value::List { vals, .. }) => vals.iter().map(|value| resolve_path(engine, value.as_str()?)).collect(),
-        Some(other) => Ok(vec![resolve_path(engine, other.as_str()?)?]),
+        Some(Value::List { vals, .. }) => vals.iter().map(|value| Ok(here.join(value.as_str()?))).collect(),
+        Some(other) => Ok(vec![here.join(other.as_str()?)]),
     }
 }
 
 fn inexact(call: &EvaluatedCall) -> Result<Inexact, LabeledError> {
-    let given: Option<Spanned<String>> = call.get_flag("inexact")?;
-    match given.as_ref().map(|given| given.item.as_str()) {
-        None | Some("error") => Ok(Inexact::Error),
-        Some("float") => Ok(Inexact::Float),
-        Some("string") => Ok(Inexact::String),
-        Some(other) => Err(LabeledError::new(format!("`{other}` is not a way to treat inexact numbers"))
-            .with_label("expected float or string", given.as_ref().map_or(call.head, |given| given.span))
-            .with_code("nickel::eval::inexact")
-            .with_help("Give --inexact float or --inexact string.")),
+    match one_of(call, "inexact", &[("float", Inexact::Float), ("string", Inexact::String)])? {
+        Some(inexact) => Ok(inexact),
+        None => Ok(Inexact::Error),
     }
+}
+
+/// The value of a flag that takes one of a few words.
+pub fn one_of<T: Copy>(call: &EvaluatedCall, flag: &str, words: &[(&str, T)]) -> Result<Option<T>, LabeledError> {
+    let Some(given) = call.get_flag::<Spanned<String>>(flag)? else { return Ok(None) };
+    if let Some((_, meant)) = words.iter().find(|(word, _)| *word == given.item) {
+        return Ok(Some(*meant));
+    }
+    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    Err(LabeledError::new(format!("`{}` is not a value for --{flag}", given.item))
+        .with_label(format!("expected {}", words.join(", ")), given.span)
+        .with_code("nickel::config")
+        .with_help(format!("Give --{flag} one of {}.", words.join(", "))))
 }

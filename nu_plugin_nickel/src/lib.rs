@@ -6,7 +6,9 @@
 )]
 
 mod commands;
+mod complete;
 mod input;
+mod settings;
 
 use nu_plugin::{EngineInterface, Plugin, PluginCommand};
 use nu_protocol::ShellError;
@@ -14,17 +16,42 @@ use provision_diagnostic::Failure;
 use provision_nickel::{Evaluator, Library};
 use provision_nu_bridge::user_dir;
 use provision_registry::Warm;
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Folders remembered.
+const FOLDERS: usize = 1000;
 
 /// The plugin's state.
 #[derive(Default)]
 pub struct NickelPlugin {
     pub(crate) evaluator: Evaluator,
     registry: Warm,
+    /// Folders whose files import the built-in schemas.
+    with_schemas: Mutex<HashSet<PathBuf>>,
 }
 
 impl NickelPlugin {
+    /// Starts what the first command would start.
+    pub fn warm_up(&self) {
+        self.evaluator.warm_up();
+    }
+
+    /// Whether the built-in schemas were needed for a file of this folder before.
+    pub(crate) fn imports_schemas(&self, folder: &Path) -> bool {
+        self.with_schemas.lock().unwrap_or_else(PoisonError::into_inner).contains(folder)
+    }
+
+    /// Remembers that they were.
+    pub(crate) fn note_schemas(&self, folder: &Path) {
+        let mut known = self.with_schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= FOLDERS {
+            known.clear();
+        }
+        known.insert(folder.to_owned());
+    }
+
     /// What `import "provision.ncl"` gives a file of this folder: generated from the manifests in force there.
     pub(crate) fn library(
         &self,

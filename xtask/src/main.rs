@@ -5,10 +5,12 @@ mod bench;
 mod clients;
 mod demo;
 mod docs;
+mod fuzz;
 mod install;
 mod licences;
 mod mentions;
 mod nu;
+mod peers;
 mod process;
 mod reference;
 mod snippets;
@@ -37,6 +39,8 @@ enum Command {
     Install(install::Install),
     /// Measure; without a name, list what can be measured.
     Bench(bench::Bench),
+    /// Feed a part of the suite broken input and count what it makes of it.
+    Fuzz(fuzz::Fuzz),
     /// Write the generated pages and the outputs shown in the guide.
     Docs(docs::Docs),
 }
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Test(command) => command.run(),
         Command::Install(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Fuzz(command) => command.run(),
         Command::Docs(command) => command.run(),
     };
     match done {

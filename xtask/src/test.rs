@@ -1,6 +1,6 @@
 //! Owns `cargo xtask test`: every check there is, in order, and one count of all of them.
 
-use crate::{arrows, clients, docs, licences, mentions, nu, process, snippets, tidy, workspace};
+use crate::{arrows, clients, docs, licences, mentions, nu, peers, process, snippets, tidy, workspace};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,7 +65,8 @@ impl Test {
         println!("== setting up");
         let nu = nu::get()?;
         println!("   nu {} at {}", nu::VERSION, nu.display());
-        let left_out = clients::ensure(workspace::root());
+        let mut left_out = clients::ensure(workspace::root());
+        left_out.extend(peers::nickel().err());
         for what in &left_out {
             println!("   left out: {what}");
         }

@@ -68,6 +68,12 @@ pub const CODES: &[CodeEntry] = &[
         "Evaluation was stopped: interrupted, too deep, or too large.",
         "Look for a recursion that does not end.",
     ),
+    c("nickel::format", "A file is not formatted in the official way.", "Run `nickel format --in-place` on it."),
+    c(
+        "nickel::config",
+        "A setting of the plugin, or a value for a flag, is not valid.",
+        "See the settings in the guide; they are fields of $env.config.plugins.nickel.",
+    ),
     c("policy::parse", "The text is not valid Cedar.", "Mend the syntax at the marked place."),
     c(
         "policy::schema",

@@ -5,6 +5,7 @@ use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{Config, Json, Problem, Site, Step, display_path};
 use provision_nickel::{PathElement, Positions, Request, Source};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The file a project is found by.
 pub const INFRA: &str = "infra.ncl";
@@ -89,7 +90,7 @@ impl Session {
                 // The positions of the file hold as long as it still gives the same data.
                 let positions = note.as_ref().and_then(|note| {
                     let evaluated = self.evaluator.eval(&self.request(&note.file)).ok()?;
-                    (evaluated.value == *value).then_some(evaluated.positions)
+                    (evaluated.value == *value).then(|| evaluated.positions.clone())
                 });
                 (value.clone(), positions, Vec::new())
             }
@@ -113,6 +114,7 @@ impl Session {
             sources: vec![Source::File(file.to_path_buf())],
             library: Some(self.registry.library()),
             import_paths: self.import_paths.clone(),
+            positions: true,
             interrupt: Some(self.stop.flag()),
             shown_from: Some(self.shown_from.clone()),
             ..Request::default()
@@ -126,6 +128,7 @@ impl Session {
                 .with_help("Go to a project folder, name one with --project, or give a Nickel file."));
         }
         let (evaluated, diagnostics) = self.evaluator.eval_partial(&self.request(file))?;
+        let evaluated = Arc::unwrap_or_clone(evaluated);
         Ok((evaluated.value, Some(evaluated.positions), diagnostics))
     }
 }

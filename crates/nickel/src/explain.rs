@@ -4,6 +4,7 @@ use crate::positions::path_text;
 use crate::request::Request;
 use crate::walk::{Fault, Found, Place};
 use nickel_lang_core::cache::{SourceCache, SourcePath};
+use nickel_lang_core::error::report::{ColorOpt, report_as_str};
 use nickel_lang_core::error::{
     Error, EvalErrorKind, ImportErrorKind, IntoDiagnostics, Label as NickelLabel, LabelStyle as NickelStyle,
     TypecheckErrorKind,
@@ -48,6 +49,10 @@ impl<'a> Explainer<'a> {
         !self.library.contains(&id)
             && !self.joints.contains(&id)
             && matches!(self.sources.file_paths.get(&id), Some(SourcePath::Path(..)))
+    }
+
+    fn stands_in_a_file(&self, id: FileId) -> bool {
+        self.sources.file_paths.contains_key(&id) && !self.joints.contains(&id)
     }
 
     /// The name under which users see a file.
@@ -145,15 +150,14 @@ impl<'a> Explainer<'a> {
                 if let Some(span) = declared.into_opt() {
                     told.labels.push(label(NickelStyle::Secondary, span, "required here"));
                 }
-                // The field's own line where the record that lacks it holds it; the record where the library asks for it.
-                let own_line = declared.into_opt().filter(|span| {
-                    self.is_user(span.src_id)
-                        && chain.first().is_none_or(|record| {
-                            record.src_id == span.src_id && record.start <= span.start && span.end <= record.end
-                        })
-                });
-                match own_line {
-                    Some(span) => self.place(told, &[span], true),
+                // Where the user's own contract or record names the field; the record that lacks it where a built-in does.
+                match declared.into_opt().filter(|span| self.is_user(span.src_id)) {
+                    Some(span) => {
+                        if let Some(record) = chain.first() {
+                            told.labels.push(label(NickelStyle::Secondary, *record, "in this record"));
+                        }
+                        self.place(told, &[span], true)
+                    }
                     None => self.place(told, &chain, true),
                 }
             }
@@ -196,8 +200,6 @@ impl<'a> Explainer<'a> {
                         | EvalErrorKind::UnaryPrimopTypeError { .. }
                         | EvalErrorKind::NAryPrimopTypeError { .. }
                 );
-                let value_first = matches!(code, "nickel::eval::missing_field")
-                    && matches!(error.error, EvalErrorKind::MissingFieldDef { .. });
                 error.ctxt.pos_table = pos_table.clone();
                 let mut all = error.into_diagnostics(&mut self.files).into_iter();
                 let Some(first) = all.next() else {
@@ -218,7 +220,7 @@ impl<'a> Explainer<'a> {
                     told.help.retain(|note| !note.starts_with("Did you mean"));
                     told.help.insert(0, hint);
                 }
-                self.place(told, &chain, value_first)
+                self.place(told, &chain, false)
             }
         }
     }
@@ -232,12 +234,19 @@ impl<'a> Explainer<'a> {
         let marked = mine(NickelStyle::Primary);
         let chosen = if chain_first { around.or(marked) } else { marked.or(around) };
         let chosen = chosen.or_else(|| mine(NickelStyle::Secondary)).or_else(|| {
-            // A place in the library is better than none; a snippet that stands in no file is not.
-            told.labels.iter().find(|label| self.sources.file_paths.contains_key(&label.file_id)).map(span_of)
+            // A place in the library is better than none; a snippet or a text of ours, which stand in no file, are not.
+            told.labels.iter().find(|label| self.stands_in_a_file(label.file_id)).map(span_of)
         });
         let mut lines = told.message.lines();
-        let message = lines.next().unwrap_or_default().trim_end_matches('.').to_owned();
-        let mut help: Vec<String> = lines.map(str::to_owned).filter(|line| !line.trim().is_empty()).collect();
+        // Parse errors name the whole path of the file, which the position does too.
+        let message = lines.next().unwrap_or_default().split(" when parsing /").next().unwrap_or_default();
+        let mut message = message.trim_end_matches('.').to_owned();
+        let mut lines = lines.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty());
+        // What a contract says of itself stands in the second line.
+        if let Some(said) = lines.next() {
+            message = format!("{message}: {said}");
+        }
+        let mut help: Vec<String> = lines.collect();
         help.extend(told.help);
         if help.is_empty() {
             help.push(next_step(told.code).to_owned());
@@ -253,12 +262,22 @@ impl<'a> Explainer<'a> {
                 if let Some(first) = diagnostic.labels.first_mut() {
                     first.message.clone_from(&label.message);
                 }
-            } else if self.sources.file_paths.contains_key(&label.file_id) {
+            } else if self.stands_in_a_file(label.file_id) {
                 let style = LabelStyle::Secondary;
                 diagnostic.labels.push(Label { style, message: label.message.clone(), position: self.position(label) });
             }
         }
         diagnostic
+    }
+
+    /// A span as users see it.
+    pub fn position_of(&self, span: RawSpan) -> Position {
+        self.position(&label(NickelStyle::Primary, span, ""))
+    }
+
+    /// The error as the official command prints it, without colours.
+    pub fn official_text(mut self, error: Error) -> String {
+        report_as_str(&mut self.files, error, ColorOpt::Never)
     }
 
     fn position(&self, label: &NickelLabel<FileId>) -> Position {

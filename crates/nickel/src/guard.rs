@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum Stop {
     Interrupted,
     Memory,
+    Time,
+    Stack,
 }
 
 /// Thunks entered between two looks at the interrupt flag.
@@ -59,7 +61,7 @@ fn step() {
 }
 
 /// Resident memory of this process, where the system tells.
-fn resident_bytes() -> Option<u64> {
+pub fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * 4096)

@@ -25,6 +25,17 @@ pub fn to_json(number: &Rational, inexact: Inexact) -> Result<Value, String> {
     }
 }
 
+/// The exact number a decimal form stands for: of a float its shortest one, as a person wrote it.
+pub fn rational(number: &serde_json::Number) -> Rational {
+    if let Some(integer) = number.as_i64() {
+        return Rational::from(integer);
+    }
+    if let Some(integer) = number.as_u64() {
+        return Rational::from(integer);
+    }
+    Rational::from_sci_string(&number.to_string()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! Owns where data comes from: for each path of a result, the places of its key and of its value in the user's text.
 
 use provision_diagnostic::{Excerpt, Source, excerpt};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// One step of a path into data.
@@ -23,7 +24,7 @@ pub fn path_text(path: &[PathElement]) -> String {
 }
 
 /// A byte range of one of the kept sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     pub source: u32,
     pub start: u32,
@@ -31,14 +32,14 @@ pub(crate) struct Mark {
 }
 
 /// The marks of one value and of what it holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Node {
     pub key: Option<Mark>,
     pub value: Option<Mark>,
     pub children: Children,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) enum Children {
     #[default]
     None,
@@ -47,7 +48,7 @@ pub(crate) enum Children {
     Items(Vec<Node>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Table {
     /// Name shown to users, and text.
     pub sources: Vec<(String, Arc<str>)>,
@@ -56,7 +57,7 @@ pub(crate) struct Table {
 
 /// Data path to the places in the user's text where the field's key and value are defined. Only offsets are kept; an
 /// excerpt is drawn when it is asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Positions {
     pub(crate) table: Arc<Table>,
 }

@@ -6,26 +6,29 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-/// Settings of the evaluating thread.
-#[derive(Debug, Clone)]
+/// Settings of an evaluator.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Address space reserved for the thread's stack; only what is used becomes memory.
     pub stack_bytes: usize,
-    /// Resident memory of the process at which an evaluation is stopped with `nickel::eval::limit`.
+    /// Resident memory of the evaluating process at which an evaluation is stopped with `nickel::eval::limit`.
     pub memory_limit: Option<u64>,
-    /// Evaluations after which a context is thrown away, because it grows a little with each.
-    pub recycle_after: usize,
+    /// How long one evaluation may take; without, only an interrupt ends it.
+    pub time_limit: Option<Duration>,
+    /// Memory that results kept for unchanged requests may take, in bytes as they cross between processes.
+    pub cache_bytes: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { stack_bytes: 256 << 20, memory_limit: Some(4 << 30), recycle_after: 200 }
+        Self { stack_bytes: 512 << 20, memory_limit: Some(4 << 30), time_limit: None, cache_bytes: 128 << 20 }
     }
 }
 
 /// One Nickel source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
     /// An absolute path.
     File(PathBuf),
@@ -40,7 +43,7 @@ pub enum Source {
 }
 
 /// Files served from memory at the end of the import path, so that `import "provision.ncl"` works from any folder.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Library {
     /// File name, as an import writes it, to text.
     pub files: BTreeMap<String, String>,
@@ -59,8 +62,8 @@ pub enum Inexact {
     String,
 }
 
-/// One evaluation.
-#[derive(Debug, Clone, Default)]
+/// What is evaluated, and how.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Request {
     /// Merged in this order, as the official command does.
     pub sources: Vec<Source>,
@@ -72,9 +75,13 @@ pub struct Request {
     pub contracts: Vec<PathBuf>,
     /// Absolute folders in which imports are looked up after the importing file's own.
     pub import_paths: Vec<PathBuf>,
+    #[serde(skip)]
     pub library: Option<Arc<Library>>,
     pub inexact: Inexact,
+    /// Whether [`Evaluation::positions`] is wanted; it costs about as much again as the value.
+    pub positions: bool,
     /// Set to true, it stops the evaluation with `nickel::eval::limit`.
+    #[serde(skip)]
     pub interrupt: Option<Arc<AtomicBool>>,
     /// Files below this folder are shown relative to it in positions; others by their absolute path.
     pub shown_from: Option<PathBuf>,
@@ -97,9 +104,10 @@ pub struct Input {
 }
 
 /// The result of an evaluation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Evaluation {
     pub value: serde_json::Value,
+    /// Empty unless [`Request::positions`] asked for them.
     pub positions: Positions,
     /// Every file read, sorted by name.
     pub inputs: Vec<Input>,

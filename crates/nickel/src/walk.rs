@@ -215,7 +215,11 @@ impl<'a, 'ctxt> Walk<'a, 'ctxt> {
                     let given =
                         record.fields.iter().filter(|(_, other)| other.value.is_some() && other.metadata.is_empty());
                     let near = nearest(name, given.map(|(id, _)| id.label())).map(str::to_owned);
-                    self.report(Fault::Missing { name: name.to_owned(), declared: id.pos, near });
+                    // As the official evaluator has it: a contract's own place for the field before the record's.
+                    let annotated = field.metadata.iter_annots().next();
+                    let named = annotated.and_then(|annotation| annotation.label.field_name);
+                    let declared = if annotated.is_some() { named.map_or(id.pos, |named| named.pos) } else { id.pos };
+                    self.report(Fault::Missing { name: name.to_owned(), declared, near });
                 }
             }
             self.path.pop();

@@ -22,7 +22,7 @@ fn text(name: &str, folder: &Path, text: &str) -> Request {
 }
 
 fn value_of(source: &str) -> serde_json::Value {
-    Evaluator::default().eval(&text("<input>", Path::new("/"), source)).unwrap().value
+    Evaluator::default().eval(&text("<input>", Path::new("/"), source)).unwrap().value.clone()
 }
 
 fn field(name: &str) -> PathElement {
@@ -65,7 +65,7 @@ fn sources_merge_overrides_force_and_contracts_fill_in() {
         contracts: vec![c],
         ..Request::default()
     };
-    let value = Evaluator::default().eval(&request).unwrap().value;
+    let value = Evaluator::default().eval(&request).unwrap().value.clone();
     assert_eq!(value, json!({"deep": {"x": 5}, "extra": 7, "host": "50 %{not}", "port": 8080}));
 }
 
@@ -154,7 +154,9 @@ fn positions_point_at_the_users_own_key_and_value() {
     let source = "let p = import \"p.ncl\" in\n{\n  web = p.server & {\n    image = \"debian\",\n    other.deep = 3,\n  },\n  list = [10, 20],\n}";
     let mut request = text("infra.ncl", Path::new("/"), source);
     request.library = Some(Arc::new(library));
-    let positions = Evaluator::default().eval(&request).unwrap().positions;
+    request.positions = true;
+    let evaluation = Evaluator::default().eval(&request).unwrap();
+    let positions = &evaluation.positions;
     let at = |excerpt: Option<provision_diagnostic::Excerpt>| excerpt.unwrap().position.to_string();
     assert_eq!(at(positions.key(&[field("web")])), "infra.ncl:3:3");
     assert_eq!(at(positions.key(&[field("web"), field("image")])), "infra.ncl:4:5");

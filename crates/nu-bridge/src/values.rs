@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use data_encoding::BASE64;
-use nu_protocol::{LabeledError, Record, ShellError, Span, Value};
+use nu_protocol::{LabeledError, Record, ShellError, Signals, Span, Value};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -53,7 +53,13 @@ fn convert(value: &Value, path: &mut Vec<String>) -> Result<Json, ShellError> {
         }
         Value::Error { error, .. } => return Err((**error).clone()),
         Value::Closure { .. } => return Err(not_data("a closure", value, path)),
-        Value::Range { .. } => return Err(not_data("a range", value, path)),
+        Value::Range { val, .. } => match val.is_bounded() {
+            true => {
+                let items = val.into_range_iter(value.span(), Signals::empty());
+                Json::Array(items.map(|item| convert(&item, path)).collect::<Result<_, _>>()?)
+            }
+            false => return Err(not_data("a range without an end", value, path)),
+        },
         Value::CellPath { .. } => return Err(not_data("a cell path", value, path)),
         Value::Custom { .. } => return Err(not_data("a custom value", value, path)),
     })

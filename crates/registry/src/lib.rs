@@ -152,7 +152,7 @@ fn read_manifest(source: Source, shown: &str, evaluator: &Evaluator) -> Result<M
         failure.first.code = "provision::provider::manifest".to_owned();
         failure
     })?;
-    let manifest: Manifest = serde_json::from_value(evaluated.value).map_err(|error| {
+    let manifest: Manifest = serde_json::from_value(evaluated.value.clone()).map_err(|error| {
         Failure::new("provision::provider::manifest", format!("the manifest {shown} is not valid: {error}"))
             .with_help("See docs/manifest.md for the shape of a manifest.")
     })?;

@@ -1,12 +1,13 @@
 //! Owns `nickel check`: what is wrong in Nickel, as a table.
 
 use crate::NickelPlugin;
-use crate::input::{Prepared, Sources};
+use crate::input::{Prepared, Sources, import_path_flag, misses_import};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value};
-use provision_diagnostic::{Failure, Severity};
+use provision_diagnostic::{Diagnostic, Failure, Severity};
 use provision_nickel::Source;
-use provision_nu_bridge::{diagnostics_table, resolve_path};
+use provision_nu_bridge::diagnostics_table;
+use std::path::PathBuf;
 
 pub struct Check;
 
@@ -31,21 +32,17 @@ impl PluginCommand for Check {
     }
 
     fn signature(&self) -> Signature {
-        Signature::build(self.name())
+        let signature = Signature::build(self.name())
             .rest("file", SyntaxShape::Filepath, "Files to check.")
-            .named(
-                "import-path",
-                SyntaxShape::OneOf(vec![SyntaxShape::List(Box::new(SyntaxShape::Directory)), SyntaxShape::Directory]),
-                "Folders to look up imports in, after the file's own.",
-                Some('I'),
-            )
             .switch("strict", "Raise the first error instead of returning it.", Some('s'))
             .input_output_types(vec![
                 (Type::Nothing, Type::table()),
                 (Type::String, Type::table()),
                 (Type::List(Box::new(Type::String)), Type::table()),
+                (Type::Any, Type::table()),
             ])
-            .category(super::category())
+            .category(super::category());
+        import_path_flag(signature)
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -74,11 +71,13 @@ impl PluginCommand for Check {
             PipelineData::ListStream(..) | PipelineData::Value(Value::List { .. }, _) => listed(engine, call, input)?,
             other => Sources::read(engine, call, other)?,
         };
-        let prepared = Prepared::new(plugin, engine, call, &sources)?;
-        let found = plugin.evaluator.check(&prepared.request).map_err(|failure| sources.error(&failure))?;
+        let mut prepared = Prepared::new(plugin, engine, call, &sources)?;
+        let misses = |found: &Vec<Diagnostic>| found.iter().any(misses_import);
+        let checked = prepared.run_unless(plugin, engine, |request| plugin.evaluator.check(request), misses)?;
+        let found = checked.map_err(|failure| sources.error(&failure))?;
         if call.has_flag("strict")? {
             let errors = found.iter().filter(|one| one.severity == Severity::Error).cloned().collect();
-            Failure::check(errors).map_err(|failure| sources.error(prepared.blame(&failure)))?;
+            Failure::check(errors).map_err(|failure| sources.error(&failure))?;
         }
         Ok(PipelineData::value(diagnostics_table(&found, call.head), None))
     }
@@ -86,9 +85,10 @@ impl PluginCommand for Check {
 
 fn listed(engine: &EngineInterface, call: &EvaluatedCall, input: PipelineData) -> Result<Sources, LabeledError> {
     let span = input.span().unwrap_or(call.head);
+    let here = PathBuf::from(engine.get_current_dir()?);
     let mut sources = Vec::new();
     for file in input {
-        sources.push(Source::File(resolve_path(engine, file.as_str()?)?));
+        sources.push(Source::File(here.join(file.as_str()?)));
     }
-    Ok(Sources { sources, span, label: "while checking these files" })
+    Ok(Sources { sources, span, label: "while checking these files", here })
 }

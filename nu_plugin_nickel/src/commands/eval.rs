@@ -1,13 +1,19 @@
 //! Owns `nickel eval`: Nickel in, data out.
 
 use crate::NickelPlugin;
-use crate::input::{Prepared, Sources, evaluation_flags};
+use crate::commands::completes_fields;
+use crate::input::{Prepared, Sources, evaluation_flags, inexact_flag};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
-    Example, LabeledError, PipelineData, PipelineMetadata, Record, Signature, SyntaxShape, Type, Value, record,
+    Example, LabeledError, ListStream, PipelineData, PipelineMetadata, Record, Signature, SyntaxShape, Type, Value,
+    record,
 };
-use provision_nickel::Source;
+use provision_nickel::{Evaluation, Source};
 use provision_nu_bridge::from_json;
+use std::sync::Arc;
+
+/// Lists longer than this are streamed.
+const LONG: usize = 1000;
 
 pub struct Eval;
 
@@ -25,7 +31,8 @@ impl PluginCommand for Eval {
     fn extra_description(&self) -> &str {
         "Several files are merged. All mistakes of a run are reported, each at its own place.\n\
         Integers stay integers; a number that has no exact decimal form is an error unless --inexact allows it.\n\
-        Imports are looked up beside the file, along --import-path, in NICKEL_IMPORT_PATH, then among the built-in schemas."
+        Imports are looked up beside the file, along --import-path, in NICKEL_IMPORT_PATH, then among the built-in schemas.\n\
+        While no file changes the result is given again without evaluating."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -35,9 +42,9 @@ impl PluginCommand for Eval {
     fn signature(&self) -> Signature {
         let signature = Signature::build(self.name())
             .rest("file", SyntaxShape::Filepath, "Nickel, JSON, YAML or TOML files to merge.")
-            .input_output_types(vec![(Type::Nothing, Type::Any), (Type::String, Type::Any)])
+            .input_output_types(vec![(Type::Nothing, Type::Any), (Type::String, Type::Any), (Type::Any, Type::Any)])
             .category(super::category());
-        evaluation_flags(signature)
+        inexact_flag(evaluation_flags(signature))
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -66,6 +73,8 @@ impl PluginCommand for Eval {
         let sources = Sources::read(engine, call, input)?;
         evaluate(plugin, engine, call, &sources)
     }
+
+    completes_fields!();
 }
 
 /// Evaluates the sources; the result carries where it came from as metadata.
@@ -75,18 +84,28 @@ pub fn evaluate(
     call: &EvaluatedCall,
     sources: &Sources,
 ) -> Result<PipelineData, LabeledError> {
-    let prepared = Prepared::new(plugin, engine, call, sources)?;
-    let evaluation =
-        plugin.evaluator.eval(&prepared.request).map_err(|failure| sources.error(prepared.blame(&failure)))?;
-    let value = from_json(&evaluation.value, call.head);
+    let mut prepared = Prepared::new(plugin, engine, call, sources)?;
+    let evaluated = prepared.run(plugin, engine, |request| plugin.evaluator.eval(request))?;
+    let evaluation = evaluated.map_err(|failure| sources.error(&failure))?;
     let file = match sources.sources.first() {
         Some(Source::File(path)) => Value::string(path.to_string_lossy(), call.head),
         _ => Value::nothing(call.head),
     };
-    let source = record! { "file" => file, "digest" => Value::string(evaluation.digest, call.head) };
+    let source = record! { "file" => file, "digest" => Value::string(&evaluation.digest, call.head) };
     let mut custom = Record::new();
     custom.insert("nickel_source", Value::record(source, call.head));
-    let content_type = matches!(value, Value::String { .. }).then(|| "text/plain".to_owned());
+    let content_type = evaluation.value.is_string().then(|| "text/plain".to_owned());
     let metadata = PipelineMetadata { content_type, custom, ..PipelineMetadata::default() };
-    Ok(PipelineData::value(value, Some(metadata)))
+    let length = evaluation.value.as_array().map_or(0, Vec::len);
+    if length > LONG {
+        let rows = rows(evaluation, length, call.head);
+        let stream = ListStream::new(rows, call.head, engine.signals().clone());
+        return Ok(PipelineData::list_stream(stream, Some(metadata)));
+    }
+    Ok(PipelineData::value(from_json(&evaluation.value, call.head), Some(metadata)))
+}
+
+/// The elements of a long list, each made when it is asked for.
+fn rows(evaluation: Arc<Evaluation>, length: usize, span: nu_protocol::Span) -> impl Iterator<Item = Value> + Send {
+    (0..length).map_while(move |at| Some(from_json(evaluation.value.get(at)?, span)))
 }

@@ -2,7 +2,7 @@
 
 use crate::NickelPlugin;
 use crate::commands::eval::evaluate;
-use crate::input::{Sources, evaluation_flags};
+use crate::input::{Sources, evaluation_flags, inexact_flag};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Category, Example, LabeledError, PipelineData, Signature, Type, Value, record};
 
@@ -30,7 +30,7 @@ impl PluginCommand for FromNcl {
     fn signature(&self) -> Signature {
         let signature =
             Signature::build(self.name()).input_output_type(Type::String, Type::Any).category(Category::Formats);
-        evaluation_flags(signature)
+        inexact_flag(evaluation_flags(signature))
     }
 
     fn examples(&self) -> Vec<Example<'_>> {

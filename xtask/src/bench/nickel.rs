@@ -1,0 +1,243 @@
+//! Owns `cargo xtask bench nickel`: the plugin against the official command, as a user calls either from Nushell, and
+//! against a plugin that only echoes. Every figure is a ratio of medians taken in turns in one run.
+
+use super::Bench;
+use crate::{nu, peers, process, workspace};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Records of the kind infrastructure is made of, each checked by a contract.
+fn program(records: usize, tag: usize) -> String {
+    let mut out =
+        format!("let Server = {{ name | String, size | Number, zone | String, tags | Array String }} in\n# {tag}\n[\n");
+    for at in 0..records {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "  {{ name = \"node-{at}\", size = {}, zone = \"hel1\", tags = [\"a\", \"b{tag}\"] }} | Server,",
+            at % 7
+        );
+    }
+    out.push_str("]\n");
+    out
+}
+
+struct Run<'a> {
+    nu: &'a Path,
+    plugins: &'a [PathBuf],
+    home: &'a Path,
+    path: String,
+}
+
+impl Run<'_> {
+    fn command(&self, plugins: &[PathBuf], script: &str) -> std::process::Command {
+        let mut command = nu::with_plugins(self.nu, plugins);
+        command.args(["--no-std-lib", "-c", script]).current_dir(self.home);
+        process::secluded(&mut command, self.home).env("PATH", &self.path);
+        command
+    }
+
+    /// The value of a script, from JSON.
+    fn json(&self, script: &str) -> Result<Value, String> {
+        let said = process::bounded(&mut self.command(self.plugins, script), LIMIT)?;
+        if !said.success {
+            return Err(format!("{script}\n{}", said.stderr));
+        }
+        serde_json::from_str(&said.stdout).map_err(|error| format!("{script}\n{error}\n{}", said.stdout))
+    }
+
+    /// Medians, in milliseconds, of pieces of Nushell that take turns; the first round is not counted.
+    fn medians(&self, rounds: usize, setup: &str, pieces: &[(&str, &str)]) -> Result<BTreeMap<String, f64>, String> {
+        let mut script = format!("0..{rounds} | each {{|round| {setup}; {{");
+        for (name, piece) in pieces {
+            let _ = write!(script, "{name}: (timeit {{ {piece} | ignore }}), ");
+        }
+        script.push_str(
+            "} } | skip 1 | each {|row| $row | items {|k v| [$k ($v / 1ns)] } | into record } | to json --raw",
+        );
+        let script = script.replace(
+            "$row | items {|k v| [$k ($v / 1ns)] } | into record",
+            "$row | transpose k v | update v {|it| $it.v / 1ns } | transpose -rd",
+        );
+        let rows = self.json(&script)?;
+        let rows = rows.as_array().ok_or("no rounds")?;
+        let mut medians = BTreeMap::new();
+        for (name, _) in pieces {
+            let mut times: Vec<f64> = rows.iter().filter_map(|row| row[name].as_f64()).collect();
+            times.sort_by(f64::total_cmp);
+            let middle = times.get(times.len() / 2).ok_or("no times")?;
+            medians.insert((*name).to_owned(), middle / 1e6);
+        }
+        Ok(medians)
+    }
+}
+
+impl Bench {
+    pub(super) fn nickel(&self) -> Result<(), String> {
+        let nu = nu::get()?;
+        let official = peers::nickel()?;
+        let profile = self.build()?;
+        let built = workspace::target().join(profile);
+        let plugins = vec![built.join("nu_plugin_nickel"), built.join("examples/nu_plugin_echo")];
+        let home = process::scratch()?;
+        let folder = official.parent().map(Path::to_path_buf).unwrap_or_default();
+        let path = format!("{}:/usr/bin:/bin", folder.display());
+        let run = Run { nu: &nu, plugins: &plugins, home: home.path(), path };
+        println!("profile {profile}; times are medians in ms\n");
+        self.unchanged(&run)?;
+        self.changed(&run)?;
+        self.validate(&run)?;
+        self.start(&run)
+    }
+
+    fn unchanged(&self, run: &Run<'_>) -> Result<(), String> {
+        println!("unchanged file      official    plugin      echo   official/plugin   plugin/echo");
+        for (records, rounds) in [(100, 60), (5000, 15), (20_000, 7)] {
+            std::fs::write(run.home.join("f.ncl"), program(records, 0)).map_err(|error| error.to_string())?;
+            let setup = "^nickel export f.ncl | save -f f.json";
+            let file = run.home.join("f.json");
+            let echo = format!("bench echo '{}'", file.display());
+            let pieces =
+                [("official", "^nickel export f.ncl | from json"), ("plugin", "nickel eval f.ncl"), ("echo", &echo)];
+            run.json(&format!("{setup}; 'null'"))?;
+            let medians = run.medians(rounds, "null", &pieces)?;
+            let (official, plugin, echo) = (medians["official"], medians["plugin"], medians["echo"]);
+            println!(
+                "{records:>6} records     {official:>9.2} {plugin:>9.2} {echo:>9.2}   {:>14.1}x   {:>5.2} ({:+.2} ms over 1.3x)",
+                official / plugin,
+                plugin / echo,
+                plugin - 1.3 * echo
+            );
+        }
+        println!();
+        Ok(())
+    }
+
+    fn changed(&self, run: &Run<'_>) -> Result<(), String> {
+        println!("changed file        official    plugin   official/plugin");
+        for (records, rounds) in [(1, 40), (100, 40), (5000, 9)] {
+            let (before, after) = program(records, 0)
+                .split_once("# 0")
+                .map_or_else(Default::default, |(a, b)| (a.to_owned(), b.to_owned()));
+            std::fs::write(run.home.join("before"), before).map_err(|error| error.to_string())?;
+            std::fs::write(run.home.join("after"), after).map_err(|error| error.to_string())?;
+            let setup = "$\"(open --raw before)# (random int)(open --raw after)\" | save -f c.ncl";
+            let pieces = [("official", "^nickel export c.ncl | from json"), ("plugin", "nickel eval c.ncl")];
+            let medians = run.medians(rounds, setup, &pieces)?;
+            let (official, plugin) = (medians["official"], medians["plugin"]);
+            println!("{records:>6} records     {official:>9.2} {plugin:>9.2}   {:>14.1}x", official / plugin);
+        }
+        println!();
+        Ok(())
+    }
+
+    fn validate(&self, run: &Run<'_>) -> Result<(), String> {
+        let contract = "{ name | String, size | Number, zone | String | default = \"hel1\", tags | Array String }";
+        std::fs::write(run.home.join("contract.ncl"), contract).map_err(|error| error.to_string())?;
+        let rows = |count: usize| format!("1..{count} | each {{|n| {{name: $'node-($n)', size: $n, tags: [a]}} }}");
+        let whole =
+            format!("timeit {{ {} | nickel validate contract.ncl | length }} | $in / 1ns | to json", rows(100_000));
+        let one = "timeit { 1..200 | each {|n| $\"{name = \\\"node-($n)\\\", size = ($n), tags = [\\\"a\\\"]} | (import \\\"contract.ncl\\\")\" | nickel eval } | length } | $in / 1ns | to json";
+        let whole = run.json(&whole)?.as_f64().unwrap_or_default() / 1e9;
+        let one = run.json(one)?.as_f64().unwrap_or_default() / 1e9;
+        let (fast, slow) = (100_000.0 / whole, 200.0 / one);
+        println!(
+            "nickel validate     {fast:>9.0} rows/s   one evaluation per row {slow:>7.0} rows/s   {:.0}x",
+            fast / slow
+        );
+        for count in [10_000, 100_000, 1_000_000] {
+            let script = format!("{} | nickel validate contract.ncl | length", rows(count));
+            let peak = peak_memory(&mut run.command(run.plugins, &script))?;
+            println!("  {count:>9} rows   peak memory of the plugin and its evaluator {:>7.1} MB", peak as f64 / 1e6);
+        }
+        println!();
+        Ok(())
+    }
+
+    /// What a registered plugin costs where it is not used, and what its first call costs.
+    fn start(&self, run: &Run<'_>) -> Result<(), String> {
+        let time = |plugins: &[PathBuf], script: &str| -> Result<f64, String> {
+            let mut times = Vec::new();
+            for _ in 0..30 {
+                let mut command = run.command(plugins, script);
+                let began = Instant::now();
+                process::bounded(&mut command, LIMIT)?;
+                times.push(began.elapsed().as_secs_f64() * 1e3);
+            }
+            times.sort_by(f64::total_cmp);
+            Ok(times[times.len() / 2])
+        };
+        // Registered as a user has it: through a file, which does not spawn the plugin.
+        let registry = run.home.join("plugins.msgpackz");
+        let mut add = std::process::Command::new(run.nu);
+        let register = format!("plugin add --plugin-config '{0}' '{1}'", registry.display(), run.plugins[0].display());
+        add.args(["-n", "--no-std-lib", "-c", &register]).current_dir(run.home);
+        process::output(process::secluded(&mut add, run.home))?;
+        let with = |script: &str| -> Result<f64, String> {
+            let mut times = Vec::new();
+            for _ in 0..30 {
+                let mut command = std::process::Command::new(run.nu);
+                command.args(["-n", "--no-std-lib", "--plugin-config"]).arg(&registry).args(["-c", script]);
+                command.current_dir(run.home);
+                process::secluded(&mut command, run.home).env("PATH", &run.path);
+                let began = Instant::now();
+                let said = process::bounded(&mut command, LIMIT)?;
+                if !said.success {
+                    return Err(said.stderr);
+                }
+                times.push(began.elapsed().as_secs_f64() * 1e3);
+            }
+            times.sort_by(f64::total_cmp);
+            Ok(times[times.len() / 2])
+        };
+        std::fs::write(run.home.join("f.ncl"), program(100, 0)).map_err(|error| error.to_string())?;
+        let (without, registered) = (time(&[], "ignore")?, with("ignore")?);
+        println!(
+            "start of nu         without {without:.1}   registered {registered:.1}   {:+.1} ms",
+            registered - without
+        );
+        let first = with("nickel eval f.ncl | ignore")? - registered;
+        let official = time(&[], "^nickel export f.ncl | from json | ignore")? - without;
+        println!("first call          plugin {first:.1}   official {official:.1}   {:.2}x", first / official);
+        Ok(())
+    }
+}
+
+/// The largest resident memory that the plugin and its evaluating process had together while a command ran, in bytes.
+fn peak_memory(command: &mut std::process::Command) -> Result<u64, String> {
+    let mut child = command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let mut peak = 0;
+    let began = Instant::now();
+    while child.try_wait().map_err(|error| error.to_string())?.is_none() {
+        peak = peak.max(memory_of("nu_plugin_nickel"));
+        std::thread::sleep(Duration::from_millis(50));
+        if began.elapsed() > LIMIT {
+            let _ = child.kill();
+            return Err("the rows did not end".to_owned());
+        }
+    }
+    Ok(peak)
+}
+
+fn memory_of(program: &str) -> u64 {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
+    let mut sum = 0;
+    for process in processes.flatten() {
+        let runs = std::fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe.ends_with(program));
+        if runs {
+            let status = std::fs::read_to_string(process.path().join("status")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+            sum += line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default() * 1024;
+        }
+    }
+    sum
+}
