@@ -113,14 +113,15 @@ pub fn inexact_flag(signature: Signature) -> Signature {
     signature.param(
         Flag::new("inexact")
             .arg(SyntaxShape::String)
-            .desc("Allow numbers without an exact decimal form, as a float or as the fraction in a string.")
+            .desc("What numbers without an exact decimal form become: float (the nearest) or string (the fraction).")
             .completion(Completion::new_list(&["float", "string"])),
     )
 }
 
 /// The flags of the commands that evaluate whole files.
 pub fn evaluation_flags(signature: Signature) -> Signature {
-    let signature = field_flag(signature, "Evaluate only the field at this dotted path.");
+    let signature =
+        field_flag(signature, "Evaluate only the field at this dotted path, its parts quoted as in Nickel.");
     let signature = signature
         .named(
             "override",

@@ -11,12 +11,12 @@ mod input;
 mod settings;
 
 use nu_plugin::{EngineInterface, Plugin, PluginCommand};
-use nu_protocol::ShellError;
+use nu_protocol::{ShellError, Span, Value};
 use provision_diagnostic::Failure;
 use provision_nickel::{Evaluator, Library};
 use provision_nu_bridge::user_dir;
 use provision_registry::Warm;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,6 +28,8 @@ const FOLDERS: usize = 1000;
 pub struct NickelPlugin {
     pub(crate) evaluator: Evaluator,
     registry: Warm,
+    /// Results as Nushell's values, each for its digest and the place of the call.
+    pub(crate) converted: Mutex<VecDeque<(String, Span, Value)>>,
     /// Folders whose files import the built-in schemas.
     with_schemas: Mutex<HashSet<PathBuf>>,
 }

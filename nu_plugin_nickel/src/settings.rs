@@ -66,5 +66,5 @@ fn wrong(name: &str, must: &str, span: Span) -> LabeledError {
     LabeledError::new(format!("the setting `{name}` of $env.config.plugins.nickel must {must}"))
         .with_label("set here", span)
         .with_code("nickel::config")
-        .with_help("See the settings in docs/guide.md.")
+        .with_help("See the settings in docs/nickel.md.")
 }

@@ -2,7 +2,7 @@
 
 use crate::{PolicyPlugin, project};
 use nu_plugin::{EngineInterface, EvaluatedCall};
-use nu_protocol::{LabeledError, ShellError, Signature, Span, SyntaxShape, Value};
+use nu_protocol::{LabeledError, PipelineData, ShellError, Signature, Span, SyntaxShape, Value};
 use provision_diagnostic::Failure;
 use provision_nu_bridge::{labeled, resolve_path, to_json};
 use provision_policy::{PolicySet, PolicySource, Schema};
@@ -19,21 +19,30 @@ pub struct Given<T> {
 /// A schema that was given, or what is wrong in it.
 pub type GivenSchema = Given<Result<Arc<Schema>, Failure>>;
 
+/// The flag for policies.
+pub fn policy_flag(signature: Signature) -> Signature {
+    let what = "Policies: a file, a folder, Cedar text, or a table with `name` and `text`; by default the project's folder `policies`.";
+    signature.named("policies", SyntaxShape::Any, what, Some('p'))
+}
+
+/// The text on the pipeline, if there is any.
+pub fn text(call: &EvaluatedCall, input: PipelineData) -> Result<Option<(String, Span)>, LabeledError> {
+    let span = input.span().unwrap_or(call.head);
+    Ok(match input {
+        PipelineData::ByteStream(stream, _) => Some((stream.into_string()?, span)),
+        PipelineData::Value(Value::String { val, .. }, _) => Some((val, span)),
+        _ => None,
+    })
+}
+
 /// The flags for policies and their schema.
 pub fn policy_flags(signature: Signature) -> Signature {
-    signature
-        .named(
-            "policies",
-            SyntaxShape::Any,
-            "Policies: a file, a folder, Cedar text, or a table with `name` and `text`; by default the project's folder `policies`.",
-            Some('p'),
-        )
-        .named(
-            "schema",
-            SyntaxShape::Any,
-            "Schema: a file or text; by default the one generated from the installed providers.",
-            Some('s'),
-        )
+    policy_flag(signature).named(
+        "schema",
+        SyntaxShape::Any,
+        "Schema: a file or text; by default the one generated from the installed providers.",
+        Some('s'),
+    )
 }
 
 /// The policies of `--policies`, else of the text given, else of the project. Bad policies are the inner failure, a

@@ -35,7 +35,7 @@ fn a_wrong_type_is_found_at_the_value() {
         "    web = p.hetzner.server & { server_type = \"cx22\", image = 3 },",
         "nickel::eval::contract",
         "(infra.ncl:5:62)",
-        "expected a string",
+        "Change the value",
     );
 }
 

@@ -98,3 +98,28 @@ fn the_schema_is_text_or_data() {
     assert_eq!(world.json("policy schema --json | columns | 'Provision' in $in"), json!(true));
     assert!(world.ok("policy").contains("policy authorize"));
 }
+
+#[test]
+fn policies_are_listed_formatted_and_converted() {
+    let world = World::with_plugins(&["nu_plugin_policy"]);
+    world.write(
+        "p/a.cedar",
+        "@id(\"web\")\npermit(principal in Team::\"web\", action == Action::\"x\", resource is A::B);\nforbid(principal,action,resource);\n",
+    );
+    assert_eq!(
+        world.json("policy list --policies p | select id effect principal action resource file line template"),
+        json!([
+            {"id": "web", "effect": "permit", "principal": "in Team::\"web\"", "action": "== Action::\"x\"", "resource": "is A::B", "file": "a.cedar", "line": 1, "template": false},
+            {"id": "a.cedar:policy1", "effect": "forbid", "principal": null, "action": null, "resource": null, "file": "a.cedar", "line": 3, "template": false},
+        ])
+    );
+    assert_eq!(world.json("open --raw p/a.cedar | from cedar | get staticPolicies | columns | sort"), json!(["policy1", "web"]));
+    assert_eq!(
+        world.json("let json = open --raw p/a.cedar | from cedar; ($json | to cedar | from cedar) == $json"),
+        json!(true)
+    );
+    assert_eq!(world.ok("'permit(principal,action,resource);' | policy format"), "permit (principal, action, resource);");
+    world.fails("'permit(principal,' | policy format").is("policy::parse", "<input>:1:", "");
+    world.fails("{effect: allow} | to cedar").is("policy::parse", "", "from cedar");
+    assert_eq!(world.json("'entity User;' | from cedarschema | to cedarschema | from cedarschema | get ''.entityTypes | columns"), json!(["User"]));
+}

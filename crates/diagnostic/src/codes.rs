@@ -72,7 +72,7 @@ pub const CODES: &[CodeEntry] = &[
     c(
         "nickel::config",
         "A setting of the plugin, or a value for a flag, is not valid.",
-        "See the settings in the guide; they are fields of $env.config.plugins.nickel.",
+        "See the settings in docs/nickel.md; they are fields of $env.config.plugins.nickel.",
     ),
     c("policy::parse", "The text is not valid Cedar.", "Mend the syntax at the marked place."),
     c(

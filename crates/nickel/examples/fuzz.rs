@@ -108,7 +108,7 @@ fn main() {
         let bytes = mutate(&mut random, &all);
         inputs += 1;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let source = Source::Text { name: "fuzz".into(), folder: corpus.join("imports"), text: text.clone() };
+        let source = Source::Text { name: "fuzz".into(), folder: corpus.join("imports"), text };
         let request = Request { sources: vec![source], ..Request::default() };
         let mut note = |what: &str, started: Instant, failed: Option<&provision_diagnostic::Failure>| {
             let took = started.elapsed();
@@ -128,7 +128,7 @@ fn main() {
         note("eval", started, evaluator.eval(&request).err().as_ref());
         if inputs.is_multiple_of(10) {
             let started = Instant::now();
-            note("format", started, evaluator.format("fuzz", &text).err().as_ref());
+            note("format", started, evaluator.format(&request).err().as_ref());
         }
     }
     println!("{inputs} inputs in {:?}, the slowest call {slowest:?}", began.elapsed());

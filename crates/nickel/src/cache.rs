@@ -35,7 +35,7 @@ pub fn key(job: &Job) -> Key {
     let mut hash = Sha256::new();
     // What cannot be encoded is never kept, so that all such jobs having one name does no harm.
     hash.update(crate::wire::encode(job).unwrap_or_default());
-    if let Some(library) = job.request().and_then(|request| request.library.as_ref()) {
+    if let Some(library) = &job.request().library {
         for (name, text) in &library.files {
             hash.update(name);
             hash.update([0]);
@@ -66,7 +66,7 @@ impl Cache {
 
     /// Keeps an answer of about so many bytes, within `limit` bytes of them all.
     pub fn put(&mut self, key: Key, job: &Job, answer: Arc<Answer>, watch: Watch, bytes: usize, limit: usize) {
-        let Some(request) = job.request() else { return };
+        let request = job.request();
         if bytes > limit {
             return;
         }

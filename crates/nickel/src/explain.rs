@@ -2,6 +2,7 @@
 
 use crate::positions::path_text;
 use crate::request::Request;
+use crate::session::LIBRARY_ROOT;
 use crate::walk::{Fault, Found, Place};
 use nickel_lang_core::cache::{SourceCache, SourcePath};
 use nickel_lang_core::error::report::{ColorOpt, report_as_str};
@@ -24,6 +25,9 @@ pub struct Explainer<'a> {
     /// A copy, because Nickel adds snippets for values that have no text.
     files: Files,
 }
+
+/// Values longer than this are not repeated in a help.
+const SHORT: usize = 60;
 
 /// An error in Nickel's words, before it has a place.
 struct Told {
@@ -52,7 +56,9 @@ impl<'a> Explainer<'a> {
     }
 
     fn stands_in_a_file(&self, id: FileId) -> bool {
-        self.sources.file_paths.contains_key(&id) && !self.joints.contains(&id)
+        let made =
+            matches!(self.sources.file_paths.get(&id), None | Some(SourcePath::Query | SourcePath::Generated(_)));
+        !made && !self.joints.contains(&id)
     }
 
     /// The name under which users see a file.
@@ -103,7 +109,9 @@ impl<'a> Explainer<'a> {
             ImportErrorKind::ParseErrors(errors, _) => self.plain("nickel::parse", errors),
             ImportErrorKind::IOError(ref file, ref reason, _) => {
                 let file = file.clone();
-                let looked = reason.split_once("looked in [").map(|(_, rest)| rest.trim_end_matches("])").to_owned());
+                let looked = reason
+                    .split_once("looked in [")
+                    .map(|(_, rest)| rest.trim_end_matches("])").replace(&format!(", {LIBRARY_ROOT}"), ""));
                 let mut all = self.plain("nickel::import", kind);
                 if let Some(first) = all.first_mut() {
                     first.message = format!("the import `{file}` cannot be found");
@@ -166,7 +174,12 @@ impl<'a> Explainer<'a> {
                 self.place(own("nickel::eval::not_serializable", message, Vec::new()), &chain, true)
             }
             Fault::Inexact { exact } => {
-                let message = format!("{at} is {exact}, which has no exact decimal form");
+                let digits: String = exact.chars().take(40).collect();
+                let more = if digits.len() < exact.len() { "…" } else { "" };
+                let message = match exact.contains('/') {
+                    true => format!("{at} is {digits}{more}, which has no exact decimal form"),
+                    false => format!("{at} is {digits}{more}, an integer too large to be kept exactly"),
+                };
                 self.place(own("nickel::eval::inexact", message, Vec::new()), &chain, true)
             }
             Fault::TooDeep => {
@@ -251,6 +264,16 @@ impl<'a> Explainer<'a> {
         if help.is_empty() {
             help.push(next_step(told.code).to_owned());
         }
+        for label in &told.labels {
+            if label.message.starts_with("evaluated to this") && !self.is_user(label.file_id) {
+                let value = self.files.source(label.file_id).get(label.range.clone()).unwrap_or_default();
+                if !value.is_empty() && value.len() <= SHORT {
+                    help.push(format!("The value is {value}."));
+                }
+            } else if self.is_user(label.file_id) && chosen != Some(span_of(label)) && !label.message.is_empty() {
+                help.push(format!("{}: {}", label.message, self.position(label)));
+            }
+        }
         let mut diagnostic = Diagnostic::error(told.code, message).with_help(help.join("\n"));
         if let Some((id, start, end)) = chosen {
             let name = self.name(id);
@@ -321,7 +344,8 @@ fn label(style: NickelStyle, span: RawSpan, message: &str) -> NickelLabel<FileId
     NickelLabel::new(style, span.src_id, span.start.to_usize()..span.end.to_usize()).with_message(message)
 }
 
-fn next_step(code: &str) -> &'static str {
+/// What a user does about an error of this code.
+pub fn next_step(code: &str) -> &'static str {
     CODES.iter().find(|entry| entry.code == code).map_or("", |entry| entry.next)
 }
 

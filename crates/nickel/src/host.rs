@@ -2,7 +2,7 @@
 
 use crate::guard::{self, Stop};
 use crate::job::{Job, Reply};
-use crate::request::{Library, Request};
+use crate::request::Library;
 use crate::session::Session;
 use provision_diagnostic::Failure;
 use std::any::Any;
@@ -47,8 +47,7 @@ impl Host {
 
     /// Runs one job in a context that is current, and drops the context if the job broke it.
     pub fn run(&mut self, job: &Job) -> Reply {
-        let none = Request::default();
-        let request = job.request().unwrap_or(&none);
+        let request = job.request();
         if request.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
             return stopped(Stop::Interrupted).into();
         }

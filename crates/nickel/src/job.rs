@@ -114,8 +114,8 @@ pub enum Job {
     /// Rows, or Markdown text.
     Doc(Request, bool),
     Test(Request),
-    /// Name and text.
-    Format(String, String),
+    /// Of its one source, a text.
+    Format(Request),
     Call(Request, Vec<Value>),
     /// A batch of rows.
     Validate(Request, Vec<Value>),
@@ -124,8 +124,8 @@ pub enum Job {
 }
 
 impl Job {
-    /// The request, where there is one.
-    pub fn request(&self) -> Option<&Request> {
+    /// Its request.
+    pub fn request(&self) -> &Request {
         match self {
             Job::Eval(request)
             | Job::Export(request, _)
@@ -136,8 +136,8 @@ impl Job {
             | Job::Test(request)
             | Job::Call(request, _)
             | Job::Validate(request, _)
-            | Job::Fields(request) => Some(request),
-            Job::Format(..) => None,
+            | Job::Format(request)
+            | Job::Fields(request) => request,
         }
     }
 
@@ -153,8 +153,8 @@ impl Job {
             | Job::Test(request)
             | Job::Call(request, _)
             | Job::Validate(request, _)
+            | Job::Format(request)
             | Job::Fields(request) => request.library = library,
-            Job::Format(..) => {}
         }
         self
     }

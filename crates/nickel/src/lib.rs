@@ -152,7 +152,7 @@ impl Evaluator {
         }
     }
 
-    /// Parses and typechecks the sources. What is wrong in them is the result; only unreadable files are a failure.
+    /// Parses and typechecks the sources. What is wrong in them is the result, unreadable files too.
     pub fn check(&self, request: &Request) -> Result<Vec<Diagnostic>, Failure> {
         // Never kept: an import that is missing now may appear.
         match self.run(Job::Check(request.clone())).0.result? {
@@ -201,9 +201,9 @@ impl Evaluator {
         }
     }
 
-    /// The text in the official format; `name` is shown in positions.
-    pub fn format(&self, name: &str, text: &str) -> Result<String, Failure> {
-        match self.run(Job::Format(name.to_owned(), text.to_owned())).0.result? {
+    /// The one source of the request, a text, in the official format.
+    pub fn format(&self, request: &Request) -> Result<String, Failure> {
+        match self.run(Job::Format(request.clone())).0.result? {
             Answer::Text(text) => Ok(text),
             _ => Err(host::gave_up()),
         }

@@ -8,7 +8,7 @@ use crate::request::{Options, Request};
 use crate::thread::LOOK;
 use crate::wire::{self, Errand, Hello};
 use provision_diagnostic::Failure;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getppid, setrlimit};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -26,6 +26,8 @@ const SLACK: u64 = 1 << 30;
 
 /// The program that can serve as an evaluating process, once it said so.
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+/// Who started this program. When that is gone nobody waits for an evaluation.
+static PARENT: OnceLock<Option<Pid>> = OnceLock::new();
 
 /// To be called first in `main`. In an evaluating process it serves and does not return; otherwise it makes every
 /// [`crate::Evaluator`] of this program use such processes.
@@ -34,6 +36,7 @@ pub fn serve_or_continue() {
         serve();
         std::process::exit(0);
     }
+    let _ = PARENT.set(getppid());
     if let Ok(program) = std::env::current_exe() {
         // Set twice it is the same path.
         let _ = PROGRAM.set(program);
@@ -127,8 +130,7 @@ impl Pool {
 
     /// Runs a job in an idle process, or in a new one: the reply and how many bytes it took.
     pub fn run(&self, job: &Job) -> (Reply, usize) {
-        let none = Request::default();
-        let request = job.request().unwrap_or(&none);
+        let request = job.request();
         let library = request.library.clone();
         let Ok(bytes) = wire::encode(&Errand::<&Job> { job, library }) else { return (gave_up().into(), 0) };
         let kept = self.lock().pop();
@@ -189,6 +191,11 @@ impl Process {
             .env(ROLE, "1")
             // Where memory has run out, drawing a backtrace waits for a lock that is held already.
             .env("RUST_BACKTRACE", "0")
+            // The allocator of most systems gives memory back after each evaluation, and takes it again for the next.
+            .env("MALLOC_ARENA_MAX", "1")
+            .env("MALLOC_TOP_PAD_", "16777216")
+            .env("MALLOC_TRIM_THRESHOLD_", "536870912")
+            .env("MALLOC_MMAP_THRESHOLD_", "536870912")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -225,7 +232,8 @@ impl Process {
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.post_mortem()),
                 Err(RecvTimeoutError::Timeout) => {
-                    if request.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                    let orphaned = PARENT.get().is_some_and(|parent| *parent != getppid());
+                    if orphaned || request.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                         return Err(Ended::Stopped(Stop::Interrupted));
                     }
                     if options.time_limit.is_some_and(|limit| began.elapsed() > limit) {
@@ -262,11 +270,10 @@ impl Drop for Process {
 
 /// Passes on what `std.trace` writes, and keeps what the runtime says when it dies.
 fn listen(from: impl BufRead, last_words: &Mutex<String>) {
-    let mut dying = false;
     for line in from.lines() {
         let Ok(line) = line else { return };
-        dying |= line.starts_with("thread '") || line.starts_with("memory allocation") || line.starts_with("fatal ");
-        if dying {
+        let dying = line.contains("has overflowed its stack") || line.starts_with("memory allocation ");
+        if dying || line.starts_with("fatal runtime error") {
             let mut words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
             if words.len() < 1 << 12 {
                 words.push_str(&line);

@@ -28,7 +28,7 @@ impl Thread {
     }
 
     pub fn run(&self, job: Job) -> Reply {
-        let interrupt = job.request().and_then(|request| request.interrupt.clone());
+        let interrupt = job.request().interrupt.clone();
         let (reply, answer) = channel();
         if let Err(failure) = self.send((job, reply)) {
             return failure.into();

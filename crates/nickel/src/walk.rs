@@ -8,6 +8,7 @@ use nickel_lang_core::cache::CacheHub;
 use nickel_lang_core::error::EvalError;
 use nickel_lang_core::eval::VirtualMachine;
 use nickel_lang_core::eval::value::{ArrayData, Container, EnumVariantData, NickelValue, ValueContentRef};
+use nickel_lang_core::identifier::LocIdent;
 use nickel_lang_core::position::{PosIdx, TermPos};
 use nickel_lang_core::term::record::RecordData;
 use provision_diagnostic::nearest;
@@ -76,19 +77,34 @@ pub struct Walk<'a, 'ctxt> {
     pub machine: &'a mut Machine<'ctxt>,
     pub inexact: Inexact,
     pub found: Vec<Found>,
-    path: Vec<PathElement>,
+    /// Whether the places are wanted, beside those of faults.
+    places: bool,
+    path: Vec<Step>,
     chain: Vec<Place>,
 }
 
+/// A step of the path, as cheap as can be: it becomes a [`PathElement`] only where there is a fault.
+#[derive(Clone, Copy)]
+enum Step {
+    Field(LocIdent),
+    Variant,
+    Index(usize),
+}
+
 impl<'a, 'ctxt> Walk<'a, 'ctxt> {
-    pub fn new(machine: &'a mut Machine<'ctxt>, inexact: Inexact) -> Self {
-        Self { machine, inexact, found: Vec::new(), path: Vec::new(), chain: Vec::new() }
+    pub fn new(machine: &'a mut Machine<'ctxt>, inexact: Inexact, places: bool) -> Self {
+        Self { machine, inexact, found: Vec::new(), places, path: Vec::new(), chain: Vec::new() }
     }
 
     fn report(&mut self, fault: Fault) {
         if self.found.len() < ERRORS {
             let chain = self.chain.iter().rev().copied().collect();
-            self.found.push(Found { fault, path: self.path.clone(), chain });
+            let path = self.path.iter().map(|step| match step {
+                Step::Field(id) => PathElement::Field(id.label().to_owned()),
+                Step::Variant => PathElement::Field("$value".to_owned()),
+                Step::Index(index) => PathElement::Index(*index),
+            });
+            self.found.push(Found { fault, path: path.collect(), chain });
         }
     }
 
@@ -109,7 +125,9 @@ impl<'a, 'ctxt> Walk<'a, 'ctxt> {
             self.report(Fault::TooDeep);
             return (Value::Null, node);
         }
-        node.places.push(Place::Index(value.pos_idx()));
+        if self.places {
+            node.places.push(Place::Index(value.pos_idx()));
+        }
         self.chain.push(Place::Index(value.pos_idx()));
         let json = match self.machine.eval(value) {
             Err(error) => {
@@ -117,7 +135,9 @@ impl<'a, 'ctxt> Walk<'a, 'ctxt> {
                 Value::Null
             }
             Ok(evaluated) => {
-                node.places.push(Place::Index(evaluated.pos_idx()));
+                if self.places {
+                    node.places.push(Place::Index(evaluated.pos_idx()));
+                }
                 self.chain.push(Place::Index(evaluated.pos_idx()));
                 let json = self.content(&evaluated, &mut node);
                 self.chain.pop();
@@ -142,7 +162,7 @@ impl<'a, 'ctxt> Walk<'a, 'ctxt> {
             },
             ValueContentRef::EnumVariant(EnumVariantData { tag, arg: None }) => Value::String(tag.label().to_owned()),
             ValueContentRef::EnumVariant(EnumVariantData { tag, arg: Some(arg) }) => {
-                self.path.push(PathElement::Field("$value".to_owned()));
+                self.path.push(Step::Variant);
                 let (inner, inner_node) = self.value(arg.clone());
                 self.path.pop();
                 node.children = RawChildren::Fields(vec![("$value".into(), inner_node)]);
@@ -171,19 +191,21 @@ impl<'a, 'ctxt> Walk<'a, 'ctxt> {
 
     fn array(&mut self, data: &ArrayData, pos: PosIdx, node: &mut RawNode) -> Value {
         let mut items = Vec::with_capacity(data.array.len());
-        let mut nodes = Vec::with_capacity(data.array.len());
+        let mut nodes = Vec::new();
         // The element itself knows where it is written; with contracts applied it is a new term that does not.
         let places: Vec<PosIdx> = data.array.iter().map(NickelValue::pos_idx).collect();
         for (index, element) in data.iter_with_pending_contracts(pos).enumerate() {
-            self.path.push(PathElement::Index(index));
+            self.path.push(Step::Index(index));
             let place = Place::Index(places.get(index).copied().unwrap_or(PosIdx::NONE));
             self.chain.push(place);
             let (json, mut child) = self.value(element);
             self.chain.pop();
-            child.places.insert(0, place);
             self.path.pop();
             items.push(json);
-            nodes.push(child);
+            if self.places {
+                child.places.insert(0, place);
+                nodes.push(child);
+            }
         }
         node.children = RawChildren::Items(nodes);
         Value::Array(items)
@@ -193,23 +215,25 @@ impl<'a, 'ctxt> Walk<'a, 'ctxt> {
         let mut entries: Vec<_> = record.fields.iter().collect();
         entries.sort_by(|a, b| a.0.label().cmp(b.0.label()));
         let mut map = Map::with_capacity(entries.len());
-        let mut nodes: Vec<(Box<str>, RawNode)> = Vec::with_capacity(entries.len());
+        let mut nodes: Vec<(Box<str>, RawNode)> = Vec::new();
         for (id, field) in entries {
             if field.metadata.not_exported() || field.is_empty_optional() {
                 continue;
             }
             let name = id.label();
-            self.path.push(PathElement::Field(name.to_owned()));
+            self.path.push(Step::Field(*id));
             match (&field.value, field.value_with_pending_contracts()) {
                 (Some(definition), Some(value)) => {
                     let place = Place::Index(definition.pos_idx());
                     self.chain.extend([Place::Known(id.pos), place]);
                     let (json, mut child) = self.value(value);
                     self.chain.truncate(self.chain.len() - 2);
-                    child.key = Some(Place::Known(id.pos));
-                    child.places.insert(0, place);
                     map.insert(name.to_owned(), json);
-                    nodes.push((name.into(), child));
+                    if self.places {
+                        child.key = Some(Place::Known(id.pos));
+                        child.places.insert(0, place);
+                        nodes.push((name.into(), child));
+                    }
                 }
                 _ => {
                     let given =

@@ -1,7 +1,7 @@
 //! Owns the proof that warmth is never stale: after each of many random edits of a tree of files, the kept evaluator
 //! answers as a cold one does. `WARM_EDITS=10000` makes it thorough.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use provision_nickel::{Evaluator, Request};
 use rand::rngs::StdRng;

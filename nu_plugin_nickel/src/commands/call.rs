@@ -21,7 +21,7 @@ impl PluginCommand for Call {
     }
 
     fn extra_description(&self) -> &str {
-        "Without anything on the pipeline the arguments alone are given. A stream is collected: it is one argument."
+        "Without anything on the pipeline the arguments alone are given; a null is an argument. A stream is collected: it is one argument."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -56,7 +56,7 @@ impl PluginCommand for Call {
         let file: Spanned<String> = call.req(0)?;
         let sources = Sources::files(engine, &[file])?;
         let mut arguments = match input {
-            PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _) => Vec::new(),
+            PipelineData::Empty => Vec::new(),
             other => vec![to_json(&other.into_value(call.head)?)?],
         };
         for argument in call.rest::<Value>(1)? {

@@ -43,7 +43,7 @@ impl PluginCommand for Deps {
     fn examples(&self) -> Vec<Example<'_>> {
         vec![Example {
             example: "nickel deps app.ncl | get file | uniq",
-            description: "Every file an evaluation reads",
+            description: "Every file an evaluation of it imports",
             result: None,
         }]
     }

@@ -5,15 +5,17 @@ use crate::commands::completes_fields;
 use crate::input::{Prepared, Sources, evaluation_flags, inexact_flag};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
-    Example, LabeledError, ListStream, PipelineData, PipelineMetadata, Record, Signature, SyntaxShape, Type, Value,
-    record,
+    Example, LabeledError, ListStream, PipelineData, PipelineMetadata, Record, Signature, Span, SyntaxShape, Type,
+    Value, record,
 };
 use provision_nickel::{Evaluation, Source};
 use provision_nu_bridge::from_json;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-/// Lists longer than this are streamed.
-const LONG: usize = 1000;
+/// Lists longer than this are streamed; shorter ones arrive sooner as one value.
+const LONG: usize = 100_000;
+/// Converted results kept. A loop or a script calls from the same place again; at the prompt every line is a new one.
+const KEPT: usize = 4;
 
 pub struct Eval;
 
@@ -102,10 +104,26 @@ pub fn evaluate(
         let stream = ListStream::new(rows, call.head, engine.signals().clone());
         return Ok(PipelineData::list_stream(stream, Some(metadata)));
     }
-    Ok(PipelineData::value(from_json(&evaluation.value, call.head), Some(metadata)))
+    Ok(PipelineData::value(converted(plugin, &evaluation, call.head), Some(metadata)))
+}
+
+/// The value as Nushell has it. Values know the place they came from, so a kept one serves only the same place.
+fn converted(plugin: &NickelPlugin, evaluation: &Evaluation, span: Span) -> Value {
+    let kept = || plugin.converted.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, _, value)) = kept().iter().find(|(digest, at, _)| *digest == evaluation.digest && *at == span) {
+        return value.clone();
+    }
+    let value = from_json(&evaluation.value, span);
+    let mut kept = kept();
+    kept.retain(|(_, at, _)| *at != span);
+    kept.push_back((evaluation.digest.clone(), span, value.clone()));
+    if kept.len() > KEPT {
+        kept.pop_front();
+    }
+    value
 }
 
 /// The elements of a long list, each made when it is asked for.
-fn rows(evaluation: Arc<Evaluation>, length: usize, span: nu_protocol::Span) -> impl Iterator<Item = Value> + Send {
+fn rows(evaluation: Arc<Evaluation>, length: usize, span: Span) -> impl Iterator<Item = Value> + Send {
     (0..length).map_while(move |at| Some(from_json(evaluation.value.get(at)?, span)))
 }

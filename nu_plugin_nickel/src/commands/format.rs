@@ -1,11 +1,11 @@
 //! Owns `nickel format`: the official formatting.
 
 use crate::NickelPlugin;
-use crate::input::Sources;
+use crate::input::{Prepared, Sources};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value, record};
 use provision_diagnostic::Failure;
-use provision_nickel::Source;
+use provision_nickel::{Request, Source};
 use std::io::Write;
 use std::path::Path;
 
@@ -76,16 +76,16 @@ impl PluginCommand for Format {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        crate::settings::apply(plugin, engine)?;
         let files: Vec<Spanned<String>> = call.rest(0)?;
         let sources = match files.is_empty() {
             true => Sources::text(engine, call, input)?,
             false => Sources::files(engine, &files)?,
         };
         let raise = |failure: Failure| sources.error(&failure);
+        let prepared = Prepared::new(plugin, engine, call, &sources)?;
         let mut all = Vec::new();
         for source in &sources.sources {
-            all.push(format(plugin, source, &sources.here).map_err(raise)?);
+            all.push(format(plugin, source, &prepared.request, &sources.here).map_err(raise)?);
         }
         let span = call.head;
         let rows = |all: &[Formatted]| {
@@ -130,19 +130,23 @@ impl PluginCommand for Format {
     }
 }
 
-fn format(plugin: &NickelPlugin, source: &Source, here: &Path) -> Result<Formatted, Failure> {
+fn format(plugin: &NickelPlugin, source: &Source, request: &Request, here: &Path) -> Result<Formatted, Failure> {
     let (name, file, before) = match source {
         Source::Text { name, text, .. } => (name.clone(), None, text.clone()),
         Source::File(path) => {
             let name = path.strip_prefix(here).unwrap_or(path).display().to_string();
             let text = std::fs::read_to_string(path).map_err(|error| {
-                Failure::new("nickel::io", format!("`{name}` cannot be read: {error}"))
-                    .with_help("Check that the path exists and is readable.")
+                let message = match error.kind() {
+                    std::io::ErrorKind::NotFound => format!("there is no file `{name}`"),
+                    _ => format!("`{name}` cannot be read: {error}"),
+                };
+                Failure::new("nickel::io", message).with_help("Check that the path exists and is readable.")
             })?;
             (name, Some(path.clone()), text)
         }
     };
-    let after = plugin.evaluator.format(&name, &before)?;
+    let text = Source::Text { name: name.clone(), folder: here.to_owned(), text: before.clone() };
+    let after = plugin.evaluator.format(&Request { sources: vec![text], ..request.clone() })?;
     Ok(Formatted { name, file, before, after })
 }
 

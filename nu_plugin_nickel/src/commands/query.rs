@@ -43,7 +43,7 @@ impl PluginCommand for Query {
     fn examples(&self) -> Vec<Example<'_>> {
         vec![
             Example {
-                example: "nickel query server.ncl --field port",
+                example: "nickel query server.ncl --field Server.port",
                 description: "What a server's port may be",
                 result: None,
             },
@@ -64,7 +64,6 @@ impl PluginCommand for Query {
     ) -> Result<PipelineData, LabeledError> {
         let sources = Sources::one(engine, call, input)?;
         let mut prepared = Prepared::new(plugin, engine, call, &sources)?;
-        prepared.request.inexact = provision_nickel::Inexact::String;
         let asked = prepared.run(plugin, engine, |request| plugin.evaluator.query(request))?;
         let info = asked.map_err(|failure| sources.error(&failure))?;
         Ok(PipelineData::value(from_serialize(&info, call.head)?, None))

@@ -5,12 +5,13 @@ use crate::commands::completes_fields;
 use crate::input::{Prepared, Sources, field_flag, import_path_flag, inexact_flag};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
-    Example, LabeledError, ListStream, PipelineData, ShellError, Signature, Span, Spanned, SyntaxShape, Type, Value,
-    record,
+    Example, LabeledError, ListStream, PipelineData, Record, ShellError, Signature, Span, Spanned, SyntaxShape, Type,
+    Value, record,
 };
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Diagnostic, Failure};
 use provision_nickel::{Request, RowVerdict, Validation};
 use provision_nu_bridge::{diagnostics_table, from_json, labeled, to_json};
+use serde_json::Value as Json;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,8 @@ impl PluginCommand for Validate {
 
     fn extra_description(&self) -> &str {
         "What comes out has the contract's defaults. The first row that breaks it is the error, with its number and the field;\n\
-        with --report every row comes out as `index, valid, errors, value` and nothing is raised.\n\
+        with --report every row comes out as `index, valid, errors, value` and nothing is raised; the value of a bad row is the row as it came.\n\
+        Contracts of enums take tags, which data has as text: `std.enum.TagOrString` lets both through.\n\
         The contract is compiled once, and a stream is never held whole."
     }
 
@@ -60,7 +62,7 @@ impl PluginCommand for Validate {
                 result: None,
             },
             Example {
-                example: "open servers.csv | nickel validate server.ncl --report | where not valid",
+                example: "open servers.csv | nickel validate server.ncl --field Server --report | where not valid",
                 description: "List the rows that break the contract",
                 result: None,
             },
@@ -102,11 +104,15 @@ impl PluginCommand for Validate {
                 let stream = ListStream::new(rows, call.head, engine.signals().clone());
                 Ok(PipelineData::list_stream(stream, metadata))
             }
+            PipelineData::Empty => {
+                let failure = Failure::new("nickel::io", "there is nothing on the pipeline to validate");
+                Err(sources.error(&failure.with_help("Pipe in a value, a table or a stream.")))
+            }
             other => {
                 let value = other.into_value(call.head)?;
                 let mut verdicts = judge.validation.judge(vec![to_json(&value)?]).map_err(|it| sources.error(&it))?;
                 let verdict = verdicts.pop().ok_or_else(|| LabeledError::new("the value was not judged"))?;
-                Ok(PipelineData::value(judge.one(None, verdict, value.span())?, None))
+                Ok(PipelineData::value(judge.one(None, verdict, &value)?, None))
             }
         }
     }
@@ -124,22 +130,48 @@ struct Judge {
 }
 
 impl Judge {
-    fn one(&self, index: Option<i64>, verdict: RowVerdict, of: Span) -> Result<Value, ShellError> {
+    /// Judges a batch. Where it fails as a whole, by a limit for example, each row is judged alone, so that only the one
+    /// at fault has the failure.
+    fn all(&self, rows: Vec<(Value, Result<Json, Diagnostic>)>) -> Vec<(Value, RowVerdict)> {
+        let data: Vec<Json> = rows.iter().filter_map(|(_, json)| json.as_ref().ok().cloned()).collect();
+        let alone = |json: Json| match self.validation.judge(vec![json]).map(|mut all| all.pop()) {
+            Ok(Some(verdict)) => verdict,
+            Ok(None) => RowVerdict { value: Json::Null, errors: Vec::new() },
+            Err(failure) => RowVerdict { value: Json::Null, errors: failure.into_diagnostics() },
+        };
+        let mut whole = match self.validation.judge(data) {
+            Ok(verdicts) => verdicts.into_iter().map(Some).collect::<VecDeque<_>>(),
+            Err(_) => VecDeque::new(),
+        };
+        rows.into_iter()
+            .map(|(row, json)| {
+                let verdict = match json {
+                    Err(diagnostic) => RowVerdict { value: Json::Null, errors: vec![diagnostic] },
+                    Ok(json) => whole.pop_front().flatten().unwrap_or_else(|| alone(json)),
+                };
+                (row, verdict)
+            })
+            .collect()
+    }
+
+    fn one(&self, index: Option<i64>, verdict: RowVerdict, row: &Value) -> Result<Value, ShellError> {
         let RowVerdict { value, errors } = verdict;
+        let of = row.span();
         if self.report {
             let valid = errors.is_empty();
+            let value = if valid { ordered(from_json(&value, of), row) } else { row.clone() };
             return Ok(Value::record(
                 record! {
                     "index" => Value::int(index.unwrap_or(0), self.span),
                     "valid" => Value::bool(valid, self.span),
                     "errors" => diagnostics_table(&errors, self.span),
-                    "value" => from_json(&value, of),
+                    "value" => value,
                 },
                 self.span,
             ));
         }
         match Failure::check(errors) {
-            Ok(()) => Ok(from_json(&value, of)),
+            Ok(()) => Ok(ordered(from_json(&value, of), row)),
             Err(mut failure) => {
                 let label = match index {
                     None => "this value breaks the contract",
@@ -156,6 +188,30 @@ impl Judge {
             }
         }
     }
+}
+
+/// The value with the fields of the row in the row's order, and what the contract added after them.
+fn ordered(value: Value, row: &Value) -> Value {
+    let (Value::Record { val: fields, internal_span, .. }, Value::Record { val: like, .. }) = (&value, row) else {
+        return value;
+    };
+    let mut inner = Record::new();
+    for (name, field) in like.iter() {
+        if let Some(made) = fields.get(name) {
+            inner.push(name.clone(), ordered(made.clone(), field));
+        }
+    }
+    for (name, made) in fields.iter().filter(|(name, _)| !like.contains(name)) {
+        inner.push(name.clone(), made.clone());
+    }
+    Value::record(inner, *internal_span)
+}
+
+/// What a row that cannot cross is told as.
+fn no_data(error: &ShellError) -> Diagnostic {
+    Diagnostic::error("nickel::eval::not_serializable", error.to_string()).with_help(
+        "Give text, numbers, booleans, dates, durations, sizes, binary, null, and lists and records of them.",
+    )
 }
 
 /// A stream of judged rows.
@@ -176,7 +232,7 @@ impl<I: Iterator<Item = Value>> Rows<I> {
     /// Gathers and judges the next batch. What is raised ends the stream, after the rows before it.
     fn fill(&mut self) {
         let began = Instant::now();
-        let (mut rows, mut spans, mut bad) = (Vec::with_capacity(self.batch), Vec::new(), None);
+        let (mut rows, mut bad) = (Vec::with_capacity(self.batch), None);
         while rows.len() < self.batch {
             match self.input.next() {
                 None => {
@@ -188,32 +244,22 @@ impl<I: Iterator<Item = Value>> Rows<I> {
                     break;
                 }
                 Some(row) => match to_json(&row) {
-                    Ok(json) => {
-                        spans.push(row.span());
-                        rows.push(json);
-                    }
-                    Err(error) => {
-                        bad = Some(error);
-                        break;
-                    }
+                    Ok(json) => rows.push((row, Ok(json))),
+                    // A row that is no data is judged as it is.
+                    Err(error) => rows.push((row, Err(no_data(&error)))),
                 },
             }
         }
         self.batch = if began.elapsed() < SLOW { (self.batch * 2).min(BATCH) } else { 1 };
         if !rows.is_empty() {
-            match self.judge.validation.judge(rows) {
-                Err(failure) => bad = Some(labeled(&failure, self.judge.span, "while validating").into()),
-                Ok(verdicts) => {
-                    for (verdict, span) in verdicts.into_iter().zip(spans) {
-                        let index = self.next;
-                        self.next += 1;
-                        match self.judge.one(Some(index), verdict, span) {
-                            Ok(value) => self.ready.push_back(value),
-                            Err(error) => {
-                                bad = Some(error);
-                                break;
-                            }
-                        }
+            for (row, verdict) in self.judge.all(rows) {
+                let index = self.next;
+                self.next += 1;
+                match self.judge.one(Some(index), verdict, &row) {
+                    Ok(value) => self.ready.push_back(value),
+                    Err(error) => {
+                        bad = Some(error);
+                        break;
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Owns `policy check`: what is wrong in policies, as a table.
 
 use crate::PolicyPlugin;
-use crate::given::{generated, policies, policy_flags, schema};
+use crate::given::{generated, policies, policy_flags, schema, text};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
 use provision_diagnostic::{Failure, Severity};
@@ -58,13 +58,7 @@ impl PluginCommand for Check {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let span = input.span().unwrap_or(call.head);
-        let text = match input {
-            PipelineData::ByteStream(stream, _) => Some((stream.into_string()?, span)),
-            PipelineData::Value(Value::String { val, .. }, _) => Some((val, span)),
-            _ => None,
-        };
-        let given = policies(engine, call, text)?;
+        let given = policies(engine, call, text(call, input)?)?;
         let mut found = Vec::new();
         let own = schema(engine, call)?;
         match given.what {

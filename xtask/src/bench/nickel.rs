@@ -11,20 +11,25 @@ use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Records of the kind infrastructure is made of, each checked by a contract.
-fn program(records: usize, tag: usize) -> String {
+/// Records of the kind infrastructure is made of, each checked by a contract or plain.
+fn program(records: usize, checked: bool) -> String {
+    let (tag, contract) = (0, if checked { " | Server" } else { "" });
     let mut out =
         format!("let Server = {{ name | String, size | Number, zone | String, tags | Array String }} in\n# {tag}\n[\n");
     for at in 0..records {
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
-            "  {{ name = \"node-{at}\", size = {}, zone = \"hel1\", tags = [\"a\", \"b{tag}\"] }} | Server,",
+            "  {{ name = \"node-{at}\", size = {}, zone = \"hel1\", tags = [\"a\", \"b{tag}\"] }}{contract},",
             at % 7
         );
     }
     out.push_str("]\n");
     out
+}
+
+fn kind(checked: bool) -> &'static str {
+    if checked { "with contract" } else { "plain records" }
 }
 
 struct Run<'a> {
@@ -97,8 +102,9 @@ impl Bench {
 
     fn unchanged(&self, run: &Run<'_>) -> Result<(), String> {
         println!("unchanged file      official    plugin      echo   official/plugin   plugin/echo");
-        for (records, rounds) in [(100, 60), (5000, 15), (20_000, 7)] {
-            std::fs::write(run.home.join("f.ncl"), program(records, 0)).map_err(|error| error.to_string())?;
+        let sizes = [(100, false, 60), (100, true, 60), (5000, false, 15), (5000, true, 15), (20_000, false, 7)];
+        for (records, checked, rounds) in sizes {
+            std::fs::write(run.home.join("f.ncl"), program(records, checked)).map_err(|error| error.to_string())?;
             let setup = "^nickel export f.ncl | save -f f.json";
             let file = run.home.join("f.json");
             let echo = format!("bench echo '{}'", file.display());
@@ -108,7 +114,8 @@ impl Bench {
             let medians = run.medians(rounds, "null", &pieces)?;
             let (official, plugin, echo) = (medians["official"], medians["plugin"], medians["echo"]);
             println!(
-                "{records:>6} records     {official:>9.2} {plugin:>9.2} {echo:>9.2}   {:>14.1}x   {:>5.2} ({:+.2} ms over 1.3x)",
+                "{records:>6} {}{official:>9.2} {plugin:>9.2} {echo:>9.2}   {:>14.1}x   {:>5.2} ({:+.2} ms over 1.3x)",
+                kind(checked),
                 official / plugin,
                 plugin / echo,
                 plugin - 1.3 * echo
@@ -120,8 +127,10 @@ impl Bench {
 
     fn changed(&self, run: &Run<'_>) -> Result<(), String> {
         println!("changed file        official    plugin   official/plugin");
-        for (records, rounds) in [(1, 40), (100, 40), (5000, 9)] {
-            let (before, after) = program(records, 0)
+        for (records, checked, rounds) in
+            [(1, true, 40), (100, false, 40), (100, true, 40), (5000, false, 9), (5000, true, 9)]
+        {
+            let (before, after) = program(records, checked)
                 .split_once("# 0")
                 .map_or_else(Default::default, |(a, b)| (a.to_owned(), b.to_owned()));
             std::fs::write(run.home.join("before"), before).map_err(|error| error.to_string())?;
@@ -130,7 +139,7 @@ impl Bench {
             let pieces = [("official", "^nickel export c.ncl | from json"), ("plugin", "nickel eval c.ncl")];
             let medians = run.medians(rounds, setup, &pieces)?;
             let (official, plugin) = (medians["official"], medians["plugin"]);
-            println!("{records:>6} records     {official:>9.2} {plugin:>9.2}   {:>14.1}x", official / plugin);
+            println!("{records:>6} {}{official:>9.2} {plugin:>9.2}   {:>14.1}x", kind(checked), official / plugin);
         }
         println!();
         Ok(())
@@ -142,7 +151,7 @@ impl Bench {
         let rows = |count: usize| format!("1..{count} | each {{|n| {{name: $'node-($n)', size: $n, tags: [a]}} }}");
         let whole =
             format!("timeit {{ {} | nickel validate contract.ncl | length }} | $in / 1ns | to json", rows(100_000));
-        let one = "timeit { 1..200 | each {|n| $\"{name = \\\"node-($n)\\\", size = ($n), tags = [\\\"a\\\"]} | (import \\\"contract.ncl\\\")\" | nickel eval } | length } | $in / 1ns | to json";
+        let one = "timeit { 1..200 | each {|n| $\"{name = \\\"node-($n)\\\", size = ($n), tags = [\\\"a\\\"]} | \\(import \\\"contract.ncl\\\")\" | nickel eval } | length } | $in / 1ns | to json";
         let whole = run.json(&whole)?.as_f64().unwrap_or_default() / 1e9;
         let one = run.json(one)?.as_f64().unwrap_or_default() / 1e9;
         let (fast, slow) = (100_000.0 / whole, 200.0 / one);
@@ -195,7 +204,7 @@ impl Bench {
             times.sort_by(f64::total_cmp);
             Ok(times[times.len() / 2])
         };
-        std::fs::write(run.home.join("f.ncl"), program(100, 0)).map_err(|error| error.to_string())?;
+        std::fs::write(run.home.join("f.ncl"), program(100, true)).map_err(|error| error.to_string())?;
         let (without, registered) = (time(&[], "ignore")?, with("ignore")?);
         println!(
             "start of nu         without {without:.1}   registered {registered:.1}   {:+.1} ms",

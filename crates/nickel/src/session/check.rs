@@ -16,7 +16,13 @@ impl Session {
         let sources: Vec<Source> = request.sources.iter().cloned().chain(contracts).collect();
         let (mut all, mut ids) = (Vec::new(), Vec::new());
         for source in &sources {
-            let id = self.file_id(source)?;
+            let id = match self.file_id(source) {
+                Ok(id) => id,
+                Err(failure) => {
+                    all.extend(failure.into_diagnostics());
+                    continue;
+                }
+            };
             ids.push(id);
             match self.check_one(id) {
                 Ok(()) => {}

@@ -102,7 +102,11 @@ impl Session {
                 let sources = &mut self.context.import_resolver.sources;
                 let to = match sources.get_or_add_file(&path, format) {
                     Ok(id) => id.inner(),
-                    Err(_) => continue,
+                    Err(error) => {
+                        let message = format!("the import `{text}` cannot be read as text: {error}");
+                        missing.push(Diagnostic::error("nickel::import", message).with_help("Check the file."));
+                        continue;
+                    }
                 };
                 edges.push(Edge { from, to, format });
                 if seen.insert(to) {

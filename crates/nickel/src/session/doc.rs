@@ -70,7 +70,7 @@ impl Session {
     pub(super) fn markdown(&mut self, request: &Request) -> Done {
         let main = self.main_id(request)?;
         // Told in our way, and settled for the watch.
-        self.prepare(request, main)?;
+        let prepared = self.prepare(request, main)?;
         let library = self.library_on_disk()?;
         let mut builder = ProgramBuilder::new().with_trace(std::io::stderr());
         for source in &request.sources {
@@ -93,8 +93,16 @@ impl Session {
         let mut text = Vec::new();
         let written = program.extract_doc().and_then(|doc| doc.write_markdown(&mut text));
         if written.is_err() {
-            // The place would be one of the other program; ours says the same with its own, or it has no fields.
-            self.walk(request, NickelValue::null(), &FieldPath::new())?;
+            // The place would be one of the other program; ours says the same with its own. Fields that lack a definition
+            // are no fault there.
+            let field = self.field_path(request)?;
+            let (_, _, mistakes) = self.walk(request, prepared, &field)?;
+            let is_fault = |one: &provision_diagnostic::Diagnostic| {
+                one.code.starts_with("nickel::eval")
+                    && one.code != "nickel::eval::missing_field"
+                    && !one.code.ends_with("not_serializable")
+            };
+            Failure::check(mistakes.into_iter().filter(is_fault).collect())?;
             return Err(Failure::new("nickel::eval::type", "there is nothing to document: the value is not a record")
                 .with_help("Document a file that evaluates to a record, or one of its records with --field."));
         }

@@ -68,7 +68,7 @@ impl Session {
         };
         match start {
             Ok(start) => {
-                let mut walk = Walk::new(&mut machine, request.inexact);
+                let mut walk = Walk::new(&mut machine, request.inexact, request.positions);
                 let (value, raw) = walk.value(start);
                 Ok((value, raw, walk.found))
             }

@@ -4,18 +4,18 @@ use super::{Done, Session};
 use crate::job::Answer;
 use crate::request::{Request, Source};
 use provision_diagnostic::Failure;
-use std::path::PathBuf;
 
 impl Session {
-    pub(super) fn format(&mut self, name: &str, text: &str) -> Done {
+    pub(super) fn format(&mut self, request: &Request) -> Done {
+        let Some(source @ Source::Text { name, text, .. }) = request.sources.first() else {
+            return Err(Failure::new("nickel::io", "there is no text to format"));
+        };
         let mut formatted = Vec::new();
         if let Err(error) = nickel_lang_core::format::format(text.as_bytes(), &mut formatted) {
             // The parser tells what is wrong better than the formatter does.
-            let source = Source::Text { name: name.to_owned(), folder: PathBuf::from("/"), text: text.to_owned() };
-            let request = Request { sources: vec![source.clone()], ..Request::default() };
-            let id = self.file_id(&source)?;
+            let id = self.file_id(source)?;
             if let Err(error) = super::imports_of(&self.context.import_resolver, id) {
-                return Err(self.failure(&request, error));
+                return Err(self.failure(request, error));
             }
             return Err(Failure::new("nickel::parse", format!("{name} cannot be formatted: {error}"))
                 .with_help("The formatter has a grammar of its own, which does not know this syntax."));

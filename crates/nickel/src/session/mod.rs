@@ -21,9 +21,10 @@ use crate::host::resolve;
 use crate::job::{Answer, Job, Reply, Watch};
 use crate::request::{Library, Request};
 use nickel_lang_core::ast::{Ast, AstAlloc, Import, InputFormat, Node as AstNode};
-use nickel_lang_core::cache::{CacheHub, SourcePath, normalize_abs_path};
+use nickel_lang_core::cache::{CacheHub, SourcePath, TermEntry, TermEntryState, normalize_abs_path};
 use nickel_lang_core::error::{Error, NullReporter};
 use nickel_lang_core::eval::VmContext;
+use nickel_lang_core::eval::value::NickelValue;
 use nickel_lang_core::files::FileId;
 use nickel_lang_core::traverse::{TraverseAlloc, TraverseControl};
 use places::Offsets;
@@ -153,6 +154,11 @@ impl Session {
                 hub.sources.file_ids.remove(path);
             }
             hub.asts.remove(*id);
+            // What was evaluated of it is memory that nobody asks for again.
+            if hub.terms.contains(*id) && !self.library_ids.contains(id) {
+                let (value, state, format) = (NickelValue::null(), TermEntryState::Populated, InputFormat::Nickel);
+                hub.terms.insert(*id, TermEntry { value, state, format });
+            }
             self.settled.remove(id);
             self.resolved.remove(id);
             self.keys.remove(id);
@@ -242,7 +248,7 @@ impl Session {
             Job::Doc(request, false) => self.doc(request),
             Job::Doc(request, true) => self.markdown(request),
             Job::Test(request) => self.test(request),
-            Job::Format(name, text) => self.format(name, text),
+            Job::Format(request) => self.format(request),
             Job::Call(request, arguments) => self.call(request, arguments),
             Job::Validate(request, rows) => self.validate(request, rows),
             Job::Fields(request) => self.fields(request),

@@ -47,7 +47,7 @@ impl Session {
     }
 
     /// A field, its value evaluated to the first level, and where its name is written.
-    fn look_up(&mut self, prepared: &NickelValue, path: &FieldPath) -> Result<(Field, TermPos), EvalError> {
+    pub(super) fn look_up(&mut self, prepared: &NickelValue, path: &FieldPath) -> Result<(Field, TermPos), EvalError> {
         let mut machine = VirtualMachine::new(&mut self.context);
         let mut key = TermPos::None;
         if let [above @ .., last] = &path.0[..] {

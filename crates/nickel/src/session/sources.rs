@@ -20,6 +20,11 @@ impl Session {
     pub(super) fn file_id(&mut self, source: &Source) -> Result<FileId, Failure> {
         let sources = &mut self.context.import_resolver.sources;
         match source {
+            // A pipe would be read to its end once, and waited for ever after.
+            Source::File(path) if path.exists() && !path.is_file() && !path.is_dir() => {
+                let message = format!("`{}` is not a regular file", path.display());
+                Err(Failure::new("nickel::io", message).with_help("Pipe its text into the command instead."))
+            }
             Source::File(path) => {
                 let format = InputFormat::from_path(path).unwrap_or_default();
                 match sources.get_or_add_file(path, format) {
@@ -114,7 +119,10 @@ impl Session {
 
     /// The field a request is about; empty for the whole value.
     pub(super) fn field_path(&mut self, request: &Request) -> Result<FieldPath, Failure> {
-        match FieldPath::parse_opt(&mut self.context.import_resolver, request.field.clone()) {
+        match FieldPath::parse_opt(
+            &mut self.context.import_resolver,
+            request.field.clone().filter(|field| !field.is_empty()),
+        ) {
             Ok(path) => Ok(path),
             Err(error) => Err(self.failure(request, Error::from(error))),
         }
@@ -137,13 +145,18 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 /// A record as Nickel text whose leaves have forced priority.
 fn override_text(value: &Value) -> String {
     match value {
-        Value::Object(map) if !map.is_empty() => {
+        Value::Object(map) if !is_leaf(map) => {
             let fields = map.iter().map(|(name, value)| match value {
-                Value::Object(inner) if !inner.is_empty() => format!("{} = {}", quoted(name), override_text(value)),
+                Value::Object(inner) if !is_leaf(inner) => format!("{} = {}", quoted(name), override_text(value)),
                 leaf => format!("{} | force = {}", quoted(name), crate::write::to_ncl(leaf)),
             });
             format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
         }
         other => crate::write::to_ncl(other),
     }
+}
+
+/// An empty record is a value of its own, and so is one that stands for a date, a duration or a size.
+fn is_leaf(map: &serde_json::Map<String, Value>) -> bool {
+    map.is_empty() || map.contains_key("$nu")
 }

@@ -9,7 +9,7 @@ use crate::request::{Request, Source};
 use comrak::nodes::NodeValue;
 use nickel_lang_core::ast::{Ast, AstAlloc, InputFormat, Node as AstNode};
 use nickel_lang_core::cache::SourcePath;
-use nickel_lang_core::error::Error;
+use nickel_lang_core::error::{Error, EvalError};
 use nickel_lang_core::eval::value::{Container, NickelValue, ValueContentRef};
 use nickel_lang_core::eval::{Closure, VirtualMachine};
 use nickel_lang_core::files::FileId;
@@ -48,7 +48,8 @@ struct Example {
     number: usize,
     /// What is wrong in its syntax, so that it was not put into the copy.
     broken: Option<Diagnostic>,
-    field: String,
+    /// The path that the field has in its record.
+    field: Vec<String>,
 }
 
 impl Session {
@@ -150,7 +151,7 @@ impl Session {
             .iter()
             .filter_map(|example| {
                 let broken = example.broken.as_ref()?;
-                let path = path_text(std::slice::from_ref(&example.field));
+                let path = path_text(&example.field);
                 let passed = matches!(&example.expected, Expected::Error(part) if broken.message.contains(part));
                 Some(example.row(&path, passed, Some(broken.headline()), None, Duration::ZERO))
             })
@@ -205,9 +206,7 @@ impl Session {
         for (name, field) in fields {
             let example = name.strip_prefix(MARK).and_then(|number| number.parse::<usize>().ok());
             if let Some((at, example)) = example.and_then(|at| Some((at, examples.get(at)?))) {
-                path.push(example.field.clone());
-                let shown = path_text(path);
-                path.pop();
+                let shown = path_text(&[&path[..], &example.field[..]].concat());
                 if done.insert((shown.clone(), at)) {
                     rows.push(self.run_example(request, example, &shown, field));
                 }
@@ -222,34 +221,58 @@ impl Session {
 
     fn run_example(&mut self, request: &Request, example: &Example, path: &str, lazy: NickelValue) -> TestRow {
         let began = Instant::now();
-        let outcome = {
-            let mut machine = VirtualMachine::new(&mut self.context);
-            machine.eval_deep_closure(Closure::from(mk_app!(lazy, NickelValue::null())))
-        };
+        let checked = self.example_value(&lazy, true);
         let elapsed = began.elapsed();
-        match (outcome, &example.expected) {
+        match (checked, &example.expected) {
             (Ok(value), Expected::Error(_)) => {
                 let message = "it gives a value, but an error was expected".to_owned();
-                example.row(path, false, Some(message), Some(value.to_string()), elapsed)
+                example.row(path, false, Some(message), Some(value), elapsed)
             }
-            (Ok(value), _) => example.row(path, true, None, Some(value.to_string()), elapsed),
-            (Err(error), expected) => {
-                // The official text may be asked for too; it is made of the same sentences.
+            (Ok(value), _) => example.row(path, true, None, Some(value), elapsed),
+            (Err(error), Expected::Error(part)) => {
                 let told = self.told(request, error);
-                let passed = matches!(expected, Expected::Error(part) if told.contains(part));
-                let first = told.lines().next().unwrap_or_default().to_owned();
-                let message = (!passed).then_some(told);
-                example.row(path, passed, message, Some(format!("error: {first}")), elapsed)
+                let passed = told.contains(part);
+                let message = (!passed).then(|| format!("it fails in another way: {}", essence(&told)));
+                example.row(path, passed, message, Some(essence(&told)), elapsed)
             }
+            // Without the comparison it shows whether the example itself failed.
+            (Err(_), expected) => match self.example_value(&lazy, false) {
+                Ok(value) => {
+                    let wanted = match expected {
+                        Expected::Value(text) => text.trim(),
+                        _ => "",
+                    };
+                    let message = format!("it gives {value}, not {wanted}");
+                    example.row(path, false, Some(message), Some(value), elapsed)
+                }
+                Err(error) => {
+                    let told = essence(&self.told(request, error));
+                    example.row(path, false, Some(told.clone()), Some(told), elapsed)
+                }
+            },
         }
     }
 
+    /// What an example gives, compared with what it says where `check` is set.
+    fn example_value(&mut self, lazy: &NickelValue, check: bool) -> Result<String, EvalError> {
+        let call = mk_app!(lazy.clone(), NickelValue::bool_value_posless(check));
+        let mut machine = VirtualMachine::new(&mut self.context);
+        machine.eval_full_closure(Closure::from(call)).map(|closure| closure.value.to_string())
+    }
+
     /// An error with everything it says.
-    fn told(&self, request: &Request, error: nickel_lang_core::error::EvalError) -> String {
+    fn told(&self, request: &Request, error: EvalError) -> String {
         let explainer: Explainer<'_> = self.explainer(request);
         let official = explainer.official_text(Error::EvalError(error));
         official.trim_end().to_owned()
     }
+}
+
+/// The sentences of an official error, without the drawing of the copy, which no person has seen.
+fn essence(told: &str) -> String {
+    let lines = told.lines().take_while(|line| !line.contains("┌─"));
+    let sentences: Vec<&str> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
+    sentences.join(" ")
 }
 
 fn fields(record: &RecordData) -> Vec<(String, NickelValue)> {
@@ -260,13 +283,15 @@ fn fields(record: &RecordData) -> Vec<(String, NickelValue)> {
 }
 
 impl Example {
-    /// A field that holds the example as a function of nothing, so that only calling it evaluates it.
+    /// A field that holds the example as a function, so that only calling it evaluates it: of whether to compare.
     fn text(&self, at: usize) -> String {
         let code = match &self.expected {
-            Expected::Value(expected) => format!("((\n{}\n) | std.contract.Equal (\n{expected}\n))", self.code),
+            Expected::Value(expected) => {
+                format!("if check then ((\n{0}\n) | std.contract.Equal (\n{expected}\n)) else (\n{0}\n)", self.code)
+            }
             Expected::Nothing | Expected::Error(_) => format!("(\n{}\n)", self.code),
         };
-        format!("\"\\u{{1}}example {at}\" | not_exported = fun _ => {code}, ")
+        format!("\"\\u{{1}}example {at}\" | not_exported = fun check => {code}, ")
     }
 
     fn row(
@@ -315,7 +340,7 @@ impl Expected {
 }
 
 /// Every documented field of a file: where its definition starts, its name, and the comment.
-fn documented(ast: &Ast<'_>) -> Vec<(usize, String, String)> {
+fn documented(ast: &Ast<'_>) -> Vec<(usize, Vec<String>, String)> {
     use nickel_lang_core::ast::record::FieldPathElem;
     let mut all = Vec::new();
     let _: Option<()> = ast.traverse_ref(
@@ -323,17 +348,12 @@ fn documented(ast: &Ast<'_>) -> Vec<(usize, String, String)> {
             if let AstNode::Record(record) = &node.node {
                 for field in record.field_defs {
                     let Some(doc) = field.metadata.doc else { continue };
-                    let (pos, name) = match field.path.first() {
-                        Some(FieldPathElem::Ident(id)) => (id.pos, id.label().to_owned()),
-                        Some(FieldPathElem::Expr(expression)) => (expression.pos, "<dynamic>".to_owned()),
-                        None => continue,
-                    };
-                    if let Some(span) = field.pos.into_opt().or(pos.into_opt()) {
-                        let name = match field.path.last() {
-                            Some(FieldPathElem::Ident(id)) => id.label().to_owned(),
-                            _ => name,
-                        };
-                        all.push((span.start.to_usize(), name, doc.to_owned()));
+                    let name = field.path.iter().map(|part| match part {
+                        FieldPathElem::Ident(id) => id.label().to_owned(),
+                        FieldPathElem::Expr(_) => "<dynamic>".to_owned(),
+                    });
+                    if let Some(span) = field.pos.into_opt() {
+                        all.push((span.start.to_usize(), name.collect(), doc.to_owned()));
                     }
                 }
             }

@@ -2,19 +2,21 @@
 
 use super::{Done, Session};
 use crate::data;
-use crate::explain;
+use crate::explain::{self, next_step};
 use crate::job::{Answer, RowVerdict};
 use crate::positions::path_text;
 use crate::request::Request;
 use crate::walk::Place;
 use nickel_lang_core::error::Error;
 use nickel_lang_core::eval::value::NickelValue;
-use nickel_lang_core::eval::{Closure, VirtualMachine};
 use nickel_lang_core::files::FileId;
 use nickel_lang_core::mk_app;
 use nickel_lang_core::program::FieldPath;
 use provision_diagnostic::Failure;
 use serde_json::Value;
+
+/// The next step where a row breaks a contract.
+const CHANGE_THE_ROW: &str = "Change the value so that it meets the contract at the marked place.";
 
 /// A function of one row.
 pub(super) struct Validator {
@@ -39,10 +41,15 @@ impl Session {
                 for mut one in found {
                     one.chain.push(place);
                     let path = path_text(&one.path);
+                    let last = one.path.last().map(|last| path_text(std::slice::from_ref(last)));
                     let mut told = explainer.found(one, &self.context.pos_table);
                     if !path.is_empty() {
-                        told.message = format!("`{path}`: {}", told.message);
+                        let again = format!(" by the value of `{}`", last.unwrap_or_default());
+                        told.message = format!("`{path}`: {}", told.message.replacen(&again, "", 1));
                     }
+                    // The marked place is the contract's; what is to be changed is the row.
+                    let help = told.help.take().unwrap_or_default();
+                    told.help = Some(help.replacen(next_step("nickel::eval::contract"), CHANGE_THE_ROW, 1));
                     errors.push(told);
                 }
             }
@@ -61,10 +68,12 @@ impl Session {
         if let Some(kept) = self.validator.as_ref().filter(|kept| kept.text == text) {
             return Ok((kept.apply.clone(), kept.place));
         }
-        let contract =
-            VirtualMachine::new(&mut self.context).extract_field_value_closure(Closure::from(prepared), &field);
-        let contract = contract.map_err(|error| self.failure(request, Error::EvalError(error)))?;
-        let place = Place::Index(contract.value.pos_idx());
+        let (_, key) =
+            self.look_up(&prepared, &field).map_err(|error| self.failure(request, Error::EvalError(error)))?;
+        let place = match key.into_opt() {
+            Some(_) => Place::Known(key),
+            None => Place::Index(prepared.pos_idx()),
+        };
         let joint = self.joint(text.clone());
         let apply = self.prepare(request, joint)?;
         self.validator = Some(Validator { text, apply: apply.clone(), place });

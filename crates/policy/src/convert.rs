@@ -1,0 +1,106 @@
+//! Owns Cedar text ⇄ its JSON form, and the official formatting.
+
+use crate::{PolicySet, PolicySource, tell};
+use cedar_policy_formatter::{Config, policies_str_to_pretty};
+use provision_diagnostic::{Failure, Source};
+use serde_json::Value;
+
+/// Policies as the JSON form of a policy set
+/// (<https://docs.cedarpolicy.com/policies/json-format.html#policy-set-format>), under their own ids.
+pub fn policies_to_json(name: &str, text: &str) -> Result<Value, Failure> {
+    let set = PolicySet::parse(&[PolicySource { name: name.to_owned(), text: text.to_owned() }])?;
+    let shown = Some(Source { name, text });
+    set.cedar.to_json().map_err(|error| tell::diagnostic("policy::parse", &error, shown).into())
+}
+
+/// Cedar text of a policy set in JSON form, of one policy in JSON form, or of a list of them. Ids become `@id`
+/// annotations where there is none, so that they survive.
+pub fn policies_from_json(json: Value) -> Result<String, Failure> {
+    let json = match json {
+        Value::Array(all) => {
+            let policies = all.into_iter().enumerate().map(|(at, policy)| (format!("policy{at}"), policy)).collect();
+            set_of(policies)
+        }
+        Value::Object(one) if one.contains_key("effect") => {
+            set_of([("policy0".to_owned(), Value::Object(one))].into_iter().collect())
+        }
+        other => other,
+    };
+    let json = with_ids(json);
+    let told = |message: String| {
+        Failure::new("policy::parse", message).with_help(
+            "Give what `from cedar` gives: a policy set, one policy, or a list of policies in Cedar's JSON form.",
+        )
+    };
+    let set = cedar_policy::PolicySet::from_json_value(json).map_err(|error| told(error.to_string()))?;
+    let text = set.to_cedar().ok_or_else(|| told("linked policies have no text of their own".to_owned()))?;
+    format("<json>", &text)
+}
+
+/// The set with each name that is not one by position written into the policy.
+fn with_ids(mut json: Value) -> Value {
+    for group in ["staticPolicies", "templates"] {
+        for (id, policy) in json.get_mut(group).and_then(Value::as_object_mut).into_iter().flatten() {
+            let by_position = id.strip_prefix("policy").is_some_and(|rest| rest.parse::<usize>().is_ok());
+            if let Some(policy) = policy.as_object_mut().filter(|_| !by_position) {
+                let annotations = policy.entry("annotations").or_insert_with(|| serde_json::json!({}));
+                if let Some(annotations) = annotations.as_object_mut() {
+                    annotations.entry("id").or_insert_with(|| Value::from(id.as_str()));
+                }
+            }
+        }
+    }
+    json
+}
+
+fn set_of(policies: serde_json::Map<String, Value>) -> Value {
+    serde_json::json!({"staticPolicies": policies, "templates": {}, "templateLinks": []})
+}
+
+/// The official formatting, of 80 columns and two spaces.
+pub fn format(name: &str, text: &str) -> Result<String, Failure> {
+    // The formatter's own errors say less.
+    PolicySet::parse(&[PolicySource { name: name.to_owned(), text: text.to_owned() }])?;
+    let formatted = policies_str_to_pretty(text, &Config::default());
+    formatted.map_err(|error| Failure::new("policy::parse", format!("{name} cannot be formatted: {error}")))
+}
+
+/// Cedar schema syntax of a schema in JSON form.
+pub fn schema_from_json(json: Value) -> Result<String, Failure> {
+    let told = |error: &dyn miette::Diagnostic| Failure::from(tell::diagnostic("policy::schema", error, None));
+    let fragment = cedar_policy::SchemaFragment::from_json_value(json).map_err(|error| told(&error))?;
+    fragment.to_cedarschema().map_err(|error| told(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICIES: &str = "@id(\"a\") permit(principal in Team::\"web\", action, resource) when { context.n == 3 };";
+
+    #[test]
+    fn policies_cross_to_json_and_back() {
+        let json = policies_to_json("a.cedar", POLICIES).unwrap();
+        assert_eq!(json["staticPolicies"]["a"]["effect"], "permit");
+        let text = policies_from_json(json.clone()).unwrap();
+        assert_eq!(policies_to_json("b", &text).unwrap(), json);
+        let one = policies_from_json(json["staticPolicies"]["a"].clone()).unwrap();
+        assert_eq!(one, text);
+        assert!(policies_from_json(serde_json::json!({"effect": "allow"})).is_err());
+    }
+
+    #[test]
+    fn formatting_is_stable_and_errors_have_a_place() {
+        let once = format("a", POLICIES).unwrap();
+        assert_eq!(format("a", &once).unwrap(), once);
+        let failure = format("a.cedar", "permit(principal,").unwrap_err();
+        assert!(failure.first.position.is_some(), "{failure:?}");
+    }
+
+    #[test]
+    fn schemas_cross_to_json_and_back() {
+        let text = "entity User; action view appliesTo { principal: User, resource: User };";
+        let json = crate::schema_json("s", text).unwrap();
+        assert_eq!(crate::schema_json("s", &schema_from_json(json.clone()).unwrap()).unwrap(), json);
+    }
+}
