@@ -113,13 +113,24 @@ fn policies_are_listed_formatted_and_converted() {
             {"id": "a.cedar:policy1", "effect": "forbid", "principal": null, "action": null, "resource": null, "file": "a.cedar", "line": 3, "template": false},
         ])
     );
-    assert_eq!(world.json("open --raw p/a.cedar | from cedar | get staticPolicies | columns | sort"), json!(["policy1", "web"]));
+    assert_eq!(
+        world.json("open --raw p/a.cedar | from cedar | get staticPolicies | columns | sort"),
+        json!(["policy1", "web"])
+    );
     assert_eq!(
         world.json("let json = open --raw p/a.cedar | from cedar; ($json | to cedar | from cedar) == $json"),
         json!(true)
     );
-    assert_eq!(world.ok("'permit(principal,action,resource);' | policy format"), "permit (principal, action, resource);");
+    assert_eq!(
+        world.ok("'permit(principal,action,resource);' | policy format"),
+        "permit (principal, action, resource);"
+    );
     world.fails("'permit(principal,' | policy format").is("policy::parse", "<input>:1:", "");
     world.fails("{effect: allow} | to cedar").is("policy::parse", "", "from cedar");
-    assert_eq!(world.json("'entity User;' | from cedarschema | to cedarschema | from cedarschema | get ''.entityTypes | columns"), json!(["User"]));
+    assert_eq!(
+        world.json(
+            "'entity User;' | from cedarschema | to cedarschema | from cedarschema | get ''.entityTypes | columns"
+        ),
+        json!(["User"])
+    );
 }

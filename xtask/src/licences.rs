@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Licences under which the suite may be handed on as MIT.
-const ALLOWED: [&str; 17] = [
+const ALLOWED: [&str; 19] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -16,9 +16,11 @@ const ALLOWED: [&str; 17] = [
     "ISC",
     "MIT",
     "MIT-0",
+    "MITNFA",
     "MPL-2.0",
     "MPL-2.0+",
     "Unicode-3.0",
+    "Unicode-DFS-2016",
     "Unlicense",
     "Zlib",
 ];

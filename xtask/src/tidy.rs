@@ -14,7 +14,8 @@ pub fn check() -> Vec<String> {
     let mut wrong = Vec::new();
     for file in workspace::files(".") {
         let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        if !["rs", "nu", "ncl"].contains(&extension) {
+        // Blanks are what some programs of the corpus are about.
+        if !["rs", "nu", "ncl"].contains(&extension) || file.starts_with("tests/corpus") {
             continue;
         }
         match workspace::read(&file) {

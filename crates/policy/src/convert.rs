@@ -1,16 +1,32 @@
 //! Owns Cedar text ⇄ its JSON form, and the official formatting.
 
 use crate::{PolicySet, PolicySource, tell};
+use cedar_policy::{Policy, PolicyId, Template};
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 use provision_diagnostic::{Failure, Source};
 use serde_json::Value;
+
+/// The parts of a policy set in JSON form that hold policies under their ids.
+const GROUPS: [&str; 2] = ["staticPolicies", "templates"];
 
 /// Policies as the JSON form of a policy set
 /// (<https://docs.cedarpolicy.com/policies/json-format.html#policy-set-format>), under their own ids.
 pub fn policies_to_json(name: &str, text: &str) -> Result<Value, Failure> {
     let set = PolicySet::parse(&[PolicySource { name: name.to_owned(), text: text.to_owned() }])?;
     let shown = Some(Source { name, text });
-    set.cedar.to_json().map_err(|error| tell::diagnostic("policy::parse", &error, shown).into())
+    let mut json =
+        set.cedar.clone().to_json().map_err(|error| Failure::from(tell::diagnostic("policy::parse", &error, shown)))?;
+    // In the order of the text, because ids by position depend on it.
+    let order: Vec<String> = set.list()?.into_iter().map(|row| row.id).collect();
+    for group in GROUPS {
+        if let Some(policies) = json.get_mut(group).and_then(Value::as_object_mut) {
+            let place = |id: &String| order.iter().position(|other| other == id);
+            let mut all: Vec<(String, Value)> = std::mem::take(policies).into_iter().collect();
+            all.sort_by_key(|(id, _)| place(id));
+            policies.extend(all);
+        }
+    }
+    Ok(json)
 }
 
 /// Cedar text of a policy set in JSON form, of one policy in JSON form, or of a list of them. Ids become `@id`
@@ -32,14 +48,27 @@ pub fn policies_from_json(json: Value) -> Result<String, Failure> {
             "Give what `from cedar` gives: a policy set, one policy, or a list of policies in Cedar's JSON form.",
         )
     };
-    let set = cedar_policy::PolicySet::from_json_value(json).map_err(|error| told(error.to_string()))?;
-    let text = set.to_cedar().ok_or_else(|| told("linked policies have no text of their own".to_owned()))?;
+    cedar_policy::PolicySet::from_json_value(json.clone()).map_err(|error| told(error.to_string()))?;
+    if json["templateLinks"].as_array().is_some_and(|links| !links.is_empty()) {
+        return Err(told("linked policies have no text of their own".to_owned()));
+    }
+    let mut text = String::new();
+    for (id, policy) in json[GROUPS[0]].as_object().into_iter().flatten() {
+        let policy = Policy::from_json(Some(PolicyId::new(id)), policy.clone());
+        text += &policy.map_err(|error| told(error.to_string()))?.to_cedar().unwrap_or_default();
+        text += "\n\n";
+    }
+    for (id, template) in json[GROUPS[1]].as_object().into_iter().flatten() {
+        let template = Template::from_json(Some(PolicyId::new(id)), template.clone());
+        text += &template.map_err(|error| told(error.to_string()))?.to_cedar();
+        text += "\n\n";
+    }
     format("<json>", &text)
 }
 
 /// The set with each name that is not one by position written into the policy.
 fn with_ids(mut json: Value) -> Value {
-    for group in ["staticPolicies", "templates"] {
+    for group in GROUPS {
         for (id, policy) in json.get_mut(group).and_then(Value::as_object_mut).into_iter().flatten() {
             let by_position = id.strip_prefix("policy").is_some_and(|rest| rest.parse::<usize>().is_ok());
             if let Some(policy) = policy.as_object_mut().filter(|_| !by_position) {

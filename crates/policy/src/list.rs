@@ -35,12 +35,12 @@ impl PolicySet {
         for policy in self.cedar.policies() {
             let json = policy.to_json().map_err(|error| told(&error))?;
             let at = policy.as_ref().loc().map(|at| at.span.offset()..at.span.offset() + at.span.len());
-            rows.extend(self.row(&policy.id().to_string(), &json, false, at));
+            rows.extend(self.row(policy.id().as_ref(), &json, false, at));
         }
         for template in self.cedar.templates() {
             let json = template.to_json().map_err(|error| told(&error))?;
             let at = template.as_ref().loc().map(|at| at.span.offset()..at.span.offset() + at.span.len());
-            rows.extend(self.row(&template.id().to_string(), &json, true, at));
+            rows.extend(self.row(template.id().as_ref(), &json, true, at));
         }
         rows.sort_by_key(|(at, _)| *at);
         Ok(rows.into_iter().map(|(_, row)| row).collect())

@@ -2,7 +2,7 @@
 
 use crate::PolicyPlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Category, Example, LabeledError, PipelineData, Signature, Type, Value};
+use nu_protocol::{Category, Example, LabeledError, PipelineData, Signature, Type};
 use provision_nu_bridge::{from_json, labeled};
 use provision_policy::policies_to_json;
 
