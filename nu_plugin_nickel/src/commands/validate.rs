@@ -90,17 +90,17 @@ impl PluginCommand for Validate {
         let judge = Judge { validation, report, span: call.head, _prepared: prepared };
         match input {
             PipelineData::ListStream(stream, metadata) => {
-                let rows = Rows::new(judge, stream.into_iter());
+                let rows = ahead(Rows::new(judge, stream.into_iter()));
                 let stream = ListStream::new(rows, call.head, engine.signals().clone());
                 Ok(PipelineData::list_stream(stream, metadata))
             }
             range @ PipelineData::Value(Value::Range { .. }, _) => {
-                let rows = Rows::new(judge, range.into_iter());
+                let rows = ahead(Rows::new(judge, range.into_iter()));
                 let stream = ListStream::new(rows, call.head, engine.signals().clone());
                 Ok(PipelineData::list_stream(stream, None))
             }
             PipelineData::Value(Value::List { vals, .. }, metadata) => {
-                let rows = Rows::new(judge, vals.into_owned().into_iter());
+                let rows = ahead(Rows::new(judge, vals.into_owned().into_iter()));
                 let stream = ListStream::new(rows, call.head, engine.signals().clone());
                 Ok(PipelineData::list_stream(stream, metadata))
             }
@@ -212,6 +212,20 @@ fn no_data(error: &ShellError) -> Diagnostic {
     Diagnostic::error("nickel::eval::not_serializable", error.to_string()).with_help(
         "Give text, numbers, booleans, dates, durations, sizes, binary, null, and lists and records of them.",
     )
+}
+
+/// The rows, judged on a thread of its own while those before them are taken. It ends with its source, or when nobody
+/// takes them any more.
+fn ahead(rows: impl Iterator<Item = Value> + Send + 'static) -> impl Iterator<Item = Value> + Send {
+    let (sender, taken) = std::sync::mpsc::sync_channel(BATCH);
+    std::thread::spawn(move || {
+        for row in rows {
+            if sender.send(row).is_err() {
+                return;
+            }
+        }
+    });
+    taken.into_iter()
 }
 
 /// A stream of judged rows.
