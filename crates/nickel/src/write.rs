@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Words that cannot name a field without quotes. Quoting too many does no harm.
-const KEYWORDS: [&str; 26] = [
+const KEYWORDS: [&str; 28] = [
     "Array",
     "Bool",
     "Dyn",
@@ -27,9 +27,11 @@ const KEYWORDS: [&str; 26] = [
     "not_exported",
     "null",
     "optional",
+    "or",
     "priority",
     "rec",
     "then",
+    "true",
 ];
 
 /// Nickel text of the data, indented by two spaces, ending with a line end. Strings of several lines are written as
@@ -80,7 +82,7 @@ fn name(name: &str, out: &mut String) {
     let mut letters = name.chars();
     let first = letters.next().is_some_and(|letter| letter.is_ascii_alphabetic());
     let plain = first && letters.all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '\''));
-    if plain && !KEYWORDS.contains(&name) && name != "true" && name != "or" {
+    if plain && !KEYWORDS.contains(&name) {
         out.push_str(name);
     } else {
         out.push_str(&quoted(name));

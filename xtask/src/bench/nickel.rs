@@ -63,11 +63,7 @@ impl Run<'_> {
             let _ = write!(script, "{name}: (timeit {{ {piece} | ignore }}), ");
         }
         script.push_str(
-            "} } | skip 1 | each {|row| $row | items {|k v| [$k ($v / 1ns)] } | into record } | to json --raw",
-        );
-        let script = script.replace(
-            "$row | items {|k v| [$k ($v / 1ns)] } | into record",
-            "$row | transpose k v | update v {|it| $it.v / 1ns } | transpose -rd",
+            "} } | skip 1 | each {|row| $row | transpose k v | update v {|it| $it.v / 1ns } | transpose -rd } | to json --raw",
         );
         let rows = self.json(&script)?;
         let rows = rows.as_array().ok_or("no rounds")?;

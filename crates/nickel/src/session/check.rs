@@ -35,7 +35,8 @@ impl Session {
         Ok((Answer::Diagnostics(explain::distinct(all)), ids))
     }
 
-    fn check_one(&mut self, id: FileId) -> Result<(), Error> {
+    /// Parses one file and checks its types; a data file is only parsed.
+    pub(super) fn check_one(&mut self, id: FileId) -> Result<(), Error> {
         let hub = &mut self.context.import_resolver;
         let format = hub.input_format(id).unwrap_or_default();
         if format != InputFormat::Nickel {

@@ -50,14 +50,6 @@ impl Session {
             self.context.import_resolver.import_data.imports.entry(*id).or_default().extend(
                 edges.map(|edge| nickel_lang_core::cache::ImportTarget { file_id: edge.to, format: edge.format }),
             );
-            let imports = imports_of(&self.context.import_resolver, *id).unwrap_or_default();
-            let folder = self.folder(*id);
-            let imports = imports.into_iter().map(|(text, _)| {
-                let led_to = self.resolve(&folder, &text);
-                (text, led_to)
-            });
-            let imports = imports.collect();
-            self.resolved.insert(*id, imports);
         }
         let watched = read.clone();
         Ok((Answer::Dependencies(rows), watched))
@@ -71,7 +63,8 @@ impl Session {
         }
     }
 
-    /// Every import reached from some files, breadth first, and what is wrong with the others.
+    /// Every import reached from some files, breadth first, and what is wrong with the others. Where each leads is noted
+    /// for the next look at the files.
     pub(super) fn edges(
         &mut self,
         request: &Request,
@@ -90,8 +83,11 @@ impl Session {
                 Err(error) => return Err(self.failure(request, error)),
             };
             let folder = self.folder(from);
+            let mut resolved = Vec::with_capacity(imports.len());
             for (text, format) in imports {
-                let Some(path) = self.resolve(&folder, &text) else {
+                let led_to = self.resolve(&folder, &text);
+                resolved.push((text.clone(), led_to.clone()));
+                let Some(path) = led_to else {
                     let name = self.explainer(request).name(from);
                     let message = format!("the import `{text}` of {name} cannot be found");
                     missing.push(Diagnostic::error("nickel::import", message).with_help(
@@ -113,6 +109,7 @@ impl Session {
                     next.push_back(to);
                 }
             }
+            self.resolved.insert(from, resolved);
         }
         Ok((edges, missing))
     }

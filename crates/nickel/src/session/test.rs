@@ -17,7 +17,6 @@ use nickel_lang_core::mk_app;
 use nickel_lang_core::term::Term;
 use nickel_lang_core::term::record::RecordData;
 use nickel_lang_core::traverse::{TraverseAlloc, TraverseControl};
-use nickel_lang_core::typecheck::TypecheckMode;
 use provision_diagnostic::{Diagnostic, Failure};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -78,15 +77,7 @@ impl Session {
     }
 
     fn typecheck(&mut self, request: &Request, id: FileId) -> Result<(), Failure> {
-        let hub = &mut self.context.import_resolver;
-        let checked = (|| {
-            hub.parse_to_ast(id)?;
-            hub.load_stdlib()?;
-            hub.typecheck(id, TypecheckMode::Walk).map(|_| ()).or_else(|error| match error {
-                nickel_lang_core::cache::CacheError::Error(error) => Err(Error::TypecheckError(error)),
-                nickel_lang_core::cache::CacheError::IncompatibleState { .. } => Ok(()),
-            })
-        })();
+        let checked = self.check_one(id);
         checked.map_err(|error| {
             let failure = self.failure(request, error);
             self.forget_unsettled();
