@@ -183,6 +183,13 @@ mod tests {
     }
 
     #[test]
+    fn a_float_keeps_its_last_digit_through_text() {
+        let value = Value::test_float(-1.6597961516290161e218);
+        let json: Json = serde_json::from_str(&to_json(&value).unwrap().to_string()).unwrap();
+        assert_eq!(from_json(&json, Span::test_data()), value);
+    }
+
+    #[test]
     fn a_record_that_looks_tagged_stays_a_record() {
         let mut inner = Record::new();
         inner.insert("$nu", Value::test_string("duration"));
