@@ -1,5 +1,5 @@
 //! A plugin that does nothing but give a value: what Nushell itself needs to bring data out of a plugin. The yardstick
-//! of `cargo xtask bench nickel`.
+//! of `cargo xtask bench`.
 
 use nu_plugin::{EngineInterface, EvaluatedCall, MsgPackSerializer, Plugin, PluginCommand, serve_plugin};
 use nu_protocol::{LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
@@ -53,13 +53,43 @@ impl PluginCommand for Echo {
     }
 }
 
+/// Rows in, the same rows out: what Nushell itself needs to send a stream through a plugin.
+struct Pass;
+
+impl PluginCommand for Pass {
+    type Plugin = EchoPlugin;
+
+    fn name(&self) -> &str {
+        "bench pass"
+    }
+
+    fn description(&self) -> &str {
+        "Give the rows of a stream."
+    }
+
+    fn signature(&self) -> Signature {
+        Signature::build(self.name()).input_output_type(Type::Any, Type::Any)
+    }
+
+    fn run(
+        &self,
+        _plugin: &EchoPlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        let rows = provision_nu_bridge::rows(input, call.head)?;
+        Ok(provision_nu_bridge::stream(rows, call.head, engine.signals().clone()))
+    }
+}
+
 impl Plugin for EchoPlugin {
     fn version(&self) -> String {
         env!("CARGO_PKG_VERSION").into()
     }
 
     fn commands(&self) -> Vec<Box<dyn PluginCommand<Plugin = Self>>> {
-        vec![Box::new(Echo)]
+        vec![Box::new(Echo), Box::new(Pass)]
     }
 }
 

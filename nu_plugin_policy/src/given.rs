@@ -4,10 +4,10 @@ use crate::{PolicyPlugin, project};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, PipelineData, ShellError, Signature, Span, SyntaxShape, Value};
 use provision_diagnostic::Failure;
-use provision_nu_bridge::{labeled, resolve_path, to_json};
-use provision_policy::{PolicySet, PolicySource, Schema};
+use provision_nu_bridge::{env_paths, labeled, resolve_path, to_json};
+use provision_policy::{EntityRef, PolicySet, PolicySource, Prover, Schema};
 use serde_json::Value as Json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where an error about something given is labelled.
@@ -48,16 +48,17 @@ pub fn policy_flags(signature: Signature) -> Signature {
 /// The policies of `--policies`, else of the text given, else of the project. Bad policies are the inner failure, a
 /// missing project or an unreadable file the outer one.
 pub fn policies(
+    plugin: &PolicyPlugin,
     engine: &EngineInterface,
     call: &EvaluatedCall,
     text: Option<(String, Span)>,
-) -> Result<Given<Result<PolicySet, Failure>>, LabeledError> {
+) -> Result<Given<Result<Arc<PolicySet>, Failure>>, LabeledError> {
     if let Some(value) = call.get_flag_value("policies") {
-        let span = value.span();
-        return Ok(Given { what: inner(policies_of(engine, &value)?, span)?, span });
+        return policies_of(plugin, engine, &value);
     }
     if let Some((text, span)) = text {
-        return Ok(Given { what: PolicySet::parse(&[PolicySource { name: "<input>".to_owned(), text }]), span });
+        let sources = [PolicySource { name: "<input>".to_owned(), text }];
+        return Ok(Given { what: plugin.policies(&sources, false, ""), span });
     }
     let span = call.head;
     let Some(project) = project(engine)? else {
@@ -67,13 +68,62 @@ pub fn policies(
         );
         return Err(labeled(&failure.with_help("Go to a project folder, or give --policies."), span, "needs policies"));
     };
-    let folder = project.join("policies");
+    let shown = plugin
+        .policy_folder(engine, &project)?
+        .map_err(|failure| labeled(&failure, span, "while looking for the project's policies"))?;
+    let folder = project.join(&shown);
     if !folder.exists() {
         let failure = Failure::new("policy::io", format!("this project has no policies: there is no {}", folder.display()))
             .with_help("Write Cedar policies into that folder, or give --policies. Without policies `provision apply` asks nobody.");
         return Err(labeled(&failure, span, "needs policies"));
     }
-    Ok(Given { what: inner(PolicySet::load(&folder), span)?, span })
+    Ok(Given { what: load(plugin, &folder, &shown, span)?, span })
+}
+
+/// Policies named by a value: a path, Cedar text, its JSON form, or rows with `name` and `text`.
+pub fn policies_of(
+    plugin: &PolicyPlugin,
+    engine: &EngineInterface,
+    value: &Value,
+) -> Result<Given<Result<Arc<PolicySet>, Failure>>, LabeledError> {
+    let span = value.span();
+    let what = match value {
+        Value::List { vals, .. } => {
+            let mut sources = Vec::with_capacity(vals.len());
+            for (index, row) in vals.iter().enumerate() {
+                sources.push(source_of(index, row)?);
+            }
+            plugin.policies(&sources, sources.len() > 1, "")
+        }
+        record @ Value::Record { .. } => plugin.policies(&[source_of(0, record)?], false, ""),
+        other => {
+            let text = other.coerce_str().map_err(LabeledError::from)?;
+            let path = resolve_path(engine, &text)?;
+            if looks_like_text(&text) && !path.exists() {
+                let sources = [PolicySource { name: "<policies>".to_owned(), text: text.into_owned() }];
+                plugin.policies(&sources, false, "")
+            } else if path.is_dir() {
+                load(plugin, &path, &text, span)?
+            } else {
+                inner(read(&path), span)?.and_then(|content| {
+                    plugin.policies(&[PolicySource { name: text.into_owned(), text: content }], false, "")
+                })
+            }
+        }
+    };
+    Ok(Given { what, span })
+}
+
+/// The policies of a folder, with positions that start with it as it is shown.
+fn load(
+    plugin: &PolicyPlugin,
+    folder: &Path,
+    shown: &str,
+    span: Span,
+) -> Result<Result<Arc<PolicySet>, Failure>, LabeledError> {
+    let sources = inner(PolicySet::sources_at(folder), span)?;
+    let shown = if folder.is_dir() { format!("{}/", shown.trim_end_matches('/')) } else { String::new() };
+    Ok(sources.and_then(|sources| plugin.policies(&sources, folder.is_dir(), &shown)))
 }
 
 /// Unreadable is an error of the call; wrong content is the caller's to tell.
@@ -84,44 +134,17 @@ fn inner<T>(result: Result<T, Failure>, span: Span) -> Result<Result<T, Failure>
     }
 }
 
-fn policies_of(engine: &EngineInterface, value: &Value) -> Result<Result<PolicySet, Failure>, ShellError> {
-    match value {
-        Value::List { vals, .. } => {
-            let mut sources = Vec::with_capacity(vals.len());
-            for (index, row) in vals.iter().enumerate() {
-                sources.push(source_of(index, row)?);
-            }
-            Ok(PolicySet::parse(&sources))
-        }
-        record @ Value::Record { .. } => Ok(PolicySet::parse(&[source_of(0, record)?])),
-        other => {
-            let text = other.coerce_str()?;
-            let path = resolve_path(engine, &text)?;
-            if looks_like_text(&text) && !path.exists() {
-                return Ok(PolicySet::parse(&[PolicySource {
-                    name: "<policies>".to_owned(),
-                    text: text.into_owned(),
-                }]));
-            }
-            if path.is_dir() {
-                return Ok(PolicySet::load(&path));
-            }
-            Ok(read(&path)
-                .and_then(|content| PolicySet::parse(&[PolicySource { name: text.into_owned(), text: content }])))
-        }
-    }
-}
-
 fn source_of(index: usize, row: &Value) -> Result<PolicySource, ShellError> {
     let Value::Record { val, .. } = row else {
+        // Text alone, without a name.
         return Ok(PolicySource { name: format!("<policies {index}>"), text: row.as_str()?.to_owned() });
     };
-    let name = val.get("name").or_else(|| val.get("file")).and_then(|name| name.as_str().ok());
-    let text = val.get("text").ok_or_else(|| ShellError::CantFindColumn {
-        col_name: "text".to_owned(),
-        span: Some(row.span()),
-        src_span: row.span(),
-    })?;
+    let name = ["name", "id", "file"].iter().find_map(|key| val.get(*key)?.as_str().ok());
+    let Some(text) = val.get("text") else {
+        // Cedar's JSON form, as `from cedar` gives it.
+        let name = name.map_or_else(|| format!("<policies {index}>"), str::to_owned);
+        return Ok(PolicySource { name, text: to_json(row)?.to_string() });
+    };
     Ok(PolicySource {
         name: name.map_or(format!("<policies {index}>"), str::to_owned),
         text: text.as_str()?.to_owned(),
@@ -144,22 +167,26 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// The schema of `--schema`, or none where it was not given.
-pub fn schema(engine: &EngineInterface, call: &EvaluatedCall) -> Result<Option<GivenSchema>, LabeledError> {
+pub fn schema(
+    plugin: &PolicyPlugin,
+    engine: &EngineInterface,
+    call: &EvaluatedCall,
+) -> Result<Option<GivenSchema>, LabeledError> {
     let Some(value) = call.get_flag_value("schema") else { return Ok(None) };
     let span = value.span();
     let what = match &value {
-        record @ Value::Record { .. } => Schema::parse("<schema>", &to_json(record)?.to_string()),
+        record @ Value::Record { .. } => plugin.schema("<schema>", &to_json(record)?.to_string()),
         other => {
             let text = other.coerce_str().map_err(LabeledError::from)?;
             let path = resolve_path(engine, &text)?;
             if looks_like_text(&text) && !path.exists() {
-                Schema::parse("<schema>", &text)
+                plugin.schema("<schema>", &text)
             } else {
-                inner(read(&path), span)?.and_then(|content| Schema::parse(&text, &content))
+                inner(read(&path), span)?.and_then(|content| plugin.schema(&text, &content))
             }
         }
     };
-    Ok(Some(Given { what: what.map(Arc::new), span }))
+    Ok(Some(Given { what, span }))
 }
 
 /// The generated schema of the project here, if there is one, or of the built-in manifests.
@@ -174,31 +201,97 @@ pub fn generated(
         .map_err(|failure| labeled(&failure, span, "while generating the schema from the installed providers"))
 }
 
-/// The rows of `--entities`: a JSON file, or a table.
-pub fn entities(engine: &EngineInterface, call: &EvaluatedCall) -> Result<Vec<Json>, LabeledError> {
-    let Some(value) = call.get_flag_value("entities") else { return Ok(Vec::new()) };
-    let span = value.span();
-    let json = match &value {
-        Value::String { val, .. } | Value::Glob { val, .. } => {
-            let text = inner(read(&resolve_path(engine, val)?), span)?
-                .map_err(|failure| labeled(&failure, span, "given here"))?;
-            match serde_json::from_str(&text) {
-                Ok(json) => json,
-                Err(error) => {
-                    let message = format!("`{val}` is not JSON: line {}, column {}", error.line(), error.column());
-                    return Err(labeled(&Failure::new("policy::entity", message), span, "given here"));
-                }
-            }
-        }
-        other => to_json(other)?,
+/// The file of users and groups in the folder of a project's policies.
+const PEOPLE: &str = "entities.json";
+
+/// The entities of `--entities`, a JSON file or a table, as JSON text; a closure gives entities row by row and none here.
+/// By default those of the project, where its policies are asked.
+pub fn entities(
+    plugin: &PolicyPlugin,
+    engine: &EngineInterface,
+    call: &EvaluatedCall,
+) -> Result<Given<String>, LabeledError> {
+    let Some(value) = call.get_flag_value("entities") else {
+        let own = if call.get_flag_value("policies").is_none() { people(plugin, engine, call.head)? } else { None };
+        return Ok(Given { what: own.unwrap_or_else(|| "[]".to_owned()), span: call.head });
     };
-    match json {
-        Json::Array(rows) => Ok(rows),
-        row @ Json::Object(_) => Ok(vec![row]),
-        _ => Err(labeled(
-            &Failure::new("policy::entity", "the entities are not rows"),
-            span,
-            "expected a table or a JSON file",
-        )),
+    let span = value.span();
+    let what = match &value {
+        Value::Closure { .. } => "[]".to_owned(),
+        Value::String { val, .. } | Value::Glob { val, .. } => {
+            inner(read(&resolve_path(engine, val)?), span)?.map_err(|failure| labeled(&failure, span, "given here"))?
+        }
+        other => to_json(other)?.to_string(),
+    };
+    Ok(Given { what, span })
+}
+
+/// The users and groups of the project, a user's name being its id unless it has another.
+fn people(plugin: &PolicyPlugin, engine: &EngineInterface, head: Span) -> Result<Option<String>, LabeledError> {
+    let Some(project) = project(engine)? else { return Ok(None) };
+    let told = |failure: Failure| labeled(&failure, head, "while looking for the project's users and groups");
+    let file = project.join(plugin.policy_folder(engine, &project)?.map_err(told)?).join(PEOPLE);
+    if !file.is_file() {
+        return Ok(None);
     }
+    let mut rows = read(&file).and_then(|text| entity_rows(&text)).map_err(told)?;
+    for row in &mut rows {
+        let uid = serde_json::from_value::<EntityRef>(row["uid"].clone());
+        if let Some(uid) = uid.ok().filter(|uid| uid.kind == "Provision::User" && row["attrs"]["name"].is_null()) {
+            row["attrs"]["name"] = Json::from(uid.id);
+        }
+    }
+    Ok(Some(Json::from(rows).to_string()))
+}
+
+/// The rows of entities given as JSON text.
+pub fn entity_rows(text: &str) -> Result<Vec<Json>, Failure> {
+    match serde_json::from_str(text) {
+        Ok(Json::Array(rows)) => Ok(rows),
+        Ok(row @ Json::Object(_)) => Ok(vec![row]),
+        Ok(_) => Err(Failure::new("policy::entity", "the entities are not rows")
+            .with_help("Give a table `uid, attrs, parents`, or a JSON file of such rows.")),
+        Err(error) => {
+            let message = format!("the entities are not JSON: line {}, column {}", error.line(), error.column());
+            Err(Failure::new("policy::entity", message).with_help("Give a table, or a file in Cedar's JSON form."))
+        }
+    }
+}
+
+/// The flags of the commands that prove things.
+pub fn solver_flags(signature: Signature) -> Signature {
+    signature.named(
+        "schema",
+        SyntaxShape::Any,
+        "Schema: a file or text; by default the one generated from the installed providers.",
+        Some('s'),
+    )
+}
+
+/// The schema in which something is proved, and the program that proves it.
+pub struct Solver {
+    schema: Arc<Schema>,
+    program: PathBuf,
+}
+
+impl Solver {
+    pub fn prover(&self) -> Result<Prover<'_>, Failure> {
+        Prover::new(&self.schema, self.program.clone())
+    }
+}
+
+/// The solver on the shell's `PATH`.
+pub fn solver(plugin: &PolicyPlugin, engine: &EngineInterface, call: &EvaluatedCall) -> Result<Solver, LabeledError> {
+    let schema = match schema(plugin, engine, call)? {
+        Some(own) => own.what.map_err(|failure| labeled(&failure, own.span, "in this schema"))?,
+        None => generated(plugin, engine, call.head)?.schema,
+    };
+    let paths = env_paths(engine, "PATH")?;
+    let program = paths.into_iter().map(|folder| folder.join("cvc5")).find(|program| program.is_file());
+    let Some(program) = program else {
+        let failure = Failure::new("policy::solver", "the solver `cvc5` is not on the PATH")
+            .with_help("Install the package `cvc5` (`apt install cvc5` on Debian, `brew install cvc5` on macOS).");
+        return Err(labeled(&failure, call.head, "needs a solver"));
+    };
+    Ok(Solver { schema, program })
 }

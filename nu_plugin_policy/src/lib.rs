@@ -1,19 +1,22 @@
-//! Owns the plugin between Nushell and Cedar: its state, which is the generated schema, and its list of commands.
+//! Owns the plugin between Nushell and Cedar: its state, which is what is kept between calls, and its list of commands.
 
 #![expect(
     clippy::result_large_err,
     reason = "Nushell's own error types are this large, and its traits return them by value"
 )]
 
+mod asking;
 mod commands;
 mod given;
+mod keep;
 
+use keep::{Keep, key};
 use nu_plugin::{EngineInterface, Plugin, PluginCommand};
 use nu_protocol::ShellError;
 use provision_diagnostic::Failure;
-use provision_nickel::Evaluator;
-use provision_nu_bridge::user_dir;
-use provision_policy::Schema;
+use provision_nickel::{Evaluator, Request};
+use provision_nu_bridge::{env_paths, user_dir};
+use provision_policy::{Authorizer, PolicySet, PolicySource, Schema};
 use provision_registry::{Registry, Warm};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +28,9 @@ pub(crate) struct Generated {
     pub schema: Arc<Schema>,
 }
 
+/// The folder of policies when a project names none.
+const POLICIES: &str = "policies";
+
 /// The plugin's state.
 #[derive(Default)]
 pub struct PolicyPlugin {
@@ -32,9 +38,89 @@ pub struct PolicyPlugin {
     registry: Warm,
     /// The schema last made, and the manifests it was made of.
     kept: Mutex<Option<(Arc<Registry>, Generated)>>,
+    policies: Keep<PolicySet>,
+    schemas: Keep<Schema>,
+    authorizers: Keep<Authorizer>,
 }
 
 impl PolicyPlugin {
+    /// Policies compiled from their sources, once for as long as these are the same.
+    pub(crate) fn policies(
+        &self,
+        sources: &[PolicySource],
+        folder: bool,
+        shown: &str,
+    ) -> Result<Arc<PolicySet>, Failure> {
+        let texts = sources.iter().flat_map(|source| [source.name.as_str(), source.text.as_str()]);
+        let how = if folder { "folder" } else { "" };
+        self.policies.get(key([how, shown].into_iter().chain(texts)), || match folder {
+            true => PolicySet::parse_folder(sources, shown),
+            false => PolicySet::parse(sources),
+        })
+    }
+
+    /// A schema read once.
+    pub(crate) fn schema(&self, name: &str, text: &str) -> Result<Arc<Schema>, Failure> {
+        self.schemas.get(key([name, text]), || Schema::parse(name, text))
+    }
+
+    /// An authorizer with entities given as JSON text, made once.
+    pub(crate) fn authorizer(
+        &self,
+        policies: &Arc<PolicySet>,
+        schema: Option<&Arc<Schema>>,
+        entities: &str,
+    ) -> Result<Arc<Authorizer>, Failure> {
+        let digest = schema.map_or("", |schema| schema.digest());
+        self.authorizers.get(key([policies.digest(), policies.shown(), digest, entities]), || {
+            Authorizer::new(policies.clone(), schema.cloned(), &given::entity_rows(entities)?)
+        })
+    }
+
+    /// The folder of a project's policies, as its `infra.ncl` writes it.
+    pub(crate) fn policy_folder(
+        &self,
+        engine: &EngineInterface,
+        project: &Path,
+    ) -> Result<Result<String, Failure>, ShellError> {
+        let evaluated = self.evaluate(engine, &project.join("infra.ncl"), Some("policies"))?;
+        Ok(match evaluated {
+            Ok(value) => Ok(value.as_str().unwrap_or(POLICIES).to_owned()),
+            Err(failure) if failure.code() == "nickel::eval::missing_field" => Ok(POLICIES.to_owned()),
+            Err(failure) => Err(failure),
+        })
+    }
+
+    /// The data in a Nickel, JSON, YAML or TOML file.
+    pub(crate) fn data(
+        &self,
+        engine: &EngineInterface,
+        file: &Path,
+    ) -> Result<Result<serde_json::Value, Failure>, ShellError> {
+        self.evaluate(engine, file, None)
+    }
+
+    fn evaluate(
+        &self,
+        engine: &EngineInterface,
+        file: &Path,
+        field: Option<&str>,
+    ) -> Result<Result<serde_json::Value, Failure>, ShellError> {
+        let project = file.ancestors().find(|above| above.join("infra.ncl").is_file());
+        let registry = match self.registry.get(project, user_dir(engine)?.as_deref(), &self.evaluator) {
+            Ok(registry) => registry,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let request = Request {
+            field: field.map(str::to_owned),
+            library: Some(registry.library()),
+            import_paths: env_paths(engine, "NICKEL_IMPORT_PATH")?,
+            shown_from: Some(PathBuf::from(engine.get_current_dir()?)),
+            ..Request::file(file)
+        };
+        Ok(self.evaluator.eval(&request).map(|evaluation| evaluation.value.clone()))
+    }
+
     /// The schema of a project, made again when a manifest changed.
     pub(crate) fn generated(
         &self,

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The documents whose blocks run.
-pub const DOCUMENTS: [&str; 3] = ["README.md", "docs/guide.md", "docs/nickel.md"];
+pub const DOCUMENTS: [&str; 4] = ["README.md", "docs/guide.md", "docs/nickel.md", "docs/policy.md"];
 
 const LIMIT: Duration = Duration::from_secs(120);
 

@@ -67,6 +67,7 @@ impl Test {
         println!("   nu {} at {}", nu::VERSION, nu.display());
         let mut left_out = clients::ensure(workspace::root());
         left_out.extend(peers::nickel().err());
+        left_out.extend(peers::cedar().err());
         for what in &left_out {
             println!("   left out: {what}");
         }

@@ -94,6 +94,11 @@ pub const CODES: &[CodeEntry] = &[
     ),
     c("policy::solver", "The SMT solver is missing or failed.", "Install the package `cvc5`."),
     c("policy::io", "A policy file cannot be read.", "Check the path given with --policies, --schema or --entities."),
+    c(
+        "policy::test",
+        "A case was not decided as it expects, and --strict was given.",
+        "Change the policy or the case; `policy explain` says why a question is decided as it is.",
+    ),
     c("policy::denied", "A request was denied and --strict was given.", "See `reasons` for the policies that decided."),
     c(
         "provision::config::no_project",
@@ -217,6 +222,11 @@ pub const CODES: &[CodeEntry] = &[
         "provision::apply::denied",
         "A policy forbids a change.",
         "See the policy named; change the infrastructure or the policy.",
+    ),
+    c(
+        "provision::apply::approval",
+        "A change waits for an approval, or an approval cannot be given, used or taken back.",
+        "Have the plan approved with `provision approve PLAN`; `provision approvals` lists what was given.",
     ),
     c(
         "provision::apply::policy_error",

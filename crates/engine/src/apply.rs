@@ -8,9 +8,9 @@ use crate::project::Input;
 use crate::question::Questions;
 use crate::subset::Subset;
 use provision_diagnostic::{Diagnostic, Failure};
-use provision_model::{Action, Address, Event, Json, Map, Outcome, Question, Recovered, Status};
-use provision_state::Lease;
-use std::collections::{HashMap, HashSet, VecDeque};
+use provision_model::{Action, Address, Event, Json, Outcome, Question, Recovered, Status};
+use provision_state::{Approval, Lease};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -26,11 +26,13 @@ pub struct ApplyOptions {
     pub yes: bool,
     /// Plan the removal of everything.
     pub destroy: bool,
+    /// The ids of the approvals that count; `None` for all of the plan.
+    pub approvals: Option<Vec<String>>,
 }
 
 impl Default for ApplyOptions {
     fn default() -> Self {
-        Self { parallel: 16, yes: false, destroy: false }
+        Self { parallel: 16, yes: false, destroy: false, approvals: None }
     }
 }
 
@@ -86,8 +88,9 @@ impl Session {
         };
         let subset = self.check_rows(plan, chosen, &made)?;
         let gate = self.gate(subset.plan.policies.as_deref())?;
-        let questions = self.authorize(&gate, &subset, sink)?;
+        let (questions, approvals) = self.authorize(&gate, &subset, options.approvals.as_deref(), sink)?;
         self.store.put_policies(&lease, &gate.policies)?;
+        self.store.use_approvals(&lease, &approvals)?;
         for &at in &subset.skipped {
             let row = &subset.plan.rows[at].row;
             if row.action != Action::NoOp {
@@ -104,53 +107,99 @@ impl Session {
         self.run(&lease, &gate, &subset, &questions, options, sink)
     }
 
-    /// Asks about every row; denials come as rows and then as the error, before the first call.
-    fn authorize(&self, gate: &Gate, subset: &Subset, sink: Sink<'_>) -> Result<HashMap<usize, Question>, Failure> {
+    /// Asks about every row; denials come as rows and then as the error, before the first call. Gives the questions to
+    /// ask again, and the approvals that were needed.
+    fn authorize(
+        &self,
+        gate: &Gate,
+        subset: &Subset,
+        ids: Option<&[String]>,
+        sink: Sink<'_>,
+    ) -> Result<(HashMap<usize, Question>, Vec<String>), Failure> {
         let chosen: Vec<&PlannedRow> = subset.todo.iter().map(|at| &subset.plan.rows[*at]).collect();
-        let context = Questions::of_subset(self, &subset.plan, &chosen, provision_state::now());
-        let mut pending = HashMap::new();
-        let mut denials: Vec<Diagnostic> = Vec::new();
+        let now = provision_state::now();
+        let questions = Questions::of_subset(self, &subset.plan, &chosen, now.clone())?;
+        let given = self.given_approvals(&subset.plan.digest, ids)?;
+        let mut asked = Asked::default();
         for (&at, planned) in subset.todo.iter().zip(&chosen) {
-            let row = &planned.row;
-            let mut question = row.request.clone();
-            question.context = context.of(planned, &Map::new(), row.action).context;
-            // A replacement must also pass as what it does.
-            let actions: &[Action] = match row.action {
-                Action::Replace => &[Action::Replace, Action::Delete, Action::Create],
-                _ => std::slice::from_ref(&row.action),
-            };
-            let mut status = Status::Authorized;
-            let mut message = None;
-            for action in actions {
-                question.action = serde_json::json!({"type": "Provision::Action", "id": action.name()});
-                match gate.ask(&question)? {
-                    Answer::Allowed(decision) => {
-                        if crate::question::has_unknown_tags(&question) {
-                            pending.insert(at, question.clone());
-                        }
-                        if let Some(reason) = decision.as_ref().and_then(|decision| decision.reasons.first()) {
-                            message = message.or(Some(format!("permitted by `{}`", reason.policy)));
-                        }
+            let address = &planned.row.address;
+            let holding: Vec<&Approval> =
+                given.iter().filter(|one| one.holds(&subset.plan.digest, address, &now)).collect();
+            self.authorize_row(gate, &questions, at, planned, &holding, &mut asked, sink)?;
+        }
+        // What no approval helps is told first.
+        asked.denials.extend(asked.waiting);
+        Failure::check(asked.denials)?;
+        Ok((asked.pending, asked.used.into_iter().collect()))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one row of the loop above, which would be too long with it")]
+    fn authorize_row(
+        &self,
+        gate: &Gate,
+        questions: &Questions<'_>,
+        at: usize,
+        planned: &PlannedRow,
+        approvals: &[&Approval],
+        asked: &mut Asked,
+        sink: Sink<'_>,
+    ) -> Result<(), Failure> {
+        let row = &planned.row;
+        let roles: BTreeSet<&str> = approvals.iter().map(|approval| approval.role.as_str()).collect();
+        // A replacement must also pass as what it does.
+        let actions: &[Action] = match row.action {
+            Action::Replace => &[Action::Replace, Action::Delete, Action::Create],
+            _ => std::slice::from_ref(&row.action),
+        };
+        let mut status = Status::Authorized;
+        let mut message = None;
+        for action in actions {
+            let mut question = questions.again(planned, row.action);
+            question.context["approvals"] = serde_json::json!(roles);
+            question.action = serde_json::json!({"type": "Provision::Action", "id": action.name()});
+            match gate.ask(&question)? {
+                Answer::Allowed(decision) => {
+                    if crate::question::has_unknown_tags(&question) {
+                        asked.pending.insert(at, question.clone());
                     }
-                    Answer::Pending => {
-                        if status == Status::Authorized {
-                            status = Status::Pending;
-                        }
-                        message = Some("decided once its values are known".to_owned());
-                        pending.insert(at, question.clone());
+                    let Some(decision) = decision else { continue };
+                    let waived = decision.waived.iter().filter_map(|reason| reason.approval());
+                    let needed: BTreeSet<&str> = waived.collect();
+                    for approval in approvals.iter().filter(|approval| needed.contains(approval.role.as_str())) {
+                        asked.used.insert(approval.id.clone());
+                        message = Some(format!("approved by {} as {}", approval.by, approval.role));
                     }
-                    Answer::Denied(decision) | Answer::Error(decision) => {
-                        status = Status::Denied;
-                        message = Some(because(&decision));
-                        denials.push(*denial(&decision, action.name(), &format!("`{}`", row.address)).first);
-                        break;
+                    if let Some(reason) = decision.reasons.first() {
+                        message = message.or(Some(format!("permitted by `{}`", reason.policy)));
                     }
                 }
+                Answer::Pending => {
+                    if status == Status::Authorized {
+                        status = Status::Pending;
+                    }
+                    message = Some("decided once its values are known".to_owned());
+                    asked.pending.insert(at, question.clone());
+                    // What may decide it then is taken now: an approval is not used twice.
+                    asked.used.extend(approvals.iter().map(|approval| approval.id.clone()));
+                }
+                Answer::Waiting(decision) => {
+                    status = Status::Waiting;
+                    let told = *denial(&decision, action.name(), &format!("`{}`", row.address)).first;
+                    let help = format!("Run `provision approve {}`, then apply the same rows again.", row.plan);
+                    message = Some(told.message.clone());
+                    asked.waiting.push(told.with_help(help));
+                    break;
+                }
+                Answer::Denied(decision) | Answer::Error(decision) => {
+                    status = Status::Denied;
+                    message = Some(because(&decision));
+                    asked.denials.push(*denial(&decision, action.name(), &format!("`{}`", row.address)).first);
+                    break;
+                }
             }
-            sink(event(row.address.clone(), row.action, status, message));
         }
-        Failure::check(denials)?;
-        Ok(pending)
+        sink(event(row.address.clone(), row.action, status, message));
+        Ok(())
     }
 
     fn run(
@@ -236,6 +285,17 @@ impl Session {
         .with_help("Run `provision apply --yes` to go on: what is done stays done, what is in doubt is settled first.");
         Err(Failure { first: Box::new(summary), others: failures })
     }
+}
+
+/// What came of asking about all rows.
+#[derive(Default)]
+struct Asked {
+    /// To be asked again when more is known.
+    pending: HashMap<usize, Question>,
+    denials: Vec<Diagnostic>,
+    waiting: Vec<Diagnostic>,
+    /// The approvals without which a row would not pass.
+    used: BTreeSet<String>,
 }
 
 fn doubtful(settled: &[Recovered]) -> Result<(), Failure> {

@@ -204,14 +204,16 @@ impl<'a> Executor<'a> {
     }
 
     fn ask_again(&self, run: &Run<'_>, question: &Question, inputs: &Map) -> Result<(), Failure> {
-        let questions = Questions::of_subset(self.session, self.plan, &[], now());
+        let questions = Questions::of_subset(self.session, self.plan, &[], now())?;
         let mut asked = questions.of(run.planned, inputs, run.action);
         asked.context = question.context.clone();
         asked.action = question.action.clone();
         let what = format!("`{}`", run.planned.row.address);
         match self.gate.ask(&asked)? {
             Answer::Allowed(_) => Ok(()),
-            Answer::Denied(decision) | Answer::Error(decision) => Err(denial(&decision, run.action.name(), &what)),
+            Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
+                Err(denial(&decision, run.action.name(), &what))
+            }
             Answer::Pending => Err(Failure::new(
                 "provision::apply::denied",
                 format!("{} of {what} is denied: the policies do not decide it", run.action.name()),

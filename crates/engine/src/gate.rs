@@ -1,11 +1,14 @@
 //! Owns enforcement: the one place that asks whether a change may be made, whoever asks for it.
 
 use crate::Session;
+use crate::people::{PEOPLE, People, USER};
+use crate::question::cedar_time;
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{Question, digest};
 use provision_policy::{Authorizer, Decision, Partial, PolicySet, PolicySource, Schema, Verdict};
 use provision_state::PolicyInForce;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The folder of policies when the configuration names none.
@@ -19,8 +22,6 @@ pub struct Gate {
     /// `None`: the project has no policies, everything is allowed.
     authorizer: Option<Authorizer>,
     pub policies: PolicyInForce,
-    /// The folder of the policies as the project writes it; positions start with it.
-    folder: String,
 }
 
 /// An answer.
@@ -29,6 +30,8 @@ pub enum Answer {
     Denied(Decision),
     /// It hangs on what is not known yet.
     Pending,
+    /// Only policies with `@approval` forbid it: it waits for these roles.
+    Waiting(Decision),
     /// A policy could not be evaluated; a gate must not fail open.
     Error(Decision),
 }
@@ -36,8 +39,8 @@ pub enum Answer {
 impl Session {
     /// Opens the gate of this project; refuses policies that changed since the last apply.
     pub(crate) fn gate(&self, configured: Option<&str>) -> Result<Gate, Failure> {
-        let folder = configured.unwrap_or(POLICIES).trim_end_matches('/').to_owned();
-        let policies = self.policy_sources(configured).map_err(|failure| placed(failure, &folder))?;
+        let folder = shown(configured);
+        let policies = self.policy_sources(configured)?;
         if let Some(in_force) = self.store.policies()?
             && in_force.digest != policies.digest
             && !in_force.sources.is_empty()
@@ -49,16 +52,16 @@ impl Session {
             )
             .with_help("Review the difference, then run `provision policy accept`."));
         }
-        let authorizer = self.authorizer(&policies).map_err(|failure| placed(failure, &folder))?;
-        Ok(Gate { authorizer, policies, folder })
+        let authorizer = self.authorizer(&policies, &folder)?;
+        Ok(Gate { authorizer, policies })
     }
 
-    fn authorizer(&self, policies: &PolicyInForce) -> Result<Option<Authorizer>, Failure> {
+    fn authorizer(&self, policies: &PolicyInForce, folder: &str) -> Result<Option<Authorizer>, Failure> {
         // Files without a policy in force permit nothing: only a project without policy files has no gate.
         if policies.sources.is_empty() {
             return Ok(None);
         }
-        let set = policy_set(policies)?;
+        let set = policy_set(policies, folder)?;
         let schema = Schema::parse(SCHEMA, &self.registry.cedar_schema())?;
         let errors: Vec<Diagnostic> = set
             .validate(&schema)
@@ -74,11 +77,22 @@ impl Session {
         let folder = self.project.join(configured.unwrap_or(POLICIES));
         let sources = match folder.exists() {
             false => Vec::new(),
-            true => PolicySet::load(&folder)?
-                .sources()
-                .iter()
-                .map(|source| (source.name.clone(), source.text.clone()))
-                .collect(),
+            true => {
+                // A policy that does not parse is told before anything is decided by it.
+                let set = PolicySet::load(&folder, &shown(configured))?;
+                let mut sources: Vec<(String, String)> =
+                    set.sources().iter().map(|source| (source.name.clone(), source.text.clone())).collect();
+                // Who belongs to which group decides as much as the policies do.
+                if !sources.is_empty() && folder.join(PEOPLE).is_file() {
+                    self.people(configured)?;
+                    let text = std::fs::read_to_string(folder.join(PEOPLE));
+                    sources.push((
+                        PEOPLE.to_owned(),
+                        text.map_err(|error| Failure::new("policy::io", format!("{PEOPLE} cannot be read: {error}")))?,
+                    ));
+                }
+                sources
+            }
         };
         Ok(PolicyInForce { digest: digest(&json!(sources)), sources })
     }
@@ -90,17 +104,23 @@ impl Session {
             true => self.read(&crate::Input::Project)?.0.config,
             false => provision_model::Config::default(),
         };
-        let policies = self.policy_sources(configured.or(config.policies.as_deref()))?;
+        let configured = configured.or(config.policies.as_deref());
+        let policies = self.policy_sources(configured)?;
         // The new ones must at least be able to decide.
-        self.authorizer(&policies)?;
+        self.authorizer(&policies, &shown(configured))?;
         if let Some(in_force) = self.store.policies()?
-            && let Some(previous) = self.authorizer(&in_force)?
+            && let Some(previous) = self.authorizer(&in_force, &shown(configured))?
         {
-            let gate = Gate { authorizer: Some(previous), policies: in_force, folder: POLICIES.to_owned() };
-            let question = self.policy_question(&config.name);
+            // The people in force say who may change who belongs to what.
+            let people = match in_force.sources.iter().find(|(name, _)| name == PEOPLE) {
+                Some((name, text)) => People::read(text, name)?,
+                None => People::default(),
+            };
+            let gate = Gate { authorizer: Some(previous), policies: in_force };
+            let question = self.policy_question(&config.name, &people);
             match gate.ask(&question)? {
                 Answer::Allowed(_) => {}
-                Answer::Denied(decision) | Answer::Error(decision) => {
+                Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
                     return Err(denial(&decision, "change_policy", "the policies"));
                 }
                 Answer::Pending => {
@@ -115,45 +135,38 @@ impl Session {
         Ok(policies)
     }
 
-    fn policy_question(&self, name: &str) -> Question {
-        let principal = json!({"type": "Provision::User", "id": self.user});
+    fn policy_question(&self, name: &str, people: &People) -> Question {
         let project = json!({"type": "Provision::Project", "id": name});
         let zero = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "resources": 0});
-        let time = provision_state::now();
+        let mut entities = vec![json!({"uid": project, "attrs": {}, "parents": []})];
+        entities.extend(people.of(&self.user));
         Question {
-            principal: principal.clone(),
+            principal: json!({"type": USER, "id": self.user}),
             action: json!({"type": "Provision::Action", "id": "change_policy"}),
             resource: project.clone(),
             context: json!({
                 "environment": "default", "source": self.source, "approvals": [], "mfa": false,
-                "time": {"__extn": {"fn": "datetime", "arg": format!("{}Z", time.get(..23).unwrap_or_default())}},
+                "time": {"__extn": {"fn": "datetime", "arg": cedar_time(&provision_state::now())}},
                 "disruption": "update", "protected": false, "plan": zero, "subset": zero, "after": zero,
             }),
-            entities: vec![
-                json!({"uid": principal, "attrs": {"name": self.user}, "parents": []}),
-                json!({"uid": project, "attrs": {}, "parents": []}),
-            ],
+            entities,
         }
     }
 }
 
-fn policy_set(policies: &PolicyInForce) -> Result<PolicySet, Failure> {
-    let sources: Vec<PolicySource> =
-        policies.sources.iter().map(|(name, text)| PolicySource { name: name.clone(), text: text.clone() }).collect();
-    PolicySet::parse_folder(&sources)
+/// The folder of the policies as positions start with it.
+fn shown(configured: Option<&str>) -> String {
+    format!("{}/", configured.unwrap_or(POLICIES).trim_end_matches('/'))
 }
 
-/// The same failure with positions that start at the project.
-fn placed(mut failure: Failure, folder: &str) -> Failure {
-    for diagnostic in std::iter::once(&mut *failure.first).chain(&mut failure.others) {
-        let labels = diagnostic.labels.iter_mut().map(|label| &mut label.position);
-        for position in diagnostic.position.iter_mut().chain(labels) {
-            if position.file != SCHEMA {
-                position.file = format!("{folder}/{}", position.file);
-            }
-        }
-    }
-    failure
+fn policy_set(policies: &PolicyInForce, folder: &str) -> Result<PolicySet, Failure> {
+    let sources: Vec<PolicySource> = policies
+        .sources
+        .iter()
+        .filter(|(name, _)| name != PEOPLE)
+        .map(|(name, text)| PolicySource { name: name.clone(), text: text.clone() })
+        .collect();
+    PolicySet::parse_folder(&sources, folder)
 }
 
 impl Gate {
@@ -164,27 +177,15 @@ impl Gate {
             serde_json::to_value(question).map_err(|error| Failure::new("policy::request", error.to_string()))?,
         )
         .map_err(|error| Failure::new("policy::request", format!("the question cannot be asked: {error}")))?;
-        let placed = |mut decision: Decision| {
-            let files = decision
-                .reasons
-                .iter_mut()
-                .map(|it| &mut it.file)
-                .chain(decision.errors.iter_mut().map(|it| &mut it.file));
-            for file in files {
-                *file = format!("{}/{file}", self.folder);
-            }
-            decision
-        };
-        let answer = match authorizer.decide_partial(&asked)? {
-            Partial::Decided(decision) => Partial::Decided(placed(decision)),
-            pending => pending,
-        };
-        Ok(match answer {
+        let granted = asked.context["approvals"].as_array().into_iter().flatten();
+        let granted: BTreeSet<String> = granted.filter_map(|role| role.as_str().map(str::to_owned)).collect();
+        Ok(match authorizer.decide_partial_approved(&asked, &granted)? {
             Partial::Pending => Answer::Pending,
             Partial::Decided(decision) if !decision.errors.is_empty() => Answer::Error(decision),
             Partial::Decided(decision) => match decision.decision {
                 Verdict::Allow => Answer::Allowed(Some(decision)),
-                _ => Answer::Denied(decision),
+                Verdict::Deny if !decision.approvals().is_empty() => Answer::Waiting(decision),
+                Verdict::Deny => Answer::Denied(decision),
             },
         })
     }
@@ -209,6 +210,13 @@ pub fn because(decision: &Decision) -> String {
 
 /// The error of a denial.
 pub fn denial(decision: &Decision, action: &str, what: &str) -> Failure {
+    let roles = decision.approvals();
+    if !roles.is_empty() {
+        let roles = roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(" and ");
+        let message = format!("{action} of {what} waits for the approval of {roles}: {}", because(decision));
+        return Failure::new("provision::apply::approval", message)
+            .with_help("Have the plan approved with `provision approve PLAN`, then apply the same rows again.");
+    }
     let code = if decision.errors.is_empty() { "provision::apply::denied" } else { "provision::apply::policy_error" };
     let advice = decision.reasons.iter().find_map(|reason| reason.annotations.get("advice"));
     let help = match (advice, decision.errors.is_empty()) {

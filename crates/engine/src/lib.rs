@@ -4,12 +4,14 @@
 //! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
 
 mod apply;
+mod approve;
 mod changes;
 mod desired;
 mod execute;
 mod gate;
 mod inventory;
 mod output;
+mod people;
 mod plan;
 mod project;
 mod question;
@@ -21,9 +23,11 @@ mod subset;
 mod validate;
 
 pub use apply::ApplyOptions;
+pub use approve::ApproveOptions;
 pub use inventory::ResourceRow;
 pub use output::{output, outputs};
 pub use plan::{Plan, PlanOptions, PlannedRow};
 pub use project::{Input, SourceNote, find_project};
-pub use provision_model::{Event, Json, Status};
+pub use provision_model::{Address, Event, Json, Status};
+pub use provision_state::Approval;
 pub use session::{Environment, Session, Stop};

@@ -45,6 +45,9 @@ pub struct Plan {
     pub lineage: String,
     pub project: String,
     pub created_at: String,
+    /// Who made it; the policies may say that this is not who approves it.
+    #[serde(default)]
+    pub author: String,
     pub destroy: bool,
     pub policies: Option<String>,
     pub accounts: IndexMap<String, AccountConfig>,
@@ -194,6 +197,7 @@ impl<'a> Planner<'a> {
             lineage: self.session.store.lineage().to_owned(),
             project: config.name.clone(),
             created_at: provision_state::now(),
+            author: self.session.user.clone(),
             destroy: self.destroy,
             policies: config.policies.clone(),
             accounts: self.session.sealed_accounts(config)?,
@@ -201,7 +205,7 @@ impl<'a> Planner<'a> {
             rows,
             resources_after: (self.state.len() + added).saturating_sub(removed),
         };
-        let questions = Questions::new(self.session, &plan);
+        let questions = Questions::new(self.session, &plan)?;
         let desired = self.desired.borrow();
         let requests: Vec<_> = plan
             .rows

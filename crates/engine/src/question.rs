@@ -1,7 +1,9 @@
 //! Owns the Cedar questions of plan rows: who wants to do what to which resource, in which context. Pure.
 
 use crate::Session;
+use crate::people::{GROUP, People, USER};
 use crate::plan::{Plan, PlannedRow};
+use provision_diagnostic::Failure;
 use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, UNKNOWN, is_later, unknown};
 use provision_registry::{Manifest, TypeSpec};
 use serde_json::json;
@@ -14,6 +16,7 @@ pub struct Questions<'a> {
     subset_totals: Json,
     after: Json,
     time: String,
+    people: People,
 }
 
 /// How many rows do what.
@@ -34,22 +37,34 @@ pub fn totals<'a>(rows: impl Iterator<Item = &'a PlannedRow>) -> Json {
 
 impl<'a> Questions<'a> {
     /// For a whole plan, at the time it was made.
-    pub fn new(session: &'a Session, plan: &Plan) -> Self {
+    pub fn new(session: &'a Session, plan: &Plan) -> Result<Self, Failure> {
         Self::of_subset(session, plan, &plan.rows.iter().collect::<Vec<_>>(), plan.created_at.clone())
     }
 
     /// For some rows of a plan, at a time.
-    pub fn of_subset(session: &'a Session, plan: &Plan, subset: &[&PlannedRow], time: String) -> Self {
+    pub fn of_subset(session: &'a Session, plan: &Plan, subset: &[&PlannedRow], time: String) -> Result<Self, Failure> {
         let mut after = totals(plan.rows.iter());
         after["resources"] = Json::from(plan.resources_after);
-        Self {
+        Ok(Self {
             session,
             project: plan.project.clone(),
             plan_totals: totals(plan.rows.iter()),
             subset_totals: totals(subset.iter().copied()),
             after,
             time,
-        }
+            people: session.people(plan.policies.as_deref())?,
+        })
+    }
+
+    /// The question about a row as it stands in a plan, asked by who applies it now: other people, another time.
+    pub fn again(&self, planned: &PlannedRow, action: Action) -> Question {
+        let mut question = planned.row.request.clone();
+        question.context = self.of(planned, &Map::new(), action).context;
+        question.principal = json!({"type": USER, "id": self.session.user});
+        question.action = json!({"type": "Provision::Action", "id": action.name()});
+        question.entities.retain(|row| ![USER, GROUP].contains(&row["uid"]["type"].as_str().unwrap_or_default()));
+        question.entities.extend(self.people.of(&self.session.user));
+        question
     }
 
     /// A question that asks nothing yet.
@@ -69,7 +84,7 @@ impl<'a> Questions<'a> {
         let Ok((manifest, spec)) = self.session.registry.type_of(&row.kind) else { return Self::empty() };
         let type_name = row.kind.split_once('.').map_or("", |(_, name)| name);
         let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
-        let principal = uid("Provision::User", &self.session.user);
+        let principal = uid(USER, &self.session.user);
         let resource = uid(&cedar_type(manifest, type_name), row.address.as_str());
         let project = uid("Provision::Project", &self.project);
         let environment = uid("Provision::Environment", "default");
@@ -100,14 +115,21 @@ impl<'a> Questions<'a> {
             entity["tags"] = Json::Object(tags);
         }
         let disruption = serde_json::to_value(planned.disruption).unwrap_or(Json::Null);
+        let mut entities = vec![
+            entity,
+            json!({"uid": project, "attrs": {}, "parents": [environment]}),
+            json!({"uid": environment, "attrs": {}, "parents": []}),
+            json!({"uid": provider, "attrs": {}, "parents": []}),
+        ];
+        entities.extend(self.people.of(&self.session.user));
         Question {
-            principal: principal.clone(),
+            principal,
             action: uid("Provision::Action", action.name()),
             resource,
             context: json!({
                 "environment": "default",
                 "source": self.session.source,
-                "time": {"__extn": {"fn": "datetime", "arg": datetime(&self.time)}},
+                "time": {"__extn": {"fn": "datetime", "arg": cedar_time(&self.time)}},
                 "approvals": [],
                 "mfa": false,
                 "disruption": disruption,
@@ -116,13 +138,7 @@ impl<'a> Questions<'a> {
                 "subset": self.subset_totals,
                 "after": self.after,
             }),
-            entities: vec![
-                entity,
-                json!({"uid": principal, "attrs": {"name": self.session.user}, "parents": []}),
-                json!({"uid": project, "attrs": {}, "parents": [environment]}),
-                json!({"uid": environment, "attrs": {}, "parents": []}),
-                json!({"uid": provider, "attrs": {}, "parents": []}),
-            ],
+            entities,
         }
     }
 }
@@ -132,7 +148,7 @@ fn has_tags(spec: &TypeSpec) -> bool {
 }
 
 /// Cedar's datetime has milliseconds.
-fn datetime(time: &str) -> String {
+pub(crate) fn cedar_time(time: &str) -> String {
     match time.split_once('.') {
         Some((seconds, fraction)) => format!("{seconds}.{}Z", fraction.get(..3).unwrap_or("000")),
         None => time.to_owned(),

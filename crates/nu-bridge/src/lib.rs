@@ -9,12 +9,14 @@
 
 mod engine;
 mod errors;
+mod parallel;
 mod streams;
 mod typed;
 mod values;
 
 pub use engine::{env_paths, env_string, resolve_path, user_dir};
 pub use errors::{diagnostics_table, labeled, shell};
+pub use parallel::in_parallel;
 pub use streams::{rows, stream};
 pub use typed::{Kind, row, typed};
 pub use values::{from_json, from_serialize, to_json};

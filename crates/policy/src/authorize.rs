@@ -1,14 +1,17 @@
 //! Owns decisions: yes or no, by which policies, and what went wrong in others.
 
-use crate::question::Question;
+use crate::question::{EntityRef, Question};
 use crate::set::{PolicySet, Schema};
 use crate::tell;
-use cedar_policy::{AuthorizationError, Context, Entities, PolicyId, Request};
+use cedar_policy::{AuthorizationError, Context, Entities, PolicyId};
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID, EntityUIDEntry, Request};
+use cedar_policy_core::evaluator::EvaluationError;
 use provision_diagnostic::Failure;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Yes or no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +44,32 @@ pub struct PolicyError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     pub decision: Verdict,
-    pub reasons: Vec<Reason>,
+    /// In the order of the files.
+    pub reasons: Vec<Arc<Reason>>,
     pub errors: Vec<PolicyError>,
+    /// Policies that forbid it but were set aside, because the approval they ask for was granted.
+    #[serde(skip)]
+    pub waived: Vec<Arc<Reason>>,
+}
+
+impl Decision {
+    /// The roles whose approval would let it through; empty where it is allowed, or where no approval helps.
+    pub fn approvals(&self) -> BTreeSet<String> {
+        let roles: Option<BTreeSet<String>> =
+            self.reasons.iter().map(|reason| reason.approval().map(str::to_owned)).collect();
+        match self.decision {
+            Verdict::Deny if self.errors.is_empty() => roles.unwrap_or_default(),
+            _ => BTreeSet::new(),
+        }
+    }
+}
+
+impl Reason {
+    /// The role whose approval sets this policy aside: `@approval("role")` on a `forbid`.
+    pub fn approval(&self) -> Option<&str> {
+        let role = self.annotations.get("approval").map(String::as_str);
+        role.filter(|role| self.effect == "forbid" && !role.is_empty())
+    }
 }
 
 /// The answer to a question some of whose attributes are not known yet.
@@ -57,17 +84,22 @@ pub enum Partial {
 /// Answers questions with one policy set, schema and base of entities.
 #[derive(Debug)]
 pub struct Authorizer {
-    policies: Arc<PolicySet>,
-    schema: Option<Arc<Schema>>,
-    base: Entities,
-    cedar: cedar_policy::Authorizer,
+    pub(crate) policies: Arc<PolicySet>,
+    pub(crate) schema: Option<Arc<Schema>>,
+    pub(crate) base: Entities,
+    kinds: Kinds,
 }
 
 impl Authorizer {
     /// `entities` are Cedar JSON rows that every question may refer to.
     pub fn new(policies: Arc<PolicySet>, schema: Option<Arc<Schema>>, entities: &[Value]) -> Result<Self, Failure> {
         let base = read_entities(&distinct(entities), schema.as_deref())?;
-        Ok(Self { policies, schema, base, cedar: cedar_policy::Authorizer::new() })
+        Ok(Self { policies, schema, base, kinds: Kinds::default() })
+    }
+
+    /// The same entities and schema with other policies.
+    pub fn with_policies(&self, policies: Arc<PolicySet>) -> Self {
+        Self { policies, schema: self.schema.clone(), base: self.base.clone(), kinds: Kinds::default() }
     }
 
     /// The policies it asks.
@@ -77,38 +109,102 @@ impl Authorizer {
 
     /// Decides a question all of whose attributes are known.
     pub fn decide(&self, question: &Question) -> Result<Decision, Failure> {
-        let schema = self.schema.as_deref();
-        let request = read_request(question, &question.context, schema)?;
-        let own;
-        let entities = if question.entities.is_empty() {
-            &self.base
-        } else {
-            own = self.with(read_entities(&distinct(&question.entities), schema)?, schema)?;
-            &own
-        };
-        Ok(self.decision(&self.cedar.is_authorized(&request, &self.policies.cedar, entities)))
+        let request = self.request(question)?;
+        let entities = self.entities(question)?;
+        let slices = &self.policies.slices;
+        let (allowed, reasons, errors) = slices.evaluate(&request, entities.as_ref().as_ref()).decided();
+        Ok(self.decision(allowed, &reasons, errors))
+    }
+
+    /// The same where some roles gave their approval: a `forbid` that asks for one of them is set aside.
+    pub fn decide_approved(&self, question: &Question, granted: &BTreeSet<String>) -> Result<Decision, Failure> {
+        if granted.is_empty() {
+            return self.decide(question);
+        }
+        let request = self.request(question)?;
+        let entities = self.entities(question)?;
+        let mut outcome = self.policies.slices.evaluate(&request, entities.as_ref().as_ref());
+        let (waived, forbids) = outcome.forbids.iter().partition(|at| self.is_waived(**at, granted));
+        outcome.forbids = forbids;
+        let waived: Vec<usize> = waived;
+        let (allowed, reasons, errors) = outcome.decided();
+        let mut decision = self.decision(allowed, &reasons, errors);
+        decision.waived = waived.iter().filter_map(|at| self.policies.reasons.get(*at).cloned()).collect();
+        Ok(decision)
+    }
+
+    fn is_waived(&self, at: usize, granted: &BTreeSet<String>) -> bool {
+        let reason = self.policies.reasons.get(at);
+        reason.and_then(|reason| reason.approval()).is_some_and(|role| granted.contains(role))
     }
 
     /// Decides a question in which `{"$unknown": true}` stands for attributes not known yet, if it can be decided.
     pub fn decide_partial(&self, question: &Question) -> Result<Partial, Failure> {
+        self.decide_partial_approved(question, &BTreeSet::new())
+    }
+
+    /// The same where some roles gave their approval.
+    pub fn decide_partial_approved(&self, question: &Question, granted: &BTreeSet<String>) -> Result<Partial, Failure> {
+        if !has_unknowns(&question.context) && !question.entities.iter().any(has_unknowns) {
+            return self.decide_approved(question, granted).map(Partial::Decided);
+        }
         let mut unknowns = 0;
         let context = with_unknowns(&question.context, &mut unknowns);
         let rows: Vec<Value> = question.entities.iter().map(|row| with_unknowns(row, &mut unknowns)).collect();
-        if unknowns == 0 {
-            return self.decide(question).map(Partial::Decided);
-        }
         // A schema types attributes, and an unknown has no type yet; the known ones are checked when all are known.
         let request = read_request(question, &context, None)?;
         let entities = self.with(read_entities(&distinct(&rows), None)?, None)?;
-        let response = self.cedar.is_authorized_partial(&request, &self.policies.cedar, &entities);
+        let cedar = cedar_policy::Authorizer::new();
+        let mut policies = Cow::Borrowed(&self.policies.cedar);
+        for (at, reason) in self.policies.reasons.iter().enumerate() {
+            if self.is_waived(at, granted) {
+                // A static policy that is in the set can be removed from it; a link stays, and is counted.
+                let _ = policies.to_mut().remove_static(PolicyId::new(&reason.policy));
+            }
+        }
+        let response = cedar.is_authorized_partial(&request, &policies, &entities);
         if response.decision().is_none() {
             return Ok(Partial::Pending);
         }
         // Policies still open cannot change the decision, so they are neither reasons nor errors.
         let open: HashSet<PolicyId> = response.nontrivial_residuals().map(|policy| policy.id().clone()).collect();
-        let mut decision = self.decision(&response.concretize());
-        decision.errors.retain(|error| !open.contains(&PolicyId::new(&error.policy)));
-        Ok(Partial::Decided(decision))
+        let response = response.concretize();
+        let allowed = response.decision() == cedar_policy::Decision::Allow;
+        let diagnostics = response.diagnostics();
+        let mut reasons: Vec<usize> = diagnostics.reason().filter_map(|id| self.policies.place_of(id)).collect();
+        reasons.sort_unstable();
+        let errors = diagnostics.errors().map(|AuthorizationError::PolicyEvaluationError(error)| error);
+        let mut errors: Vec<(usize, EvaluationError)> = errors
+            .filter(|error| !open.contains(error.policy_id()))
+            .filter_map(|error| Some((self.policies.place_of(error.policy_id())?, error.inner().clone())))
+            .collect();
+        errors.sort_by_key(|(at, _)| *at);
+        Ok(Partial::Decided(self.decision(allowed, &reasons, errors)))
+    }
+
+    /// The request of a question, checked against the schema where there is one.
+    pub(crate) fn request(&self, question: &Question) -> Result<Request, Failure> {
+        if let Some(schema) = self.schema.as_deref() {
+            return Ok(read_request(question, &question.context, Some(schema))?.as_ref().clone());
+        }
+        match crate::value::record(&question.context) {
+            Some(context) => Ok(Request::new_unchecked(
+                EntityUIDEntry::known(self.kinds.uid(&question.principal, "principal")?, None),
+                EntityUIDEntry::known(self.kinds.uid(&question.action, "action")?, None),
+                EntityUIDEntry::known(self.kinds.uid(&question.resource, "resource")?, None),
+                Some(cedar_policy_core::ast::Context::Value(Arc::new(context))),
+            )),
+            None => Ok(read_request(question, &question.context, None)?.as_ref().clone()),
+        }
+    }
+
+    /// The entities of a question: those of the base, and its own in their stead.
+    pub(crate) fn entities(&self, question: &Question) -> Result<Cow<'_, Entities>, Failure> {
+        if question.entities.is_empty() {
+            return Ok(Cow::Borrowed(&self.base));
+        }
+        let schema = self.schema.as_deref();
+        self.with(read_entities(&distinct(&question.entities), schema)?, schema).map(Cow::Owned)
     }
 
     fn with(&self, own: Entities, schema: Option<&Schema>) -> Result<Entities, Failure> {
@@ -122,54 +218,64 @@ impl Authorizer {
             .map_err(|error| entity_failure(&error))
     }
 
-    fn decision(&self, response: &cedar_policy::Response) -> Decision {
-        let decision = match response.decision() {
-            cedar_policy::Decision::Allow => Verdict::Allow,
-            cedar_policy::Decision::Deny => Verdict::Deny,
-        };
-        let mut reasons: Vec<Reason> = response.diagnostics().reason().map(|id| self.reason(id)).collect();
-        reasons.sort_by(|a, b| (&a.file, a.line, &a.policy).cmp(&(&b.file, b.line, &b.policy)));
-        let mut errors: Vec<PolicyError> = response.diagnostics().errors().map(|error| self.error(error)).collect();
-        errors.sort_by(|a, b| (&a.file, a.line, &a.policy).cmp(&(&b.file, b.line, &b.policy)));
-        Decision { decision, reasons, errors }
-    }
-
-    fn reason(&self, id: &PolicyId) -> Reason {
-        let policy = id.to_string();
-        match self.policies.info(&policy) {
-            Some(info) => Reason {
-                effect: info.effect.to_owned(),
-                annotations: info.annotations.clone(),
-                file: info.file.clone(),
-                line: info.line,
-                policy,
-            },
-            None => {
-                Reason { policy, effect: String::new(), annotations: BTreeMap::new(), file: String::new(), line: 0 }
-            }
+    pub(crate) fn decision(&self, allowed: bool, reasons: &[usize], errors: Vec<(usize, EvaluationError)>) -> Decision {
+        Decision {
+            decision: if allowed { Verdict::Allow } else { Verdict::Deny },
+            reasons: reasons.iter().filter_map(|at| self.policies.reasons.get(*at).cloned()).collect(),
+            errors: errors.into_iter().filter_map(|(at, error)| self.error(at, &error)).collect(),
+            waived: Vec::new(),
         }
     }
 
-    fn error(&self, error: &AuthorizationError) -> PolicyError {
-        let AuthorizationError::PolicyEvaluationError(error) = error;
-        let Reason { policy, file, line, .. } = self.reason(error.policy_id());
-        let text = error.inner().to_string();
-        PolicyError { policy, message: text.lines().next().unwrap_or_default().to_owned(), file, line }
+    fn error(&self, at: usize, error: &EvaluationError) -> Option<PolicyError> {
+        let Reason { policy, file, line, .. } = (**self.policies.reasons.get(at)?).clone();
+        Some(PolicyError { policy, message: first_line(error), file, line })
     }
 }
 
-fn read_request(question: &Question, context: &Value, schema: Option<&Schema>) -> Result<Request, Failure> {
+/// What went wrong, without the excerpt some errors carry.
+pub(crate) fn first_line(error: &EvaluationError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// Entity types already read, because reading one takes a parser.
+#[derive(Debug, Default)]
+struct Kinds(RwLock<HashMap<String, EntityType>>);
+
+/// A stream could name types without end.
+const KINDS_KEPT: usize = 4096;
+
+impl Kinds {
+    fn uid(&self, entity: &EntityRef, what: &str) -> Result<EntityUID, Failure> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&entity.kind).cloned();
+        if let Some(kind) = known {
+            return Ok(EntityUID::from_components(kind, Eid::new(entity.id.as_str()), None));
+        }
+        let uid: EntityUID = entity.uid(what)?.as_ref().clone();
+        let mut kinds = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if kinds.len() < KINDS_KEPT {
+            kinds.insert(entity.kind.clone(), uid.entity_type().clone());
+        }
+        Ok(uid)
+    }
+}
+
+fn read_request(
+    question: &Question,
+    context: &Value,
+    schema: Option<&Schema>,
+) -> Result<cedar_policy::Request, Failure> {
     let principal = question.principal.uid("principal")?;
     let action = question.action.uid("action")?;
     let resource = question.resource.uid("resource")?;
     let typed = schema.map(|schema| (&schema.cedar, &action));
     let context = Context::from_json_value(context.clone(), typed)
         .map_err(|error| Failure::from(tell::diagnostic("policy::request", &error, None)))?;
-    Request::new(principal, action, resource, context, schema.map(|schema| &schema.cedar))
+    cedar_policy::Request::new(principal, action, resource, context, schema.map(|schema| &schema.cedar))
         .map_err(|error| Failure::from(tell::diagnostic("policy::request", &error, None)))
 }
 
-fn read_entities(rows: &[Value], schema: Option<&Schema>) -> Result<Entities, Failure> {
+pub(crate) fn read_entities(rows: &[Value], schema: Option<&Schema>) -> Result<Entities, Failure> {
     Entities::from_json_value(Value::Array(rows.to_vec()), schema.map(|schema| &schema.cedar))
         .map_err(|error| entity_failure(&error))
 }
@@ -208,6 +314,14 @@ fn distinct(rows: &[Value]) -> Vec<Value> {
 fn plain_uid(uid: &mut Value) {
     if let Ok(parsed) = serde_json::from_value::<crate::EntityRef>(uid.clone()) {
         *uid = json!({"type": parsed.kind, "id": parsed.id});
+    }
+}
+
+fn has_unknowns(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.contains_key("$unknown") || map.values().any(has_unknowns),
+        Value::Array(items) => items.iter().any(has_unknowns),
+        _ => false,
     }
 }
 

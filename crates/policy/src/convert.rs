@@ -4,7 +4,8 @@ use crate::{PolicySet, PolicySource, tell};
 use cedar_policy::{Policy, PolicyId, Template};
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 use provision_diagnostic::{Failure, Source};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::ops::Range;
 
 /// The parts of a policy set in JSON form that hold policies under their ids.
 const GROUPS: [&str; 2] = ["staticPolicies", "templates"];
@@ -30,28 +31,15 @@ pub fn policies_to_json(name: &str, text: &str) -> Result<Value, Failure> {
 }
 
 /// Cedar text of a policy set in JSON form, of one policy in JSON form, or of a list of them. Ids become `@id`
-/// annotations where there is none, so that they survive.
+/// annotations where there is none, so that they survive; linked policies become policies of their own.
 pub fn policies_from_json(json: Value) -> Result<String, Failure> {
-    let json = match json {
-        Value::Array(all) => {
-            let policies = all.into_iter().enumerate().map(|(at, policy)| (format!("policy{at}"), policy)).collect();
-            set_of(policies)
-        }
-        Value::Object(one) if one.contains_key("effect") => {
-            set_of([("policy0".to_owned(), Value::Object(one))].into_iter().collect())
-        }
-        other => other,
-    };
-    let json = with_ids(json);
+    let json = with_ids(whole(json));
     let told = |message: String| {
         Failure::new("policy::parse", message).with_help(
             "Give what `from cedar` gives: a policy set, one policy, or a list of policies in Cedar's JSON form.",
         )
     };
-    cedar_policy::PolicySet::from_json_value(json.clone()).map_err(|error| told(error.to_string()))?;
-    if json["templateLinks"].as_array().is_some_and(|links| !links.is_empty()) {
-        return Err(told("linked policies have no text of their own".to_owned()));
-    }
+    let set = cedar_policy::PolicySet::from_json_value(json.clone()).map_err(|error| told(error.to_string()))?;
     let mut text = String::new();
     for (id, policy) in json[GROUPS[0]].as_object().into_iter().flatten() {
         let policy = Policy::from_json(Some(PolicyId::new(id)), policy.clone());
@@ -63,7 +51,46 @@ pub fn policies_from_json(json: Value) -> Result<String, Failure> {
         text += &template.map_err(|error| told(error.to_string()))?.to_cedar();
         text += "\n\n";
     }
+    let mut linked: Vec<&Policy> = set.policies().filter(|policy| !policy.is_static()).collect();
+    linked.sort_by_key(|policy| policy.id().to_string());
+    for policy in linked {
+        let mut json = policy.to_json().map_err(|error| told(error.to_string()))?;
+        json["annotations"]["id"] = Value::from(policy.id().to_string());
+        let filled = Policy::from_json(None, json).map_err(|error| told(error.to_string()))?;
+        text += &filled.to_cedar().unwrap_or_default();
+        text += "\n\n";
+    }
     format("<json>", &text)
+}
+
+/// A policy set of its JSON form as text, or what is wrong and where.
+pub(crate) fn read_json(text: &str) -> Result<cedar_policy::PolicySet, (String, Option<Range<usize>>)> {
+    let json: Value = serde_json::from_str(text).map_err(|error| {
+        let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+        let at = (before + error.column().saturating_sub(1)).min(text.len());
+        (format!("the policies are not JSON: {error}"), Some(at..at))
+    })?;
+    cedar_policy::PolicySet::from_json_value(whole(json)).map_err(|error| (error.to_string(), None))
+}
+
+/// A whole set, where one policy or a list of policies was given.
+fn whole(json: Value) -> Value {
+    match json {
+        Value::Array(all) => {
+            let policies = all.into_iter().enumerate().map(|(at, policy)| (format!("policy{at}"), policy)).collect();
+            set_of(policies)
+        }
+        Value::Object(one) if one.contains_key("effect") => {
+            set_of([("policy0".to_owned(), Value::Object(one))].into_iter().collect())
+        }
+        Value::Object(mut set) => {
+            for (name, empty) in [(GROUPS[0], json!({})), (GROUPS[1], json!({})), ("templateLinks", json!([]))] {
+                set.entry(name).or_insert(empty);
+            }
+            Value::Object(set)
+        }
+        other => other,
+    }
 }
 
 /// The set with each name that is not one by position written into the policy.
@@ -72,7 +99,7 @@ fn with_ids(mut json: Value) -> Value {
         for (id, policy) in json.get_mut(group).and_then(Value::as_object_mut).into_iter().flatten() {
             let by_position = id.strip_prefix("policy").is_some_and(|rest| rest.parse::<usize>().is_ok());
             if let Some(policy) = policy.as_object_mut().filter(|_| !by_position) {
-                let annotations = policy.entry("annotations").or_insert_with(|| serde_json::json!({}));
+                let annotations = policy.entry("annotations").or_insert_with(|| json!({}));
                 if let Some(annotations) = annotations.as_object_mut() {
                     annotations.entry("id").or_insert_with(|| Value::from(id.as_str()));
                 }
@@ -83,7 +110,7 @@ fn with_ids(mut json: Value) -> Value {
 }
 
 fn set_of(policies: serde_json::Map<String, Value>) -> Value {
-    serde_json::json!({"staticPolicies": policies, "templates": {}, "templateLinks": []})
+    json!({"staticPolicies": policies, "templates": {}, "templateLinks": []})
 }
 
 /// The official formatting, of 80 columns and two spaces.
@@ -115,7 +142,7 @@ mod tests {
         assert_eq!(policies_to_json("b", &text).unwrap(), json);
         let one = policies_from_json(json["staticPolicies"]["a"].clone()).unwrap();
         assert_eq!(one, text);
-        assert!(policies_from_json(serde_json::json!({"effect": "allow"})).is_err());
+        assert!(policies_from_json(json!({"effect": "allow"})).is_err());
     }
 
     #[test]

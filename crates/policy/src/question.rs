@@ -42,6 +42,9 @@ impl FromStr for EntityRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((kind, id)) = plain(text) {
+            return Ok(Self::new(kind, id));
+        }
         match EntityUid::from_str(text.trim()) {
             Ok(uid) => {
                 let id: &str = uid.id().unescaped();
@@ -50,6 +53,16 @@ impl FromStr for EntityRef {
             Err(_) => Err(format!("`{text}` is not an entity; write it as `Type::\"id\"` or `{{type, id}}`")),
         }
     }
+}
+
+/// Type and id where neither needs a parser: plain names, and an id without escapes. The type is read later.
+fn plain(text: &str) -> Option<(&str, &str)> {
+    let (kind, id) = text.strip_suffix('"')?.split_once("::\"")?;
+    let name = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_alphabetic())
+            && name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_')
+    };
+    (kind.split("::").all(name) && !id.contains(['"', '\\'])).then_some((kind, id))
 }
 
 impl<'de> Deserialize<'de> for EntityRef {

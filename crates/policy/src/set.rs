@@ -1,5 +1,7 @@
 //! Owns policy sets and schemas: reading, naming, validating.
 
+use crate::authorize::Reason;
+use crate::slice::Slices;
 use crate::tell;
 use cedar_policy::{PolicyId, ValidationMode, Validator};
 use provision_diagnostic::{Diagnostic, Failure, Severity, Source};
@@ -7,6 +9,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// One file of policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,100 +29,212 @@ pub struct PolicyInfo {
     /// The line it starts on, from 1.
     pub line: usize,
     pub(crate) source: usize,
+    /// Where it starts in its source, in bytes.
+    pub(crate) start: usize,
+}
+
+impl PolicyInfo {
+    fn reason(&self, id: &PolicyId) -> Reason {
+        Reason {
+            policy: id.to_string(),
+            effect: self.effect.to_owned(),
+            annotations: self.annotations.clone(),
+            file: self.file.clone(),
+            line: self.line,
+        }
+    }
 }
 
 /// A compiled set of policies.
 #[derive(Debug, Clone)]
 pub struct PolicySet {
     pub(crate) cedar: cedar_policy::PolicySet,
+    pub(crate) slices: Slices,
+    /// What to say of each policy, in the order of `slices`.
+    pub(crate) reasons: Vec<Arc<Reason>>,
+    places: HashMap<String, usize>,
     infos: HashMap<String, PolicyInfo>,
     sources: Vec<PolicySource>,
     digest: String,
+    shown: String,
+}
+
+/// A set while it is read.
+#[derive(Default)]
+struct Build {
+    set: cedar_policy::PolicySet,
+    infos: HashMap<String, PolicyInfo>,
+    errors: Vec<Diagnostic>,
+    /// What the names of the sources are shown with in front.
+    shown: String,
+}
+
+impl Build {
+    /// Adds what one source has: Cedar text, or the JSON form of a policy set, of a policy, or of a list of them.
+    fn add_source(&mut self, index: usize, source: &PolicySource, by_file: bool) {
+        let file = format!("{}{}", self.shown, source.name);
+        let shown = Source { name: &file, text: &source.text };
+        let json = source.text.trim_start().starts_with(['{', '[']);
+        let parsed = if json {
+            match crate::convert::read_json(&source.text) {
+                Ok(parsed) => parsed,
+                Err((message, at)) => {
+                    let told = Diagnostic::error("policy::parse", message);
+                    let told = told.with_help("Give Cedar text, or Cedar's JSON form as `from cedar` gives it.");
+                    self.errors.push(told.with_excerpt(at.map(|at| provision_diagnostic::excerpt(shown, at))));
+                    return;
+                }
+            }
+        } else {
+            match cedar_policy::PolicySet::from_str(&source.text) {
+                Ok(parsed) => parsed,
+                Err(all) => {
+                    self.errors.extend(all.iter().map(|error| tell::diagnostic("policy::parse", error, Some(shown))));
+                    return;
+                }
+            }
+        };
+        let name = |given: &PolicyId, annotations: &BTreeMap<String, String>| match annotations.get("id") {
+            Some(id) => id.clone(),
+            // In JSON a policy has a name of its own.
+            None if by_file && !json => format!("{}:{given}", source.name),
+            None => given.to_string(),
+        };
+        let range = |given: &PolicyId, at: Option<&cedar_policy_core::parser::Loc>| match at {
+            Some(at) => at.start()..at.end(),
+            None => {
+                let key = format!("{}", serde_json::Value::from(given.to_string()));
+                let start = source.text.find(&key).unwrap_or(0);
+                start..start
+            }
+        };
+        let mut templates = HashMap::new();
+        for template in parsed.templates() {
+            let annotations = owned(template.annotations());
+            let id = name(template.id(), &annotations);
+            templates.insert(template.id().clone(), PolicyId::new(&id));
+            let info =
+                info(template.effect(), annotations, index, shown, range(template.id(), template.as_ref().loc()));
+            if self.new_name(&id, info, shown) {
+                // An id was looked up just before, so adding under it cannot fail.
+                let _ = self.set.add_template(template.new_id(PolicyId::new(&id)));
+            }
+        }
+        for policy in parsed.policies() {
+            let annotations = owned(policy.annotations());
+            let linked = policy.template_id().and_then(|template| templates.get(template)).zip(policy.template_links());
+            let id = match linked {
+                // The annotations of a linked policy are its template's.
+                Some(_) => policy.id().to_string(),
+                None => name(policy.id(), &annotations),
+            };
+            let info = info(policy.effect(), annotations, index, shown, range(policy.id(), policy.as_ref().loc()));
+            if self.new_name(&id, info, shown) {
+                let _ = match linked {
+                    Some((template, values)) => self.set.link(template.clone(), PolicyId::new(&id), values),
+                    None => self.set.add(policy.new_id(PolicyId::new(&id))),
+                };
+            }
+        }
+    }
+
+    fn new_name(&mut self, id: &str, info: PolicyInfo, source: Source<'_>) -> bool {
+        if let Some(other) = self.infos.get(id) {
+            self.errors.push(twice(id, &info, other, source));
+            return false;
+        }
+        self.infos.insert(id.to_owned(), info);
+        true
+    }
 }
 
 impl PolicySet {
     /// Compiles the sources. The failure holds the errors of all of them.
     pub fn parse(sources: &[PolicySource]) -> Result<PolicySet, Failure> {
-        Self::compile(sources, sources.len() > 1)
+        Self::compile(sources, sources.len() > 1, "")
     }
 
-    /// The same for the files of a folder, whose policies are named by file even where there is only one.
-    pub fn parse_folder(sources: &[PolicySource]) -> Result<PolicySet, Failure> {
-        Self::compile(sources, true)
+    /// The same for the files of a folder, whose policies are named by file even where there is only one. Positions
+    /// start with the folder as it is shown to users, `policies/` for instance.
+    pub fn parse_folder(sources: &[PolicySource], shown: &str) -> Result<PolicySet, Failure> {
+        Self::compile(sources, true, shown)
     }
 
-    /// Reads a file, or all `*.cedar` files of a folder and the folders in it.
-    pub fn load(path: &Path) -> Result<PolicySet, Failure> {
+    /// Reads a file, or all `*.cedar` files of a folder and the folders in it; `shown` as for
+    /// [`PolicySet::parse_folder`].
+    pub fn load(path: &Path, shown: &str) -> Result<PolicySet, Failure> {
+        let sources = Self::sources_at(path)?;
+        Self::compile(&sources, path.is_dir(), shown)
+    }
+
+    /// The sources that [`PolicySet::load`] compiles.
+    pub fn sources_at(path: &Path) -> Result<Vec<PolicySource>, Failure> {
         let read = |file: &Path, name: String| match std::fs::read_to_string(file) {
             Ok(text) => Ok(PolicySource { name, text }),
             Err(error) => Err(unreadable(file, &error)),
         };
         if !path.is_dir() {
-            return Self::parse(&[read(path, path.display().to_string())?]);
+            return Ok(vec![read(path, path.display().to_string())?]);
         }
         let mut sources = Vec::new();
         for file in cedar_files(path)? {
             let name = file.strip_prefix(path).unwrap_or(&file).display().to_string();
             sources.push(read(&file, name)?);
         }
-        Self::parse_folder(&sources)
+        Ok(sources)
     }
 
-    fn compile(sources: &[PolicySource], by_file: bool) -> Result<PolicySet, Failure> {
-        let mut set = cedar_policy::PolicySet::new();
-        let mut infos: HashMap<String, PolicyInfo> = HashMap::new();
-        let mut errors = Vec::new();
+    fn compile(sources: &[PolicySource], by_file: bool, shown: &str) -> Result<PolicySet, Failure> {
+        let mut build = Build { shown: shown.to_owned(), ..Build::default() };
         let mut hash = Sha256::new();
         for (index, source) in sources.iter().enumerate() {
             hash.update(format!("{}\0{}\0{}", source.name, source.text.len(), source.text));
-            let parsed = match cedar_policy::PolicySet::from_str(&source.text) {
-                Ok(parsed) => parsed,
-                Err(all) => {
-                    let shown = Source { name: &source.name, text: &source.text };
-                    errors.extend(all.iter().map(|error| tell::diagnostic("policy::parse", error, Some(shown))));
-                    continue;
-                }
-            };
-            let by_position = |given: &PolicyId| match by_file {
-                true => format!("{}:{given}", source.name),
-                false => given.to_string(),
-            };
-            for policy in parsed.policies() {
-                let annotations = owned(policy.annotations());
-                let id = annotations.get("id").cloned().unwrap_or_else(|| by_position(policy.id()));
-                let range = policy.as_ref().loc().map(|at| at.span.offset()..at.span.offset() + at.span.len());
-                let info = info(policy.effect(), annotations, index, source, range);
-                match infos.get(&id) {
-                    Some(other) => errors.push(twice(&id, &info, other, source)),
-                    None => {
-                        // An id was looked up just before, so adding under it cannot fail.
-                        let _ = set.add(policy.new_id(PolicyId::new(&id)));
-                        infos.insert(id, info);
-                    }
-                }
-            }
-            for template in parsed.templates() {
-                let annotations = owned(template.annotations());
-                let id = annotations.get("id").cloned().unwrap_or_else(|| by_position(template.id()));
-                let range = template.as_ref().loc().map(|at| at.span.offset()..at.span.offset() + at.span.len());
-                let info = info(template.effect(), annotations, index, source, range);
-                match infos.get(&id) {
-                    Some(other) => errors.push(twice(&id, &info, other, source)),
-                    None => {
-                        let _ = set.add_template(template.new_id(PolicyId::new(&id)));
-                        infos.insert(id, info);
-                    }
-                }
-            }
+            build.add_source(index, source, by_file);
         }
-        Failure::check(errors)?;
+        Failure::check(build.errors)?;
+        // In the order of the files, so that a decision's reasons need no sorting.
+        let mut ordered: Vec<&cedar_policy::Policy> = build.set.policies().collect();
+        ordered.sort_by_key(|policy| {
+            let info = build.infos.get(policy.id().as_ref() as &str);
+            (info.map(|info| (info.source, info.start)), policy.id().to_string())
+        });
+        let slices = Slices::new(ordered.iter().map(|policy| policy.as_ref()));
+        let reasons: Vec<Arc<Reason>> = ordered
+            .iter()
+            .filter_map(|policy| Some(Arc::new(build.infos.get(policy.id().as_ref() as &str)?.reason(policy.id()))))
+            .collect();
+        let places = reasons.iter().enumerate().map(|(at, reason)| (reason.policy.clone(), at)).collect();
         let digest = data_encoding::HEXLOWER.encode(&hash.finalize());
-        Ok(PolicySet { cedar: set, infos, sources: sources.to_vec(), digest })
+        Ok(PolicySet {
+            infos: build.infos,
+            sources: sources.to_vec(),
+            digest,
+            shown: shown.to_owned(),
+            slices,
+            reasons,
+            places,
+            cedar: build.set,
+        })
+    }
+
+    /// The policies a decision asks, in the order of the files.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &cedar_policy::Policy> {
+        self.reasons.iter().filter_map(|reason| self.cedar.policy(&PolicyId::new(&reason.policy)))
+    }
+
+    /// The position of a policy in that order.
+    pub(crate) fn place_of(&self, id: &PolicyId) -> Option<usize> {
+        self.places.get(id.as_ref() as &str).copied()
     }
 
     /// Hexadecimal SHA-256 of all sources and their names.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// What the names of the sources are shown with in front.
+    pub fn shown(&self) -> &str {
+        &self.shown
     }
 
     /// The sources it was compiled from.
@@ -143,7 +258,7 @@ impl PolicySet {
         let source_of = |id: &PolicyId| {
             let info = self.infos.get(&id.to_string())?;
             let source = self.sources.get(info.source)?;
-            Some(Source { name: &source.name, text: &source.text })
+            Some(Source { name: &info.file, text: &source.text })
         };
         let mut all: Vec<Diagnostic> = result
             .validation_errors()
@@ -167,20 +282,20 @@ fn info(
     effect: cedar_policy::Effect,
     annotations: BTreeMap<String, String>,
     index: usize,
-    source: &PolicySource,
-    range: Option<std::ops::Range<usize>>,
+    source: Source<'_>,
+    range: std::ops::Range<usize>,
 ) -> PolicyInfo {
     let effect = match effect {
         cedar_policy::Effect::Permit => "permit",
         cedar_policy::Effect::Forbid => "forbid",
     };
-    let before = range.and_then(|range| source.text.get(..range.start)).unwrap_or("");
-    PolicyInfo { effect, annotations, file: source.name.clone(), line: before.matches('\n').count() + 1, source: index }
+    let line = source.text.get(..range.start).unwrap_or("").matches('\n').count() + 1;
+    PolicyInfo { effect, annotations, file: source.name.to_owned(), line, source: index, start: range.start }
 }
 
-fn twice(id: &str, info: &PolicyInfo, other: &PolicyInfo, source: &PolicySource) -> Diagnostic {
+fn twice(id: &str, info: &PolicyInfo, other: &PolicyInfo, source: Source<'_>) -> Diagnostic {
     let start = source.text.split_inclusive('\n').take(info.line - 1).map(str::len).sum();
-    let at = provision_diagnostic::excerpt(Source { name: &source.name, text: &source.text }, start..start + 1);
+    let at = provision_diagnostic::excerpt(source, start..start + 1);
     Diagnostic::error("policy::parse", format!("two policies have the id `{id}`"))
         .with_help(format!("The other one is at {}:{}; give one of them another `@id`.", other.file, other.line))
         .with_excerpt(Some(at))
@@ -218,22 +333,25 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 #[derive(Debug, Clone)]
 pub struct Schema {
     pub(crate) cedar: cedar_policy::Schema,
+    digest: String,
 }
 
 impl Schema {
     /// Reads Cedar schema syntax, or JSON where the text starts with a brace. `name` is what users see.
     pub fn parse(name: &str, text: &str) -> Result<Schema, Failure> {
         let shown = Some(Source { name, text });
-        if text.trim_start().starts_with('{') {
-            return match cedar_policy::Schema::from_json_str(text) {
-                Ok(cedar) => Ok(Schema { cedar }),
-                Err(error) => Err(tell::diagnostic("policy::schema", &error, shown).into()),
-            };
-        }
-        match cedar_policy::Schema::from_cedarschema_str(text) {
-            Ok((cedar, _)) => Ok(Schema { cedar }),
-            Err(error) => Err(tell::diagnostic("policy::schema", &error, shown).into()),
-        }
+        let told = |error: &dyn miette::Diagnostic| Failure::from(tell::diagnostic("policy::schema", error, shown));
+        let cedar = if text.trim_start().starts_with('{') {
+            cedar_policy::Schema::from_json_str(text).map_err(|error| told(&error))?
+        } else {
+            cedar_policy::Schema::from_cedarschema_str(text).map_err(|error| told(&error))?.0
+        };
+        Ok(Schema { cedar, digest: data_encoding::HEXLOWER.encode(&Sha256::digest(text)) })
+    }
+
+    /// Hexadecimal SHA-256 of its text.
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 }
 

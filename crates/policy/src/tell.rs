@@ -19,6 +19,11 @@ pub fn diagnostic(code: &'static str, error: &dyn CedarDiagnostic, source: Optio
     Diagnostic::error(code, message.trim_end_matches('.')).with_help(help.join("\n")).with_excerpt(at)
 }
 
+/// The same in words alone.
+pub fn text(error: &dyn CedarDiagnostic) -> String {
+    sentence(error).lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
 /// The error and what caused it, since Cedar's outer errors often say only that something failed.
 fn sentence(error: &dyn CedarDiagnostic) -> String {
     let mut text = error.to_string();

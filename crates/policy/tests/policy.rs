@@ -63,10 +63,10 @@ fn policies_of_a_folder_are_named_by_file_and_position() {
     std::fs::create_dir(folder.path().join("team")).unwrap();
     std::fs::write(folder.path().join("team/a.cedar"), "forbid(principal, action, resource);").unwrap();
     std::fs::write(folder.path().join("notes.txt"), "not cedar").unwrap();
-    let policies = PolicySet::load(folder.path()).unwrap();
+    let policies = PolicySet::load(folder.path(), "").unwrap();
     assert_eq!(policies.info("team/a.cedar:policy0").unwrap().file, "team/a.cedar");
     assert!(!policies.is_empty());
-    let error = PolicySet::load(&folder.path().join("none")).unwrap_err();
+    let error = PolicySet::load(&folder.path().join("none"), "").unwrap_err();
     assert_eq!(error.code(), "policy::io");
 }
 

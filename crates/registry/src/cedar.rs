@@ -25,6 +25,15 @@ namespace Provision {
     "subset": Totals,
     "after": Totals,
   };
+  type Approving = {
+    "environment": String,
+    "source": String,
+    "time": datetime,
+    "mfa": Bool,
+    "role": String,
+    "author": User,
+    "plan": Totals,
+  };
 "#;
 
 /// Actions a plan row can be.
@@ -63,7 +72,8 @@ pub fn schema<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> String {
     }
     let _ = writeln!(
         out,
-        "  action \"change_policy\" appliesTo {{ principal: [User], resource: [Project], context: Context }};\n}}"
+        "  action \"change_policy\" appliesTo {{ principal: [User], resource: [Project], context: Context }};\n  action \"approve\" \
+         appliesTo {{ principal: [User], resource: [Project], context: Approving }};\n}}"
     );
     out.push_str(&spaces);
     out

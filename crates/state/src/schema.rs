@@ -5,10 +5,11 @@ use provision_diagnostic::Failure;
 use rusqlite::Connection;
 
 /// The version this build writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// One script per version; a script is never edited after it was released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 create table meta (key text primary key, value text not null) strict;
 create table resources (
   address text primary key,
@@ -36,7 +37,21 @@ create table lease (
   expires_at integer not null
 ) strict;
 create table policies (one integer primary key check (one = 1), digest text not null, sources text not null) strict;
-"];
+",
+    "
+create table approvals (
+  id text primary key,
+  plan text not null,
+  address text,
+  role text not null,
+  \"by\" text not null,
+  at text not null,
+  until text not null,
+  used text
+) strict;
+create index approvals_plan on approvals (plan);
+",
+];
 
 /// Brings a database to this build's version; a newer one is refused.
 pub fn migrate(connection: &mut Connection) -> Result<(), Failure> {

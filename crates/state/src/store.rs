@@ -33,7 +33,7 @@ impl Store {
             )
             .map_err(|error| io("open", &error))?;
         schema::migrate(&mut connection)?;
-        let fresh = data_encoding::BASE32_NOPAD.encode(&rand::random::<[u8; 10]>()).to_ascii_lowercase();
+        let fresh = crate::new_id();
         connection
             .execute("insert into meta values ('lineage', ?1) on conflict do nothing", [fresh])
             .map_err(|error| io("open", &error))?;
@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// A write that only the holder of the lease may do; the number is checked in the same transaction.
-    fn fenced<T>(
+    pub(crate) fn fenced<T>(
         &self,
         lease: &Lease,
         body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -92,6 +92,11 @@ impl Store {
             body(transaction).map(Some)
         })?;
         done.ok_or_else(lease::lost)
+    }
+
+    pub(crate) fn read<T>(&self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Failure> {
+        let connection = self.lock()?;
+        body(&connection).map_err(|error| io("read", &error))
     }
 
     fn all<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, Failure> {

@@ -1,18 +1,18 @@
 //! Owns `policy authorize`: each row with its decision.
 
 use crate::PolicyPlugin;
-use crate::given::{entities, generated, policies, policy_flags, schema};
+use crate::asking::{Answering, Asking, request_flags};
+use crate::given::policy_flags;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Completion, Example, Flag, LabeledError, PipelineData, ShellError, Signature, Span, Spanned, SyntaxShape, Type,
     Value, record,
 };
 use provision_diagnostic::Failure;
-use provision_nu_bridge::{from_serialize, labeled, rows, shell, stream, to_json};
-use provision_policy::{Authorizer, Decision, Partial, PolicyError, Question, Reason, Verdict};
-use serde_json::{Map, Value as Json};
-
-const PARTS: [&str; 5] = ["principal", "action", "resource", "context", "entities"];
+use provision_nu_bridge::{from_serialize, in_parallel, rows, shell, stream};
+use provision_policy::{Decision, Partial, PolicyError, Question, Reason, Verdict};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub struct Authorize;
 
@@ -41,11 +41,6 @@ impl PluginCommand for Authorize {
 
     fn signature(&self) -> Signature {
         let signature = Signature::build(self.name())
-            .named("principal", SyntaxShape::Any, "Who: `Type::\"id\"`, `{type, id}`, or a closure.", None)
-            .named("action", SyntaxShape::Any, "What: `Action::\"id\"`, `{type, id}`, or a closure.", None)
-            .named("resource", SyntaxShape::Any, "On which: `Type::\"id\"`, `{type, id}`, or a closure.", None)
-            .named("context", SyntaxShape::Any, "In which context: a record, or a closure.", None)
-            .named("entities", SyntaxShape::Any, "Entities: a JSON file, or a table `uid, attrs, parents`.", Some('e'))
             .param(
                 Flag::new("only")
                     .arg(SyntaxShape::String)
@@ -57,10 +52,11 @@ impl PluginCommand for Authorize {
                 (Type::record(), Type::record()),
                 (Type::table(), Type::table()),
                 (Type::list(Type::record()), Type::list(Type::record())),
+                (Type::list(Type::Any), Type::list(Type::Any)),
                 (Type::Nothing, Type::record()),
             ])
             .category(super::category());
-        policy_flags(signature)
+        policy_flags(request_flags(signature))
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -118,50 +114,33 @@ impl PluginCommand for Authorize {
             };
         }
         let signals = engine.signals().clone();
+        let source = rows(input, call.head)?;
+        // A closure is called for the rows that are taken, one after the other; without one all cores work ahead.
+        let decided: Box<dyn Iterator<Item = Value> + Send> = match work.asking.is_constant() {
+            true => Box::new(in_parallel(source, move |row| work.row(row))),
+            false => Box::new(source.filter_map(move |row| work.row(row))),
+        };
         let mut stopped = false;
         // The first error ends the stream: what comes after it would be read as decided.
-        let decided = rows(input, call.head)?
-            .filter_map(move |row| work.row(row))
-            .take_while(move |row| !std::mem::replace(&mut stopped, matches!(row, Value::Error { .. })));
+        let decided =
+            decided.take_while(move |row| !std::mem::replace(&mut stopped, matches!(row, Value::Error { .. })));
         Ok(stream(decided, call.head, signals).set_metadata(metadata))
     }
 }
 
 /// Everything needed to decide a row.
 struct Work {
-    engine: EngineInterface,
-    /// Decides questions about anything.
-    plain: Authorizer,
-    /// Decides questions about `Provision::Action`s; broken manifests matter only to who asks one.
-    typed: Option<Result<Authorizer, LabeledError>>,
-    parts: Vec<(&'static str, Value)>,
+    asking: Asking,
+    answering: Answering,
     only: Option<Verdict>,
     strict: bool,
     head: Span,
+    /// The rows of `reasons` made before: the same few policies decide most rows.
+    told: RwLock<HashMap<usize, (Arc<Reason>, Value)>>,
 }
 
 impl Work {
     fn new(plugin: &PolicyPlugin, engine: &EngineInterface, call: &EvaluatedCall) -> Result<Self, LabeledError> {
-        let given = policies(engine, call, None)?;
-        let set = given.what.map_err(|failure| labeled(&failure, given.span, "in these policies"))?;
-        let set = std::sync::Arc::new(set);
-        let base = entities(engine, call)?;
-        let entity_span = call.get_flag_span("entities").unwrap_or(call.head);
-        let authorizer = |schema| {
-            Authorizer::new(set.clone(), schema, &base)
-                .map_err(|failure| labeled(&failure, entity_span, "these entities"))
-        };
-        let (plain, typed) = match schema(engine, call)? {
-            Some(own) => {
-                let schema = own.what.map_err(|failure| labeled(&failure, own.span, "in this schema"))?;
-                (authorizer(Some(schema))?, None)
-            }
-            None => {
-                let typed = generated(plugin, engine, call.head).and_then(|made| authorizer(Some(made.schema)));
-                (authorizer(None)?, Some(typed))
-            }
-        };
-        let parts = PARTS.iter().take(4).filter_map(|part| Some((*part, call.get_flag_value(part)?))).collect();
         let given: Option<Spanned<String>> = call.get_flag("only")?;
         let only = match given.as_ref().map(|given| given.item.as_str()) {
             None => None,
@@ -170,97 +149,77 @@ impl Work {
             Some(other) => {
                 let span = given.as_ref().map_or(call.head, |given| given.span);
                 return Err(LabeledError::new(format!("`{other}` is not a decision"))
+                    .with_code("policy::request")
+                    .with_help("Give --only allow or --only deny.")
                     .with_label("expected allow or deny", span));
             }
         };
         Ok(Self {
-            engine: engine.clone(),
-            plain,
-            typed,
-            parts,
+            asking: Asking::new(engine, call)?,
+            answering: Answering::new(plugin, engine, call)?,
             only,
             strict: call.has_flag("strict")?,
             head: call.head,
+            told: RwLock::default(),
         })
     }
 
     /// The row with its decision; `None` where `--only` leaves it out; an error value where it cannot be decided.
     fn row(&self, row: Value) -> Option<Value> {
         let span = row.span();
+        let failed = |error: ShellError| Value::error(error, span);
         match self.decide(&row) {
-            Err(error) => Some(Value::error(error, span)),
+            Err(error) => Some(failed(error)),
             Ok((_, Partial::Pending)) if self.only.is_some() => None,
-            Ok((_, Partial::Pending)) => {
-                Some(self.with(row, "pending", &[], &[]).unwrap_or_else(|error| Value::error(error, span)))
-            }
+            Ok((_, Partial::Pending)) => Some(self.with(row, "pending", &[], &[]).unwrap_or_else(failed)),
             Ok((question, Partial::Decided(decision))) => {
                 if self.strict && decision.decision == Verdict::Deny {
                     let failure = denied(&question, &decision);
-                    return Some(Value::error(shell(&failure, span, "this row is denied"), span));
+                    return Some(failed(shell(&failure, span, "this row is denied")));
                 }
                 if self.only.is_some_and(|only| only != decision.decision) {
                     return None;
                 }
-                let verdict = match decision.decision {
-                    Verdict::Allow => "allow",
-                    Verdict::Deny => "deny",
-                };
-                let decided = self.with(row, verdict, &decision.reasons, &decision.errors);
-                Some(decided.unwrap_or_else(|error| Value::error(error, span)))
+                let verdict = if decision.decision == Verdict::Allow { "allow" } else { "deny" };
+                Some(self.with(row, verdict, &decision.reasons, &decision.errors).unwrap_or_else(failed))
             }
         }
     }
 
-    fn with(&self, row: Value, verdict: &str, reasons: &[Reason], errors: &[PolicyError]) -> Result<Value, ShellError> {
+    fn with(
+        &self,
+        row: Value,
+        verdict: &str,
+        reasons: &[Arc<Reason>],
+        errors: &[PolicyError],
+    ) -> Result<Value, ShellError> {
         let span = row.span();
         let mut record = row.into_record()?;
+        let reasons = reasons.iter().map(|reason| self.reason(reason)).collect::<Result<_, _>>()?;
         record.insert("decision", Value::string(verdict, self.head));
-        record.insert("reasons", from_serialize(&reasons, self.head)?);
+        record.insert("reasons", Value::list(reasons, self.head));
         record.insert("errors", from_serialize(&errors, self.head)?);
         Ok(Value::record(record, span))
     }
 
+    fn reason(&self, reason: &Arc<Reason>) -> Result<Value, ShellError> {
+        let key = Arc::as_ptr(reason) as usize;
+        let told = self.told.read().unwrap_or_else(PoisonError::into_inner);
+        // The reason is kept with its row, so that its address stays its own.
+        if let Some((_, value)) = told.get(&key) {
+            return Ok(value.clone());
+        }
+        drop(told);
+        let value = from_serialize(&**reason, self.head)?;
+        let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
+        told.insert(key, (reason.clone(), value.clone()));
+        Ok(value)
+    }
+
     fn decide(&self, row: &Value) -> Result<(Question, Partial), ShellError> {
-        if let Value::Error { error, .. } = row {
-            return Err((**error).clone());
-        }
-        let span = row.span();
-        let record = row.as_record()?;
-        let mut parts = Map::new();
-        let own = match record.get("request") {
-            Some(Value::Record { val, .. }) => val,
-            _ => record,
-        };
-        for part in PARTS {
-            if let Some(value) = own.get(part) {
-                parts.insert(part.to_owned(), to_json(value)?);
-            }
-        }
-        for (part, given) in &self.parts {
-            let value = match given {
-                Value::Closure { val, internal_span, .. } => {
-                    let closure = Spanned { item: (**val).clone(), span: *internal_span };
-                    to_json(&self.engine.eval_closure(&closure, vec![row.clone()], Some(row.clone()))?)?
-                }
-                constant => to_json(constant)?,
-            };
-            parts.insert((*part).to_owned(), value);
-        }
-        let refused = |message: String| {
-            let help = "Give the row a `request` record, columns `principal`, `action`, `resource`, or the flags of the same name.";
-            shell(&Failure::new("policy::request", message).with_help(help), span, "this row")
-        };
-        let missing = PARTS.iter().take(3).find(|part| parts.get(**part).is_none_or(Json::is_null));
-        if let Some(part) = missing {
-            return Err(refused(format!("the row does not say which {part} is meant")));
-        }
-        let question: Question =
-            serde_json::from_value(Json::Object(parts)).map_err(|error| refused(error.to_string()))?;
-        let authorizer = match &self.typed {
-            Some(typed) if question.action.kind == "Provision::Action" => typed.as_ref().map_err(Clone::clone)?,
-            _ => &self.plain,
-        };
-        let decision = authorizer.decide_partial(&question).map_err(|failure| shell(&failure, span, "this row"))?;
+        let question = self.asking.question(row)?;
+        let decided = self.answering.of(&question)?.decide_partial(&question);
+        let decision = decided.map_err(|failure| shell(&failure, row.span(), "this row"))?;
         Ok((question, decision))
     }
 }

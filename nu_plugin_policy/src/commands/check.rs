@@ -58,9 +58,9 @@ impl PluginCommand for Check {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let given = policies(engine, call, text(call, input)?)?;
+        let given = policies(plugin, engine, call, text(call, input)?)?;
         let mut found = Vec::new();
-        let own = schema(engine, call)?;
+        let own = schema(plugin, engine, call)?;
         match given.what {
             Err(failure) => {
                 found.extend(failure.into_diagnostics());

@@ -52,12 +52,12 @@ impl PluginCommand for List {
 
     fn run(
         &self,
-        _plugin: &PolicyPlugin,
+        plugin: &PolicyPlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let given = policies(engine, call, text(call, input)?)?;
+        let given = policies(plugin, engine, call, text(call, input)?)?;
         let raise = |failure| labeled(&failure, given.span, "in these policies");
         let rows = given.what.and_then(|set| set.list()).map_err(raise)?;
         Ok(PipelineData::value(from_serialize(&rows, call.head)?, None))

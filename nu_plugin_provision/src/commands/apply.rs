@@ -32,6 +32,7 @@ impl PluginCommand for Apply {
     fn extra_description(&self) -> &str {
         "Rows on the pipeline are the consent to apply exactly those rows. With nothing on the pipeline, the project is\n\
         planned and applied as a whole, which needs --yes. Policies of the project are asked, whoever calls.\n\
+        What a policy marked `@approval(\"role\")` forbids waits: `provision approve` lets it through, once.\n\
         Operations that a crash left open are settled first. Ctrl-C starts nothing new and settles what is in flight."
     }
 
@@ -43,6 +44,12 @@ impl PluginCommand for Apply {
         let signature = Signature::build(self.name())
             .named("parallel", SyntaxShape::Int, "Operations at a time, 16 by default.", None)
             .switch("yes", "Apply the whole project without rows on the pipeline.", Some('y'))
+            .named(
+                "approval",
+                SyntaxShape::OneOf(vec![SyntaxShape::String, SyntaxShape::List(Box::new(SyntaxShape::String))]),
+                "Ids of the approvals to use; by default all that the plan has.",
+                None,
+            )
             .switch("quiet", "Draw no progress bar.", Some('q'))
             .input_output_types(vec![
                 (Type::Nothing, Type::table()),
@@ -92,7 +99,15 @@ impl PluginCommand for Apply {
             (None, Some(project)) => session_in(plugin, engine, call.head, &project)?,
             _ => session(plugin, engine, call)?,
         };
-        let options = ApplyOptions { parallel: parallel(engine, call)?, yes: call.has_flag("yes")?, destroy: false };
+        let approvals = match call.get_flag_value("approval") {
+            None => None,
+            Some(Value::List { vals, .. }) => {
+                Some(vals.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Result<_, _>>()?)
+            }
+            Some(id) => Some(vec![id.as_str()?.to_owned()]),
+        };
+        let options =
+            ApplyOptions { parallel: parallel(engine, call)?, yes: call.has_flag("yes")?, destroy: false, approvals };
         start(session, given, options, engine, call)
     }
 }

@@ -53,7 +53,12 @@ impl PluginCommand for Destroy {
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
         let session = session(plugin, engine, call)?;
-        let options = ApplyOptions { parallel: parallel(engine, call)?, yes: call.has_flag("yes")?, destroy: true };
+        let options = ApplyOptions {
+            parallel: parallel(engine, call)?,
+            yes: call.has_flag("yes")?,
+            destroy: true,
+            ..ApplyOptions::default()
+        };
         super::apply::start(session, None, options, engine, call)
     }
 }

@@ -1,6 +1,8 @@
 //! Owns the list of commands and the shape of their rows.
 
 mod apply;
+mod approvals;
+mod approve;
 mod destroy;
 mod output;
 mod plan;
@@ -23,6 +25,8 @@ pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
         Box::new(provision::Provision),
         Box::new(plan::Plan),
         Box::new(apply::Apply),
+        Box::new(approve::Approve),
+        Box::new(approvals::Approvals),
         Box::new(destroy::Destroy),
         Box::new(output::Output),
         Box::new(recover::Recover),

@@ -2,6 +2,8 @@
 
 mod engine;
 mod nickel;
+mod policy;
+mod run;
 
 use crate::{process, workspace};
 use clap::Args;
@@ -22,9 +24,13 @@ pub struct Bench {
     built: bool,
 }
 
-const BENCHES: [(&str, &str); 2] = [
+const BENCHES: [(&str, &str); 3] = [
     ("engine", "plan, apply and destroy of resources that live in the state alone"),
     ("nickel", "evaluating and validating, against the official command and a plugin that only echoes"),
+    (
+        "policy",
+        "deciding many rows, against the library's own loop, the official command and a plugin that only echoes",
+    ),
 ];
 
 impl Bench {
@@ -39,6 +45,7 @@ impl Bench {
             }
             Some("engine") => self.engine(),
             Some("nickel") => self.nickel(),
+            Some("policy") => self.policy(),
             Some(other) => Err(format!("there is no bench `{other}`; `cargo xtask bench` lists them")),
         }
     }

@@ -1,0 +1,195 @@
+//! Owns enforcement in apply: approvals, groups, and that no command gets past the policies.
+
+use provision_tests::World;
+use serde_json::json;
+
+const INFRA: &str = "let p = import \"provision.ncl\" in\n{ name = \"t\", resources = {\n  a = p.local.data & { input = 1 },\n  b = p.local.data & { input = 2 },\n} } | p.Infrastructure\n";
+
+/// Everybody may change things, but deleting and what is called `a` wait for approval; leads approve, never their own.
+const POLICIES: &str = r#"
+@id("all") permit(principal, action, resource);
+@id("a-waits") @approval("team-lead") forbid(principal, action == Provision::Action::"create", resource == Local::Data::"a");
+@id("delete-waits") @approval("owner") forbid(principal, action == Provision::Action::"delete", resource);
+@id("leads-approve") forbid(principal, action == Provision::Action::"approve", resource)
+unless { (context.role == "team-lead" && principal in Provision::Group::"leads") || context.role == "owner" };
+@id("not-ones-own") @advice("ask somebody else")
+forbid(principal, action == Provision::Action::"approve", resource) when { principal == context.author };
+"#;
+
+const PEOPLE: &str = r#"[{"uid": "Provision::User::\"lea\"", "parents": ["Provision::Group::\"leads\""]},
+    {"uid": "Provision::User::\"ada\"", "parents": ["Provision::Group::\"leads\""]}]"#;
+
+fn world() -> World {
+    let world = World::new();
+    world.write("infra.ncl", INFRA).write("policies/p.cedar", POLICIES).write("policies/entities.json", PEOPLE);
+    world
+}
+
+#[test]
+fn a_row_waits_for_its_role_and_passes_once_with_it() {
+    let mut world = world();
+    world.ok("provision plan | to nuon | save plan.nuon");
+    let apply = "open plan.nuon | provision apply";
+    world.fails(apply).is(
+        "provision::apply::approval",
+        "`a` waits for the approval of `team-lead`",
+        "provision approve",
+    );
+    assert_eq!(world.json("provision state list"), json!([]));
+    let approve = "provision approve (open plan.nuon | get 0.plan)";
+    // The author does not approve, whatever group she is in; a stranger is no lead.
+    world.fails(approve).is("provision::apply::denied", "not-ones-own", "ask somebody else");
+    world.env("USER", Some("bob"));
+    world.fails(approve).is("provision::apply::denied", "leads-approve", "");
+    world.env("USER", Some("lea"));
+    let given = world.json(&format!("{approve} | select address role by used"));
+    assert_eq!(given, json!([{"address": null, "role": "team-lead", "by": "lea", "used": null}]));
+    world.env("USER", Some("ada"));
+    let events = world.json(&format!(
+        "{apply} | where status in [authorized done] | select address status message | sort-by address status"
+    ));
+    assert_eq!(events[0], json!({"address": "a", "status": "authorized", "message": "approved by lea as team-lead"}));
+    assert_eq!(events.as_array().unwrap().iter().filter(|event| event["status"] == "done").count(), 2);
+    let listed = world.json("provision approvals | get 0 | { used: ($in.used | describe), until: ($in.until - $in.at | format duration hr) }");
+    assert_eq!(listed, json!({"used": "datetime", "until": "24 hr"}));
+    // Taken down and planned again it is another plan, which nobody approved.
+    world.write(
+        "policies/p.cedar",
+        &POLICIES.replace("delete-waits\") @approval(\"owner\")", "delete-waits\")").replace(
+            "action == Provision::Action::\"delete\", resource)",
+            "action == Provision::Action::\"delete\", resource == Local::Data::\"none\")",
+        ),
+    );
+    world.fails("provision destroy --yes").is("provision::apply::policy_changed", "", "policy accept");
+    world.ok("provision policy accept");
+    world.ok("provision destroy --yes | ignore");
+    world.fails("provision plan | provision apply").is("provision::apply::approval", "`a` waits", "");
+}
+
+#[test]
+fn approvals_are_for_rows_for_a_time_and_can_be_taken_back() {
+    let mut world = world();
+    world.ok("provision plan | to nuon | save plan.nuon");
+    let digest = world.ok("open plan.nuon | get 0.plan");
+    world.env("USER", Some("lea"));
+    world.fails("provision approve nothing").is("provision::plan::unknown_plan", "nothing", "`plan` column");
+    world.fails(&format!("provision approve {digest} --address [c]")).is(
+        "provision::apply::approval",
+        "no row `c`",
+        "",
+    );
+    world.fails(&format!("provision approve {digest} --for 0sec")).is("provision::apply::approval", "some time", "8hr");
+    let id = world.ok(&format!("provision approve {digest} --role team-lead --address [b] | get 0.id"));
+    world.env("USER", Some("ada"));
+    let apply = "open plan.nuon | provision apply";
+    world.fails(apply).is("provision::apply::approval", "`a` waits", "");
+    world.fails(&format!("{apply} --approval nonsense")).is(
+        "provision::apply::approval",
+        "`nonsense` is no approval",
+        "provision approvals",
+    );
+    assert_eq!(world.json(&format!("provision approvals --revoke {id} | get id")), json!([id]));
+    assert_eq!(world.json("provision approvals"), json!([]));
+    world.fails(&format!("provision approvals --revoke {id}")).is("provision::apply::approval", "no approval", "");
+    world.env("USER", Some("lea"));
+    world.ok(&format!("provision approve {digest} --for 1ms | ignore"));
+    world.env("USER", Some("ada"));
+    world.fails(apply).is("provision::apply::approval", "`a` waits", "");
+    world.env("USER", Some("lea"));
+    let id = world.ok(&format!("provision approve {digest} --address [a] | get 0.id"));
+    world.env("USER", Some("ada"));
+    assert_eq!(world.json(&format!("{apply} --approval {id} | where status == done | length")), json!(2));
+    world.fails(&format!("provision approvals --revoke {id}")).is("provision::apply::approval", "was used already", "");
+}
+
+#[test]
+fn who_applies_is_asked_about_not_who_planned() {
+    let mut world = World::new();
+    world.write("infra.ncl", INFRA);
+    world.write("policies/p.cedar", "permit(principal == Provision::User::\"ada\", action, resource);");
+    world.ok("provision plan | to nuon | save plan.nuon");
+    world.env("USER", Some("eve"));
+    world.fails("open plan.nuon | provision apply").is("provision::apply::denied", "no policy permits it", "");
+    world.env("USER", Some("ada"));
+    world.ok("open plan.nuon | provision apply | ignore");
+}
+
+#[test]
+fn a_change_of_groups_is_a_change_of_policies() {
+    let world = world();
+    world.write("policies/p.cedar", "permit(principal in Provision::Group::\"leads\", action, resource);");
+    world.ok("provision plan | provision apply | ignore");
+    world.write("policies/entities.json", "[]");
+    world.write("infra.ncl", &INFRA.replace("input = 1", "input = 3"));
+    world.fails("provision plan | provision apply").is("provision::apply::policy_changed", "have changed", "");
+    world.write("policies/entities.json", "[{\"uid\": \"Hetzner::Server::\\\"a\\\"\"}]");
+    world.fails("provision plan").is("policy::entity", "policies/entities.json", "Provision::User");
+}
+
+/// Everything that changes infrastructure, or what decides about it. A command that is new belongs in one of the two
+/// lists.
+#[test]
+fn no_command_gets_past_a_policy_that_forbids_everything() {
+    let world = World::new().with_sandbox();
+    world.write(
+        "infra.ncl",
+        &INFRA.replace(
+            "  b =",
+            "  key = p.hetzner.ssh_key & { public_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1 x\" },\n  b =",
+        ),
+    );
+    world.write("policies/p.cedar", "@id(\"nothing\") forbid(principal, action, resource);");
+    let digest = world.ok("provision plan | get 0.plan");
+    let denied = [
+        "provision plan | provision apply".to_owned(),
+        "provision apply --yes".to_owned(),
+        "nickel eval infra.ncl | provision plan | where address == b | provision apply".to_owned(),
+        "provision plan | policy authorize | reject decision | provision apply".to_owned(),
+        format!("provision approve {digest} --role anybody"),
+    ];
+    for script in &denied {
+        world.fails(script).is("provision::apply::denied", "nothing", "");
+    }
+    assert_eq!(world.mutating(), []);
+    assert_eq!(world.json("provision state list"), json!([]));
+    // Once something is there: taking it down, and changing the policies themselves.
+    world.write("policies/p.cedar", "permit(principal, action, resource);");
+    world.ok("provision apply --yes | ignore");
+    world.write("policies/p.cedar", "@id(\"nothing\") forbid(principal, action, resource);");
+    world.ok("provision policy accept");
+    let held = world.mutating().len();
+    for script in ["provision destroy --yes", "provision plan --destroy | provision apply"] {
+        world.fails(script).is("provision::apply::denied", "nothing", "");
+    }
+    world.write("policies/p.cedar", "permit(principal, action, resource);");
+    world.fails("provision policy accept").is("provision::apply::denied", "change_policy", "");
+    std::fs::remove_dir_all(world.project().join("policies")).unwrap();
+    world.fails("provision apply --yes").is("provision::apply::policy_changed", "are gone", "");
+    assert_eq!(world.mutating().len(), held);
+
+    let commands = world.json("scope commands | where type == plugin and name =~ '^provision ' | get name | sort");
+    let harmless = [
+        // They read, or change what the project itself says or keeps about itself.
+        "provision approvals",
+        "provision output",
+        "provision plan",
+        "provision policy",
+        "provision policy accept",
+        "provision provider",
+        "provision provider list",
+        "provision sandbox",
+        "provision state",
+        "provision state list",
+        "provision state show",
+        // It settles what an allowed apply began.
+        "provision recover",
+        // It unlocks a later change, which is asked about then.
+        "provision state unprotect",
+    ];
+    let asked = ["provision apply", "provision approve", "provision destroy"];
+    for command in commands.as_array().unwrap() {
+        let name = command.as_str().unwrap();
+        let known = harmless.contains(&name) || asked.contains(&name) || name.starts_with("provision sandbox ");
+        assert!(known, "does `{name}` change infrastructure? Then it is asked about above, else it is harmless");
+    }
+}
