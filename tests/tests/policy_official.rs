@@ -1,5 +1,7 @@
 //! Owns the comparison with the official `cedar` command: decisions, determining policies and verdicts of validation.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use provision_tests::{World, workspace};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

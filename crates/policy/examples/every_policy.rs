@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let mut allowed = 0;
     for row in &rows {
-        let uid = |part: &str| EntityUid::from_str(row[part].as_str().unwrap_or_default());
+        let uid = |part: &str| EntityUid::from_str(row[part].as_str().unwrap_or_default()).map_err(Box::new);
         let context = Context::from_json_value(row["context"].clone(), None)?;
         let request = Request::new(uid("principal")?, uid("action")?, uid("resource")?, context, None)?;
         let response = authorizer.is_authorized(&request, &policies, &entities);

@@ -1,6 +1,11 @@
 //! Owns what can be proved of policies: which never apply, which others make needless, which actions are decided once
 //! and for all, and how two sets differ. By the Cedar symbolic compiler and an SMT solver, not by sampling.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "the symbolic compiler's own error is this large, and its functions return it"
+)]
+
 use crate::set::{PolicySet, Schema};
 use crate::slice::is_true;
 use cedar_policy::{Effect, EntityUid, Policy, RequestEnv};

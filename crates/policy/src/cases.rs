@@ -301,12 +301,14 @@ impl<'a> Covered<'a> {
         self.conditions.entry(key(expr)).or_default()[place(&outcome)] += 1;
         match expr.expr_kind() {
             ExprKind::And { left, right } => {
-                if self.condition(evaluator, left, slots) == Some(true) {
+                let goes_on = self.condition(evaluator, left, slots) == Some(true);
+                if goes_on {
                     self.condition(evaluator, right, slots);
                 }
             }
             ExprKind::Or { left, right } => {
-                if self.condition(evaluator, left, slots) == Some(false) {
+                let goes_on = self.condition(evaluator, left, slots) == Some(false);
+                if goes_on {
                     self.condition(evaluator, right, slots);
                 }
             }

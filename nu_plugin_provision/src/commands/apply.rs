@@ -5,8 +5,8 @@ use crate::open::{parallel, project_flag, project_folder, session, session_in};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
-    Example, HandlerGuard, LabeledError, PipelineData, Record, SignalAction, Signals, Signature, Span, SyntaxShape,
-    Type, Value,
+    Example, FromValue, HandlerGuard, LabeledError, PipelineData, Record, SignalAction, Signals, Signature, Span,
+    SyntaxShape, Type, Value,
 };
 use provision_diagnostic::Failure;
 use provision_engine::{ApplyOptions, Event, Session, Status, Stop};
@@ -101,10 +101,8 @@ impl PluginCommand for Apply {
         };
         let approvals = match call.get_flag_value("approval") {
             None => None,
-            Some(Value::List { vals, .. }) => {
-                Some(vals.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Result<_, _>>()?)
-            }
-            Some(id) => Some(vec![id.as_str()?.to_owned()]),
+            Some(Value::String { val, .. }) => Some(vec![val]),
+            Some(ids) => Some(Vec::<String>::from_value(ids)?),
         };
         let options =
             ApplyOptions { parallel: parallel(engine, call)?, yes: call.has_flag("yes")?, destroy: false, approvals };

@@ -1,0 +1,63 @@
+//! Owns that what an older version wrote is opened, and goes on. Each folder of `fixtures` is the state of one version,
+//! written by the plugin of that version: its database as SQL, and the key it sealed with, which seals nothing else.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use provision_model::Address;
+use provision_state::{Approval, Lease, SCHEMA_VERSION, Store, new_id};
+use rusqlite::Connection;
+
+fn version(path: &std::path::Path) -> i64 {
+    Connection::open(path).unwrap().query_row("pragma user_version", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_state_of_every_earlier_version_is_opened_and_goes_on() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for known in 1..SCHEMA_VERSION {
+        let fixture = fixtures.join(format!("v{known}"));
+        let project = tempfile::tempdir().unwrap();
+        let folder = project.path().join(".provision");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(fixture.join("identity.txt"), folder.join("identity.txt")).unwrap();
+        let database = folder.join("state.db");
+        let sql = std::fs::read_to_string(fixture.join("state.sql")).unwrap();
+        Connection::open(&database).unwrap().execute_batch(&sql).unwrap();
+        assert_eq!(version(&database), known);
+
+        let store = Store::open(project.path()).unwrap();
+        assert_eq!(version(&database), SCHEMA_VERSION);
+        let addresses: Vec<String> =
+            store.resources().unwrap().iter().map(|resource| resource.address.to_string()).collect();
+        assert_eq!(addresses, ["a", "b"]);
+        assert!(store.policies().unwrap().unwrap().sources[0].1.contains("permit"));
+        assert_eq!(store.outputs().unwrap().len(), 1);
+        assert!(store.open_entries().unwrap().is_empty());
+        // What is new since works on it.
+        let lease = Lease::acquire(&store, "ada").unwrap();
+        let approval = Approval {
+            id: new_id(),
+            plan: "p".into(),
+            address: Some(Address::new("a")),
+            role: "lead".into(),
+            by: "lea".into(),
+            at: "2026-01-01T00:00:00.000000Z".into(),
+            until: "2026-01-02T00:00:00.000000Z".into(),
+            used: None,
+        };
+        store.put_approval(&approval).unwrap();
+        assert_eq!(store.approvals().unwrap(), std::slice::from_ref(&approval));
+        assert!(approval.holds("p", &Address::new("a"), "2026-01-01T12:00:00.000000Z"));
+        for (plan, address, time) in
+            [("q", "a", "2026-01-01T12"), ("p", "b", "2026-01-01T12"), ("p", "a", "2026-01-02T00:00:01")]
+        {
+            assert!(!approval.holds(plan, &Address::new(address), time), "{plan} {address} {time}");
+        }
+        store.use_approvals(&lease, std::slice::from_ref(&approval.id)).unwrap();
+        assert_eq!(
+            store.use_approvals(&lease, std::slice::from_ref(&approval.id)).unwrap_err().code(),
+            "provision::apply::approval"
+        );
+        assert!(store.revoke_approval(&approval.id).is_err());
+    }
+}
