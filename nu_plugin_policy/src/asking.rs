@@ -1,14 +1,15 @@
 //! Owns rows and flags → questions, and who answers them.
 
 use crate::PolicyPlugin;
-use crate::given::{entities, generated, policies, schema};
+use crate::given::{Given, entities, entity_rows, generated, policies, schema};
+use crate::keep::{Keep, key};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, ShellError, Signature, Span, Spanned, SyntaxShape, Value};
 use provision_diagnostic::Failure;
 use provision_nu_bridge::{labeled, shell, to_json};
-use provision_policy::{Authorizer, PolicySet, Question};
+use provision_policy::{Authorizer, EntityRef, Partial, PolicySet, Question, Schema, Verdict};
 use serde_json::{Map, Value as Json};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The parts of a question.
 const PARTS: [&str; 5] = ["principal", "action", "resource", "context", "entities"];
@@ -109,8 +110,41 @@ impl Asking {
 /// all others without.
 pub struct Answering {
     plain: Arc<Authorizer>,
-    /// Broken manifests matter only to who asks about provisioning.
-    typed: Option<Result<Arc<Authorizer>, LabeledError>>,
+    typed: Option<Typed>,
+}
+
+/// Who answers about provisioning, made at the first question: to others neither broken manifests nor entities that the
+/// generated schema does not know matter.
+struct Typed {
+    keep: Arc<Keep<Authorizer>>,
+    policies: Arc<PolicySet>,
+    schema: Result<Arc<Schema>, LabeledError>,
+    entities: Given<String>,
+    made: OnceLock<Result<Arc<Authorizer>, LabeledError>>,
+}
+
+impl Typed {
+    fn authorizer(&self) -> Result<&Authorizer, LabeledError> {
+        let made = self.made.get_or_init(|| {
+            let schema = self.schema.as_ref().map_err(Clone::clone)?;
+            authorizer(&self.keep, &self.policies, Some(schema), &self.entities)
+        });
+        made.as_deref().map_err(Clone::clone)
+    }
+}
+
+/// An authorizer with entities given as JSON text, made once for as long as everything is the same.
+fn authorizer(
+    keep: &Keep<Authorizer>,
+    policies: &Arc<PolicySet>,
+    schema: Option<&Arc<Schema>>,
+    entities: &Given<String>,
+) -> Result<Arc<Authorizer>, LabeledError> {
+    let digest = schema.map_or("", |schema| schema.digest());
+    let made = keep.get(key([policies.digest(), policies.shown(), digest, &entities.what]), || {
+        Authorizer::new(policies.clone(), schema.cloned(), &entity_rows(&entities.what)?)
+    });
+    made.map_err(|failure| labeled(&failure, entities.span, "these entities"))
 }
 
 impl Answering {
@@ -128,24 +162,27 @@ impl Answering {
         call: &EvaluatedCall,
         set: &Arc<PolicySet>,
     ) -> Result<Self, LabeledError> {
-        let base = entities(plugin, engine, call)?;
-        let made = |schema: Option<Arc<provision_policy::Schema>>| {
-            plugin
-                .authorizer(set, schema.as_ref(), &base.what)
-                .map_err(|failure| labeled(&failure, base.span, "these entities"))
-        };
+        let entities = entities(plugin, engine, call)?;
+        let keep = plugin.authorizers();
         if let Some(own) = schema(plugin, engine, call)? {
             let schema = own.what.map_err(|failure| labeled(&failure, own.span, "in this schema"))?;
-            return Ok(Self { plain: made(Some(schema))?, typed: None });
+            return Ok(Self { plain: authorizer(keep, set, Some(&schema), &entities)?, typed: None });
         }
-        let typed = generated(plugin, engine, call.head).and_then(|generated| made(Some(generated.schema)));
-        Ok(Self { plain: made(None)?, typed: Some(typed) })
+        let plain = authorizer(keep, set, None, &entities)?;
+        let typed = Typed {
+            keep: keep.clone(),
+            policies: set.clone(),
+            schema: generated(plugin, engine, call.head).map(|generated| generated.schema),
+            entities,
+            made: OnceLock::new(),
+        };
+        Ok(Self { plain, typed: Some(typed) })
     }
 
     /// Who answers a question about an action of this type.
     pub fn about(&self, action: &str) -> Result<&Authorizer, LabeledError> {
         match &self.typed {
-            Some(typed) if action == PROVISION_ACTION => typed.as_deref().map_err(Clone::clone),
+            Some(typed) if action == PROVISION_ACTION => typed.authorizer(),
             _ => Ok(&self.plain),
         }
     }
@@ -153,6 +190,35 @@ impl Answering {
     /// Who answers this question.
     pub fn of(&self, question: &Question) -> Result<&Authorizer, LabeledError> {
         self.about(&question.action.kind)
+    }
+
+    /// The answer, as `provision apply` takes it: replacing something must also pass as deleting and creating it.
+    pub fn decide(&self, question: &Question) -> Result<Result<Partial, Failure>, LabeledError> {
+        let authorizer = self.of(question)?;
+        let asked = authorizer.decide_partial(question);
+        if question.action.kind != PROVISION_ACTION || question.action.id != "replace" {
+            return Ok(asked);
+        }
+        let mut answer = match asked {
+            Ok(answer) => answer,
+            failed => return Ok(failed),
+        };
+        for also in ["delete", "create"] {
+            if matches!(&answer, Partial::Decided(decision) if decision.decision == Verdict::Deny) {
+                break;
+            }
+            let action = EntityRef::new(PROVISION_ACTION, also);
+            let other = match authorizer.decide_partial(&Question { action, ..question.clone() }) {
+                Ok(other) => other,
+                failed => return Ok(failed),
+            };
+            answer = match (answer, other) {
+                (_, Partial::Decided(denied)) if denied.decision == Verdict::Deny => Partial::Decided(denied),
+                (Partial::Decided(allowed), Partial::Decided(_)) => Partial::Decided(allowed),
+                _ => Partial::Pending,
+            };
+        }
+        Ok(Ok(answer))
     }
 
     /// Who answers where nothing is known of the question.

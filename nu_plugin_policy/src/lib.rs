@@ -40,7 +40,7 @@ pub struct PolicyPlugin {
     kept: Mutex<Option<(Arc<Registry>, Generated)>>,
     policies: Keep<PolicySet>,
     schemas: Keep<Schema>,
-    authorizers: Keep<Authorizer>,
+    authorizers: Arc<Keep<Authorizer>>,
 }
 
 impl PolicyPlugin {
@@ -64,17 +64,9 @@ impl PolicyPlugin {
         self.schemas.get(key([name, text]), || Schema::parse(name, text))
     }
 
-    /// An authorizer with entities given as JSON text, made once.
-    pub(crate) fn authorizer(
-        &self,
-        policies: &Arc<PolicySet>,
-        schema: Option<&Arc<Schema>>,
-        entities: &str,
-    ) -> Result<Arc<Authorizer>, Failure> {
-        let digest = schema.map_or("", |schema| schema.digest());
-        self.authorizers.get(key([policies.digest(), policies.shown(), digest, entities]), || {
-            Authorizer::new(policies.clone(), schema.cloned(), &given::entity_rows(entities)?)
-        })
+    /// The authorizers made before.
+    pub(crate) fn authorizers(&self) -> &Arc<Keep<Authorizer>> {
+        &self.authorizers
     }
 
     /// The folder of a project's policies, as its `infra.ncl` writes it.

@@ -126,6 +126,26 @@ fn a_change_of_groups_is_a_change_of_policies() {
     world.fails("provision plan").is("policy::entity", "policies/entities.json", "Provision::User");
 }
 
+#[test]
+fn a_replacement_is_asked_as_what_it_does_before_and_at_apply() {
+    let world = World::new().with_sandbox();
+    let infra = |location: &str| {
+        format!(
+            "let p = import \"provision.ncl\" in\n{{ name = \"t\", resources = {{\n  web = p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", location = \"{location}\" }},\n}} }} | p.Infrastructure\n"
+        )
+    };
+    world.write("infra.ncl", &infra("hel1"));
+    world.write(
+        "policies/p.cedar",
+        "permit(principal, action, resource);\n@id(\"stays\") forbid(principal, action == Provision::Action::\"delete\", resource);\n",
+    );
+    world.ok("provision plan | provision apply | ignore");
+    world.write("infra.ncl", &infra("fsn1"));
+    let asked = world.json("provision plan | policy authorize | select action decision reasons.policy");
+    assert_eq!(asked, json!([{"action": "replace", "decision": "deny", "reasons.policy": ["stays"]}]));
+    world.fails("provision plan | provision apply").is("provision::apply::denied", "`stays`", "");
+}
+
 /// Everything that changes infrastructure, or what decides about it. A command that is new belongs in one of the two
 /// lists.
 #[test]

@@ -218,8 +218,7 @@ impl Work {
 
     fn decide(&self, row: &Value) -> Result<(Question, Partial), ShellError> {
         let question = self.asking.question(row)?;
-        let decided = self.answering.of(&question)?.decide_partial(&question);
-        let decision = decided.map_err(|failure| shell(&failure, row.span(), "this row"))?;
+        let decision = self.answering.decide(&question)?.map_err(|failure| shell(&failure, row.span(), "this row"))?;
         Ok((question, decision))
     }
 }
