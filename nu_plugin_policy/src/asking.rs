@@ -1,7 +1,7 @@
 //! Owns rows and flags → questions, and who answers them.
 
 use crate::PolicyPlugin;
-use crate::given::{Given, entities, entity_rows, generated, policies, schema};
+use crate::given::{Given, entities, entity_rows, generated, in_cedar, policies, schema};
 use crate::keep::{Keep, key};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, ShellError, Signature, Span, Spanned, SyntaxShape, Value};
@@ -32,6 +32,24 @@ pub fn request_flags(signature: Signature) -> Signature {
         )
 }
 
+/// Data nested deeper is refused: its readers recurse.
+const DEPTH: usize = 100;
+
+fn is_deep(value: &Value) -> bool {
+    let mut open = vec![(value, 0)];
+    while let Some((value, depth)) = open.pop() {
+        if depth > DEPTH {
+            return true;
+        }
+        match value {
+            Value::Record { val, .. } => open.extend(val.values().map(|inner| (inner, depth + 1))),
+            Value::List { vals, .. } => open.extend(vals.iter().map(|inner| (inner, depth + 1))),
+            _ => {}
+        }
+    }
+    false
+}
+
 /// Makes questions of rows.
 pub struct Asking {
     engine: EngineInterface,
@@ -54,7 +72,12 @@ impl Asking {
                 // Constant entities belong to the authorizer, which reads them once.
                 Some(_) if part == "entities" => {}
                 Some(constant) => {
-                    constants.insert(part.to_owned(), to_json(&constant)?);
+                    if is_deep(&constant) {
+                        let failure =
+                            Failure::new("policy::request", format!("`{part}` is nested deeper than {DEPTH} levels"));
+                        return Err(labeled(&failure, constant.span(), "given here"));
+                    }
+                    constants.insert(part.to_owned(), in_cedar(to_json(&constant)?));
                 }
             }
         }
@@ -92,12 +115,18 @@ impl Asking {
             if let Some(constant) = self.constants.get(part) {
                 parts.insert(part.to_owned(), constant.clone());
             } else if let Some(value) = own.get(part) {
-                parts.insert(part.to_owned(), to_json(value)?);
+                if is_deep(value) {
+                    return Err(refused(format!("`{part}` is nested deeper than {DEPTH} levels")));
+                }
+                parts.insert(part.to_owned(), in_cedar(to_json(value)?));
             }
         }
         for (part, closure) in &self.closures {
-            let value = to_json(&self.engine.eval_closure(closure, vec![row.clone()], Some(row.clone()))?)?;
-            parts.insert((*part).to_owned(), value);
+            let value = self.engine.eval_closure(closure, vec![row.clone()], Some(row.clone()))?;
+            if is_deep(&value) {
+                return Err(refused(format!("`{part}` is nested deeper than {DEPTH} levels")));
+            }
+            parts.insert((*part).to_owned(), in_cedar(to_json(&value)?));
         }
         if let Some(part) = PARTS.iter().take(3).find(|part| parts.get(**part).is_none_or(Json::is_null)) {
             return Err(refused(format!("the row does not say which {part} is meant")));

@@ -2,13 +2,16 @@
 
 use crate::{PolicyPlugin, project};
 use nu_plugin::{EngineInterface, EvaluatedCall};
-use nu_protocol::{LabeledError, PipelineData, ShellError, Signature, Span, SyntaxShape, Value};
+use nu_protocol::{
+    DataSource, HandlerGuard, LabeledError, PipelineData, ShellError, Signature, Span, SyntaxShape, Value,
+};
 use provision_diagnostic::Failure;
 use provision_nu_bridge::{env_paths, labeled, resolve_path, to_json};
 use provision_policy::{EntityRef, PolicySet, PolicySource, Prover, Schema};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where an error about something given is labelled.
 pub struct Given<T> {
@@ -25,14 +28,29 @@ pub fn policy_flag(signature: Signature) -> Signature {
     signature.named("policies", SyntaxShape::Any, what, Some('p'))
 }
 
-/// The text on the pipeline, if there is any.
-pub fn text(call: &EvaluatedCall, input: PipelineData) -> Result<Option<(String, Span)>, LabeledError> {
+/// The policies on the pipeline, if there are any: text, or the record that `open x.cedar` makes of a file, whose own text
+/// has the places.
+pub fn text(call: &EvaluatedCall, input: PipelineData) -> Result<Option<(PolicySource, Span)>, LabeledError> {
     let span = input.span().unwrap_or(call.head);
-    Ok(match input {
-        PipelineData::ByteStream(stream, _) => Some((stream.into_string()?, span)),
-        PipelineData::Value(Value::String { val, .. }, _) => Some((val, span)),
+    let opened = match input.metadata_ref().map(|metadata| &metadata.data_source) {
+        Some(DataSource::FilePath(path)) => Some(path.clone()),
         _ => None,
-    })
+    };
+    let name = opened.as_ref().map_or_else(|| "<input>".to_owned(), |path| path.display().to_string());
+    let text = match input {
+        PipelineData::ByteStream(stream, _) => stream.into_string()?,
+        PipelineData::Value(Value::String { val, .. }, _) => val,
+        PipelineData::Value(record @ Value::Record { .. }, _) => {
+            let file = opened.filter(|path| path.extension().is_some_and(|extension| extension == "cedar"));
+            match file.and_then(|path| std::fs::read_to_string(path).ok()) {
+                Some(text) => text,
+                None => to_json(&record)?.to_string(),
+            }
+        }
+        PipelineData::Value(Value::Error { error, .. }, _) => return Err((*error).into()),
+        _ => return Ok(None),
+    };
+    Ok(Some((PolicySource { name, text }, span)))
 }
 
 /// The flags for policies and their schema.
@@ -51,14 +69,13 @@ pub fn policies(
     plugin: &PolicyPlugin,
     engine: &EngineInterface,
     call: &EvaluatedCall,
-    text: Option<(String, Span)>,
+    text: Option<(PolicySource, Span)>,
 ) -> Result<Given<Result<Arc<PolicySet>, Failure>>, LabeledError> {
     if let Some(value) = call.get_flag_value("policies") {
         return policies_of(plugin, engine, &value);
     }
-    if let Some((text, span)) = text {
-        let sources = [PolicySource { name: "<input>".to_owned(), text }];
-        return Ok(Given { what: plugin.policies(&sources, false, ""), span });
+    if let Some((source, span)) = text {
+        return Ok(Given { what: plugin.policies(&[source], false, ""), span });
     }
     let span = call.head;
     let Some(project) = project(engine)? else {
@@ -90,7 +107,32 @@ pub fn policies_of(
     let what = match value {
         Value::List { vals, .. } => {
             let mut sources = Vec::with_capacity(vals.len());
-            for (index, row) in vals.iter().enumerate() {
+            let mut all: Vec<&Value> = vals.iter().collect();
+            // A list may hold tables, such as those of `policy link`, beside files and text.
+            while let Some(at) = all.iter().position(|value| matches!(value, Value::List { .. })) {
+                if let Value::List { vals, .. } = all.remove(at) {
+                    all.splice(at..at, vals.iter());
+                }
+            }
+            for (index, row) in all.into_iter().enumerate() {
+                if let Value::String { val, .. } | Value::Glob { val, .. } = row {
+                    let path = resolve_path(engine, val)?;
+                    if path.exists() {
+                        match inner(PolicySet::sources_at(&path), row.span())? {
+                            Ok(mut found) if path.is_dir() => {
+                                for source in &mut found {
+                                    source.name = format!("{}/{}", val.trim_end_matches('/'), source.name);
+                                }
+                                sources.append(&mut found);
+                            }
+                            Ok(found) => sources.extend(
+                                found.into_iter().map(|source| PolicySource { name: val.clone(), text: source.text }),
+                            ),
+                            Err(failure) => return Ok(Given { what: Err(failure), span: row.span() }),
+                        }
+                        continue;
+                    }
+                }
                 sources.push(source_of(index, row)?);
             }
             plugin.policies(&sources, sources.len() > 1, "")
@@ -221,12 +263,12 @@ pub fn entities(
         Value::String { val, .. } | Value::Glob { val, .. } => {
             inner(read(&resolve_path(engine, val)?), span)?.map_err(|failure| labeled(&failure, span, "given here"))?
         }
-        other => to_json(other)?.to_string(),
+        other => in_cedar(to_json(other)?).to_string(),
     };
     Ok(Given { what, span })
 }
 
-/// The users and groups of the project, a user's name being its id unless it has another.
+/// The users and groups of the project.
 fn people(plugin: &PolicyPlugin, engine: &EngineInterface, head: Span) -> Result<Option<String>, LabeledError> {
     let Some(project) = project(engine)? else { return Ok(None) };
     let told = |failure: Failure| labeled(&failure, head, "while looking for the project's users and groups");
@@ -234,20 +276,55 @@ fn people(plugin: &PolicyPlugin, engine: &EngineInterface, head: Span) -> Result
     if !file.is_file() {
         return Ok(None);
     }
-    let mut rows = read(&file).and_then(|text| entity_rows(&text)).map_err(told)?;
-    for row in &mut rows {
-        let uid = serde_json::from_value::<EntityRef>(row["uid"].clone());
-        if let Some(uid) = uid.ok().filter(|uid| uid.kind == "Provision::User" && row["attrs"]["name"].is_null()) {
-            row["attrs"]["name"] = Json::from(uid.id);
-        }
+    read(&file).map(Some).map_err(told)
+}
+
+/// A user's name is its id unless it has another, as for `provision apply`.
+fn with_name(row: &mut Json) {
+    let uid = row.get("uid").and_then(|uid| serde_json::from_value::<EntityRef>(uid.clone()).ok());
+    let Some(uid) = uid.filter(|uid| uid.kind == "Provision::User") else { return };
+    if row.get("attrs").is_none_or(|attrs| attrs.is_null() || (attrs.is_object() && attrs["name"].is_null())) {
+        row["attrs"]["name"] = Json::from(uid.id);
     }
-    Ok(Some(Json::from(rows).to_string()))
+}
+
+/// Dates and durations of Nushell as Cedar's, sizes as numbers of bytes.
+pub fn in_cedar(json: Json) -> Json {
+    let call = |function: &str, arg: String| serde_json::json!({"__extn": {"fn": function, "arg": arg}});
+    match json {
+        Json::Object(map) => {
+            let value = map.get("value");
+            match (map.len(), map.get("$nu").and_then(Json::as_str)) {
+                (2, Some("datetime")) => {
+                    let text = value.and_then(Json::as_str).unwrap_or_default();
+                    // Cedar counts milliseconds, and its offsets have no colon.
+                    let time = text.parse::<chrono::DateTime<chrono::FixedOffset>>();
+                    return match time {
+                        Ok(time) => call("datetime", time.to_utc().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()),
+                        Err(_) => Json::from(text),
+                    };
+                }
+                (2, Some("duration")) => {
+                    let millis = value.and_then(Json::as_i64).unwrap_or_default() / 1_000_000;
+                    return call("duration", format!("{millis}ms"));
+                }
+                (2, Some("filesize")) => return value.cloned().unwrap_or_default(),
+                _ => {}
+            }
+            Json::Object(map.into_iter().map(|(key, item)| (key, in_cedar(item))).collect())
+        }
+        Json::Array(items) => items.into_iter().map(in_cedar).collect(),
+        other => other,
+    }
 }
 
 /// The rows of entities given as JSON text.
 pub fn entity_rows(text: &str) -> Result<Vec<Json>, Failure> {
     match serde_json::from_str(text) {
-        Ok(Json::Array(rows)) => Ok(rows),
+        Ok(Json::Array(mut rows)) => {
+            rows.iter_mut().for_each(with_name);
+            Ok(rows)
+        }
         Ok(row @ Json::Object(_)) => Ok(vec![row]),
         Ok(_) => Err(Failure::new("policy::entity", "the entities are not rows")
             .with_help("Give a table `uid, attrs, parents`, or a JSON file of such rows.")),
@@ -272,11 +349,13 @@ pub fn solver_flags(signature: Signature) -> Signature {
 pub struct Solver {
     schema: Arc<Schema>,
     program: PathBuf,
+    stop: Arc<AtomicBool>,
+    _guard: HandlerGuard,
 }
 
 impl Solver {
     pub fn prover(&self) -> Result<Prover<'_>, Failure> {
-        Prover::new(&self.schema, self.program.clone())
+        Prover::new(&self.schema, self.program.clone(), self.stop.clone())
     }
 }
 
@@ -293,5 +372,8 @@ pub fn solver(plugin: &PolicyPlugin, engine: &EngineInterface, call: &EvaluatedC
             .with_help("Install the package `cvc5` (`apt install cvc5` on Debian, `brew install cvc5` on macOS).");
         return Err(labeled(&failure, call.head, "needs a solver"));
     };
-    Ok(Solver { schema, program })
+    let stop = Arc::new(AtomicBool::new(false));
+    let on_signal = stop.clone();
+    let guard = engine.register_signal_handler(Box::new(move |_| on_signal.store(true, Ordering::Relaxed)))?;
+    Ok(Solver { schema, program, stop, _guard: guard })
 }

@@ -88,6 +88,9 @@ fn approvals_are_for_rows_for_a_time_and_can_be_taken_back() {
         "`nonsense` is no approval",
         "provision approvals",
     );
+    // Whoever could not give it cannot take it back.
+    world.fails(&format!("provision approvals --revoke {id}")).is("provision::apply::denied", "not-ones-own", "");
+    world.env("USER", Some("lea"));
     assert_eq!(world.json(&format!("provision approvals --revoke {id} | get id")), json!([id]));
     assert_eq!(world.json("provision approvals"), json!([]));
     world.fails(&format!("provision approvals --revoke {id}")).is("provision::apply::approval", "no approval", "");
@@ -99,6 +102,7 @@ fn approvals_are_for_rows_for_a_time_and_can_be_taken_back() {
     let id = world.ok(&format!("provision approve {digest} --address [a] | get 0.id"));
     world.env("USER", Some("ada"));
     assert_eq!(world.json(&format!("{apply} --approval {id} | where status == done | length")), json!(2));
+    world.env("USER", Some("lea"));
     world.fails(&format!("provision approvals --revoke {id}")).is("provision::apply::approval", "was used already", "");
 }
 
@@ -212,4 +216,64 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
         let known = harmless.contains(&name) || asked.contains(&name) || name.starts_with("provision sandbox ");
         assert!(known, "does `{name}` change infrastructure? Then it is asked about above, else it is harmless");
     }
+}
+
+#[test]
+fn an_approval_a_policy_reads_for_itself_is_used_once_and_dies_with_the_policies() {
+    let world = World::new();
+    world.write("infra.ncl", INFRA);
+    let policies = "@id(\"approved\") permit(principal, action == Provision::Action::\"create\", resource) when { context.approvals.contains(\"lead\") };\n\
+        permit(principal, action in [Provision::Action::\"approve\", Provision::Action::\"change_policy\"], resource);\n";
+    world.write("policies/p.cedar", policies);
+    world.ok("provision plan | to nuon | save plan.nuon");
+    let approve = "provision approve (open plan.nuon | get 0.plan) --role lead | ignore";
+    world.ok(approve);
+    world.ok("open plan.nuon | where address == a | provision apply | ignore");
+    assert_eq!(world.json("provision approvals | where used == null | length"), json!(0));
+    world.fails("open plan.nuon | where address == b | provision apply").is(
+        "provision::apply::denied",
+        "no policy permits it",
+        "",
+    );
+    world.ok(approve);
+    world.write("policies/more.cedar", "forbid(principal, action == Provision::Action::\"delete\", resource);");
+    world.ok("provision policy accept");
+    world.fails("open plan.nuon | where address == b | provision apply").is(
+        "provision::apply::denied",
+        "no policy permits it",
+        "",
+    );
+}
+
+#[test]
+fn only_what_an_approval_helps_waits_for_it_and_a_linked_folder_counts() {
+    let world = World::new();
+    world.write("infra.ncl", INFRA);
+    world.write("policies/p.cedar", "@id(\"w\") @approval(\"lead\") forbid(principal, action, resource);\npermit(principal, action == Provision::Action::\"approve\", resource);");
+    world.fails("provision plan | provision apply").is("provision::apply::denied", "no policy permits it", "");
+    world.write("policies/p.cedar", "permit(principal, action, resource);");
+    world.write("rules/no.cedar", "@id(\"linked\") forbid(principal, action, resource);");
+    std::os::unix::fs::symlink("../rules", world.project().join("policies/more")).unwrap();
+    world.fails("provision plan | provision apply").is("provision::apply::denied", "`linked`", "");
+    assert_eq!(world.json("provision state list"), json!([]));
+}
+
+#[test]
+fn a_tag_known_after_apply_is_decided_then() {
+    let world = World::new().with_sandbox();
+    world.write(
+        "infra.ncl",
+        "let p = import \"provision.ncl\" in\n{ name = \"t\", resources = {\n  a = p.local.data & { input = 1 },\n  \
+         web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", labels.team = p.ref \"a\" \"id\" },\n} } | p.Infrastructure\n",
+    );
+    world.write("policies/p.cedar", "permit(principal, action, resource);\n@id(\"tagged\") forbid(principal, action, resource) when { resource.hasTag(\"team\") && resource.getTag(\"team\") like \"*\" };");
+    let decisions = world.json("provision plan | policy authorize | select address decision | sort-by address");
+    assert_eq!(decisions, json!([{"address": "a", "decision": "allow"}, {"address": "web", "decision": "pending"}]));
+    assert_eq!(world.json("provision plan | policy authorize --only pending | get address"), json!(["web"]));
+    world.fails("provision plan | provision apply").is("provision::apply::incomplete", "1 done, 1 failed", "");
+    assert_eq!(world.mutating(), []);
+    // Policies that look at no tag need not wait.
+    world.write("policies/p.cedar", "permit(principal, action, resource);");
+    world.ok("provision policy accept");
+    assert_eq!(world.json("provision plan | policy authorize | get decision | uniq"), json!(["allow"]));
 }

@@ -384,3 +384,62 @@ fn the_starter_policies_are_valid_pass_their_tests_and_decide_some_case_each() {
     );
     assert_eq!(formatted, json!([]), "these are not formatted");
 }
+
+#[test]
+fn a_strict_gate_holds_whatever_follows_and_nothing_asked_is_said() {
+    let world = documents();
+    world
+        .fails(&format!(
+            "{QUESTIONS} | policy authorize --strict --policies 'forbid(principal, action, resource);' | length"
+        ))
+        .is("policy::denied", "", "");
+    world.fails("policy diff p.cedar p.cedar").is("policy::request", "no question was asked", "--all");
+    world.fails(&format!("policy query --principal 'User::\"ann\"' --resource 'Doc::\"a\"' {FLAGS}")).is(
+        "policy::request",
+        "no action takes this context",
+        "--context",
+    );
+    let asked = format!(
+        "{{ principal: 'User::\"ann\"', action: 'Action::\"vieww\"', resource: 'Doc::\"a\"' }} | policy authorize {FLAGS}"
+    );
+    world.fails(&asked).is("policy::request", "`Action::\"vieww\"`", "Action::\"view\"");
+    world.fails(&asked.replace("User::", "Usr::").replace("vieww", "view")).is(
+        "policy::request",
+        "principal's type `Usr`",
+        "`User`",
+    );
+    world.fails(&asked.replace("vieww", "view")).is("policy::request", "mfa", "--context");
+    world.write(
+        "deep.cedar",
+        &format!("permit(principal, action, resource) when {{ {}true{} }};", "(".repeat(3000), ")".repeat(3000)),
+    );
+    world.fails("policy check -p deep.cedar --strict").is("policy::parse", "nested too deeply", "flatter");
+    world.fails("0..110 | reduce -f 1 {|it, acc| { a: $acc }} | { principal: 'U::\"a\"', action: 'Action::\"b\"', resource: 'R::\"c\"', context: { deep: $in } } | policy authorize --policies 'permit(principal, action, resource);'")
+        .is("policy::request", "nested deeper", "");
+    world.fails("[{ name: x, principal: 'U::\"a\"', action: 'A::\"b\"', resource: 'R::\"c\"', decision: allow, polices: [] }] | policy test -p p.cedar").is("policy::request", "`polices`", "`policies`");
+    world.fails("[] | policy test -p p.cedar --strict").is("policy::test", "no cases", "");
+}
+
+#[test]
+fn values_of_nushell_and_opened_files_are_taken_as_they_are() {
+    let world = documents();
+    let when = "{ principal: 'U::\"a\"', action: 'Action::\"b\"', resource: 'R::\"c\"', context: { at: 2026-03-03T12:00:00+01:00, wait: 2hr, size: 3kB } } \
+        | policy authorize --policies 'permit(principal, action, resource) when { context.at == datetime(\"2026-03-03T11:00:00Z\") && context.wait == duration(\"2h\") && context.size == 3000 };'";
+    assert_eq!(world.json(&format!("{when} | get decision")), json!("allow"));
+    assert_eq!(world.json("open p.cedar | policy list | get id"), json!(["owners", "web-views", "low"]));
+    assert_eq!(world.json("open p.cedar | policy check --schema s.cedarschema"), json!([]));
+    assert!(world.ok("open p.cedar | policy format").contains("@id(\"owners\")\npermit ("));
+    world.write("t.cedar", "@id(\"t\") permit(principal == ?principal, action, resource);");
+    let both = "let links = [[template id principal]; [t bob-all 'User::\"bob\"']] | policy link -p t.cedar; policy list --policies [p.cedar $links] | get id";
+    assert_eq!(world.json(both), json!(["owners", "web-views", "low", "bob-all"]));
+    // `>` is compiled as `!(<=)`: it is told once.
+    let parts = "{ principal: 'U::\"a\"', action: 'Action::\"b\"', resource: 'R::\"c\"', context: { n: 5, who: { name: x } } } \
+        | policy explain --policies 'permit(principal, action, resource) when { context.n > 3 && context.who.name == \"x\" };' | get policies.0.clauses.0.parts | select text value";
+    assert_eq!(
+        world.json(parts),
+        json!([
+            {"text": "context.n > 3", "value": true}, {"text": "context.n", "value": 5}, {"text": "context.who.name == \"x\"", "value": true},
+            {"text": "context.who.name", "value": "x"}, {"text": "context.who", "value": {"name": "x"}},
+        ])
+    );
+}

@@ -39,6 +39,9 @@ impl Default for ApplyOptions {
 /// Takes events as they happen.
 pub type Sink<'a> = &'a (dyn Fn(Event) + Sync);
 
+/// Questions to be asked again when more is known, by row of the plan.
+pub type Pending = HashMap<usize, Vec<Question>>;
+
 /// One node of the execution graph: a row, or one of the two halves of a replacement.
 struct Node {
     row: usize,
@@ -115,11 +118,11 @@ impl Session {
         subset: &Subset,
         ids: Option<&[String]>,
         sink: Sink<'_>,
-    ) -> Result<(HashMap<usize, Question>, Vec<String>), Failure> {
+    ) -> Result<(Pending, Vec<String>), Failure> {
         let chosen: Vec<&PlannedRow> = subset.todo.iter().map(|at| &subset.plan.rows[*at]).collect();
         let now = provision_state::now();
         let questions = Questions::of_subset(self, &subset.plan, &chosen, now.clone())?;
-        let given = self.given_approvals(&subset.plan.digest, ids)?;
+        let given = self.given_approvals(gate, &subset.plan.digest, ids)?;
         let mut asked = Asked::default();
         for (&at, planned) in subset.todo.iter().zip(&chosen) {
             let address = &planned.row.address;
@@ -159,12 +162,8 @@ impl Session {
             question.action = serde_json::json!({"type": "Provision::Action", "id": action.name()});
             match gate.ask(&question)? {
                 Answer::Allowed(decision) => {
-                    if crate::question::has_unknown_tags(&question) {
-                        asked.pending.insert(at, question.clone());
-                    }
                     let Some(decision) = decision else { continue };
-                    let waived = decision.waived.iter().filter_map(|reason| reason.approval());
-                    let needed: BTreeSet<&str> = waived.collect();
+                    let needed = needed_roles(gate, &question, &roles)?;
                     for approval in approvals.iter().filter(|approval| needed.contains(approval.role.as_str())) {
                         asked.used.insert(approval.id.clone());
                         message = Some(format!("approved by {} as {}", approval.by, approval.role));
@@ -178,15 +177,15 @@ impl Session {
                         status = Status::Pending;
                     }
                     message = Some("decided once its values are known".to_owned());
-                    asked.pending.insert(at, question.clone());
+                    asked.pending.entry(at).or_default().push(question.clone());
                     // What may decide it then is taken now: an approval is not used twice.
                     asked.used.extend(approvals.iter().map(|approval| approval.id.clone()));
                 }
                 Answer::Waiting(decision) => {
                     status = Status::Waiting;
                     let told = *denial(&decision, action.name(), &format!("`{}`", row.address)).first;
-                    let help = format!("Run `provision approve {}`, then apply the same rows again.", row.plan);
                     message = Some(told.message.clone());
+                    let help = told.help.as_ref().map(|help| help.replace("PLAN", &row.plan)).unwrap_or_default();
                     asked.waiting.push(told.with_help(help));
                     break;
                 }
@@ -207,7 +206,7 @@ impl Session {
         lease: &Lease,
         gate: &Gate,
         subset: &Subset,
-        pending: &HashMap<usize, Question>,
+        pending: &Pending,
         options: &ApplyOptions,
         sink: Sink<'_>,
     ) -> Result<(), Failure> {
@@ -287,11 +286,33 @@ impl Session {
     }
 }
 
+/// The roles without which a question would not be answered with yes; all of them where any one would do.
+fn needed_roles(gate: &Gate, question: &Question, roles: &BTreeSet<&str>) -> Result<BTreeSet<String>, Failure> {
+    let passes = |roles: &BTreeSet<&str>| -> Result<bool, Failure> {
+        let mut question = question.clone();
+        question.context["approvals"] = serde_json::json!(roles);
+        Ok(matches!(gate.ask(&question)?, Answer::Allowed(_)))
+    };
+    let owned = |roles: &BTreeSet<&str>| roles.iter().map(|role| (*role).to_owned()).collect();
+    if roles.is_empty() || passes(&BTreeSet::new())? {
+        return Ok(BTreeSet::new());
+    }
+    let mut needed = BTreeSet::new();
+    for role in roles {
+        let mut others = roles.clone();
+        others.remove(role);
+        if !passes(&others)? {
+            needed.insert(*role);
+        }
+    }
+    Ok(owned(if needed.is_empty() { roles } else { &needed }))
+}
+
 /// What came of asking about all rows.
 #[derive(Default)]
 struct Asked {
-    /// To be asked again when more is known.
-    pending: HashMap<usize, Question>,
+    /// To be asked again when more is known, by row.
+    pending: Pending,
     denials: Vec<Diagnostic>,
     waiting: Vec<Diagnostic>,
     /// The approvals without which a row would not pass.

@@ -1,7 +1,7 @@
 //! Owns approvals of plans: who may give them, for which role, and which ones an apply may use.
 
 use crate::Session;
-use crate::gate::{Answer, denial};
+use crate::gate::{Answer, Gate, denial};
 use crate::people::USER;
 use crate::plan::Plan;
 use crate::question::{Questions, cedar_time, totals};
@@ -88,6 +88,7 @@ impl Session {
                     at: text(at),
                     until: text(until),
                     used: None,
+                    policies: gate.policies.digest.clone(),
                 };
                 self.store.put_approval(&approval)?;
                 given.push(approval);
@@ -97,10 +98,19 @@ impl Session {
     }
 
     /// The approvals that an apply of a plan may use; each id asked for must be one of them.
-    pub(crate) fn given_approvals(&self, digest: &str, ids: Option<&[String]>) -> Result<Vec<Approval>, Failure> {
+    pub(crate) fn given_approvals(
+        &self,
+        gate: &Gate,
+        digest: &str,
+        ids: Option<&[String]>,
+    ) -> Result<Vec<Approval>, Failure> {
         let mut given: Vec<Approval> =
             self.store.approvals()?.into_iter().filter(|approval| approval.plan == digest).collect();
-        let Some(ids) = ids else { return Ok(given) };
+        let in_force = &gate.policies.digest;
+        let Some(ids) = ids else {
+            given.retain(|approval| approval.policies == *in_force);
+            return Ok(given);
+        };
         for id in ids {
             let wrong = |what: String| {
                 Failure::new("provision::apply::approval", what)
@@ -114,11 +124,36 @@ impl Session {
                 Some(approval) if approval.until <= provision_state::now() => {
                     return Err(wrong(format!("the approval `{id}` held until {}", approval.until)));
                 }
+                Some(approval) if approval.policies != *in_force => {
+                    return Err(wrong(format!("the approval `{id}` was given under other policies or groups")));
+                }
                 Some(_) => {}
             }
         }
         given.retain(|approval| ids.contains(&approval.id));
         Ok(given)
+    }
+
+    /// Takes an approval back: who gave it may, and who could give it.
+    pub fn revoke(&self, id: &str) -> Result<Approval, Failure> {
+        let approval = self.store.approval(id)?;
+        if approval.by != self.user {
+            let plan = self.kept_plan(&approval.plan)?;
+            let gate = self.gate(plan.policies.as_deref())?;
+            match gate.ask(&self.approve_question(&plan, &approval.role)?)? {
+                Answer::Allowed(_) => {}
+                Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
+                    return Err(denial(&decision, "approve", &format!("this plan as `{}`", approval.role)));
+                }
+                Answer::Pending => {
+                    return Err(Failure::new(
+                        "provision::apply::denied",
+                        "the policies do not decide who may take it back",
+                    ));
+                }
+            }
+        }
+        self.store.revoke_approval(id)
     }
 
     /// The roles whose approval the rows of a plan wait for.

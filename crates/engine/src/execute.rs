@@ -1,7 +1,7 @@
 //! Owns carrying out one operation by the journal protocol: written down, sent, recorded, waited for, ended.
 
 use crate::Session;
-use crate::apply::Sink;
+use crate::apply::{Pending, Sink};
 use crate::gate::{Answer, Gate, denial};
 use crate::output::attribute_of;
 use crate::plan::{Plan, PlannedRow};
@@ -32,7 +32,7 @@ pub struct Executor<'a> {
     pub(crate) lease: &'a Lease,
     gate: &'a Gate,
     plan: &'a Plan,
-    pending: &'a HashMap<usize, Question>,
+    pending: &'a Pending,
     /// Attributes and inputs as they become known.
     live: Mutex<HashMap<Address, (Map, Map)>>,
     sink: Sink<'a>,
@@ -66,7 +66,7 @@ impl<'a> Executor<'a> {
         lease: &'a Lease,
         gate: &'a Gate,
         plan: &'a Plan,
-        pending: &'a HashMap<usize, Question>,
+        pending: &'a Pending,
         state: &[Resource],
         sink: Sink<'a>,
     ) -> Self {
@@ -139,10 +139,14 @@ impl<'a> Executor<'a> {
             let id = operation.remote_id.clone().unwrap_or_default();
             operation.prior_status = self.look(run, &operation, &id, false)?.and_then(|remote| remote.status);
         }
-        if run.action != Action::Delete
-            && let Some(question) = self.pending.get(&index)
-        {
-            self.ask_again(run, question, &operation.inputs)?;
+        for question in self.pending.get(&index).into_iter().flatten() {
+            // A replacement takes the old one away first, so all of it is asked before that; what still cannot be
+            // decided then is not allowed.
+            match (run.action, run.planned.row.action) {
+                (Action::Delete, Action::Replace) => self.ask_again(run, question, &self.inputs_known(run)?)?,
+                (Action::Delete, _) => {}
+                _ => self.ask_again(run, question, &operation.inputs)?,
+            }
         }
         let mut entry = self.session.store.begin(self.lease, self.entry(run, &operation)?)?;
         match run.action {
@@ -162,11 +166,7 @@ impl<'a> Executor<'a> {
             Action::Create => store.next_generation(&address)?,
             _ => store.resource(address.as_str())?.map_or(1, |resource| resource.generation),
         };
-        let attribute = |target: &Address, name: &str| -> Result<Option<(Json, bool)>, Failure> {
-            let live = self.live.lock().map_err(|_| poisoned())?;
-            let Some((attributes, inputs)) = live.get(target) else { return Ok(None) };
-            attribute_of(attributes, inputs, name).map(|value| sealer.reveal(&value)).transpose()
-        };
+        let attribute = |target: &Address, name: &str| self.attribute(target, name);
         let env = |name: &str| self.session.env_json(name);
         let mut inputs = Map::new();
         let mut secrets = HashSet::new();
@@ -203,6 +203,25 @@ impl<'a> Executor<'a> {
         })
     }
 
+    /// The inputs as far as they are known now; what is not is marked unknown.
+    fn inputs_known(&self, run: &Run<'_>) -> Result<Map, Failure> {
+        let sealer = self.session.store.sealer();
+        let env = |name: &str| self.session.env_json(name);
+        let known = |target: &Address, name: &str| self.attribute(target, name);
+        let inputs = run.planned.inputs.iter();
+        inputs
+            .map(|(field, value)| Ok((field.clone(), resolve(&sealer.open_value(value)?, &known, &env)?.value)))
+            .collect()
+    }
+
+    /// An attribute of another resource, if it is known, and whether it is sensitive.
+    fn attribute(&self, target: &Address, name: &str) -> Result<Option<(Json, bool)>, Failure> {
+        let live = self.live.lock().map_err(|_| poisoned())?;
+        let Some((attributes, inputs)) = live.get(target) else { return Ok(None) };
+        let sealer = self.session.store.sealer();
+        attribute_of(attributes, inputs, name).map(|value| sealer.reveal(&value)).transpose()
+    }
+
     fn ask_again(&self, run: &Run<'_>, question: &Question, inputs: &Map) -> Result<(), Failure> {
         let questions = Questions::of_subset(self.session, self.plan, &[], now())?;
         let mut asked = questions.of(run.planned, inputs, run.action);
@@ -218,7 +237,9 @@ impl<'a> Executor<'a> {
                 "provision::apply::denied",
                 format!("{} of {what} is denied: the policies do not decide it", run.action.name()),
             )
-            .with_help("Write the policy so that it can be decided from the resource's fields.")),
+            .with_help(
+                "Write the policy so that it can be decided from the resource's fields, or apply what it depends on first.",
+            )),
         }
     }
 

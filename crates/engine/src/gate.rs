@@ -5,7 +5,7 @@ use crate::people::{PEOPLE, People, USER};
 use crate::question::cedar_time;
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{Question, digest};
-use provision_policy::{Authorizer, Decision, Partial, PolicySet, PolicySource, Schema, Verdict};
+use provision_policy::{Authorizer, Decision, Partial, PolicySet, PolicySource, Reason, Schema, Verdict};
 use provision_state::PolicyInForce;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -120,7 +120,11 @@ impl Session {
             let question = self.policy_question(&config.name, &people);
             match gate.ask(&question)? {
                 Answer::Allowed(_) => {}
-                Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
+                Answer::Waiting(decision) => {
+                    return Err(denial(&decision, "change_policy", "the policies")
+                        .with_help("Approvals are for plans: who may change policies is said without `@approval`."));
+                }
+                Answer::Denied(decision) | Answer::Error(decision) => {
                     return Err(denial(&decision, "change_policy", "the policies"));
                 }
                 Answer::Pending => {
@@ -178,13 +182,20 @@ impl Gate {
         )
         .map_err(|error| Failure::new("policy::request", format!("the question cannot be asked: {error}")))?;
         let granted = asked.context["approvals"].as_array().into_iter().flatten();
-        let granted: BTreeSet<String> = granted.filter_map(|role| role.as_str().map(str::to_owned)).collect();
+        let mut granted: BTreeSet<String> = granted.filter_map(|role| role.as_str().map(str::to_owned)).collect();
         Ok(match authorizer.decide_partial_approved(&asked, &granted)? {
             Partial::Pending => Answer::Pending,
             Partial::Decided(decision) if !decision.errors.is_empty() => Answer::Error(decision),
             Partial::Decided(decision) => match decision.decision {
                 Verdict::Allow => Answer::Allowed(Some(decision)),
-                Verdict::Deny if !decision.approvals().is_empty() => Answer::Waiting(decision),
+                Verdict::Deny if !decision.approvals().is_empty() => {
+                    // It waits only for what would let it through.
+                    granted.extend(decision.approvals());
+                    match authorizer.decide_partial_approved(&asked, &granted)? {
+                        Partial::Decided(after) if after.decision == Verdict::Deny => Answer::Denied(after),
+                        _ => Answer::Waiting(decision),
+                    }
+                }
                 Verdict::Deny => Answer::Denied(decision),
             },
         })
@@ -202,10 +213,16 @@ pub fn because(decision: &Decision) -> String {
             error.message
         );
     }
-    match decision.reasons.first() {
+    match told(decision) {
         Some(reason) => format!("the policy `{}` forbids it{}", reason.policy, at(&reason.file, reason.line)),
         None => "no policy permits it".to_owned(),
     }
+}
+
+/// The policy to speak of: the first that gives advice, else the first.
+fn told(decision: &Decision) -> Option<&Reason> {
+    let advises = |reason: &&Arc<Reason>| reason.annotations.contains_key("advice");
+    decision.reasons.iter().find(advises).or(decision.reasons.first()).map(|reason| &**reason)
 }
 
 /// The error of a denial.
@@ -214,11 +231,15 @@ pub fn denial(decision: &Decision, action: &str, what: &str) -> Failure {
     if !roles.is_empty() {
         let roles = roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(" and ");
         let message = format!("{action} of {what} waits for the approval of {roles}: {}", because(decision));
-        return Failure::new("provision::apply::approval", message)
-            .with_help("Have the plan approved with `provision approve PLAN`, then apply the same rows again.");
+        let next = "Have the plan approved with `provision approve PLAN`, then apply the same rows again.";
+        let help = match told(decision).and_then(|reason| reason.annotations.get("advice")) {
+            Some(advice) => format!("{advice}\n{next}"),
+            None => next.to_owned(),
+        };
+        return Failure::new("provision::apply::approval", message).with_help(help);
     }
     let code = if decision.errors.is_empty() { "provision::apply::denied" } else { "provision::apply::policy_error" };
-    let advice = decision.reasons.iter().find_map(|reason| reason.annotations.get("advice"));
+    let advice = told(decision).and_then(|reason| reason.annotations.get("advice"));
     let help = match (advice, decision.errors.is_empty()) {
         (Some(advice), _) => advice.clone(),
         (None, false) => "Mend the policy, for example by guarding the attribute with `has`.".to_owned(),

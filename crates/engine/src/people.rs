@@ -6,6 +6,7 @@ use provision_model::Json;
 use provision_policy::EntityRef;
 use serde_json::json;
 use std::collections::HashMap;
+use std::io::ErrorKind;
 
 /// Cedar's names for who asks and what they belong to.
 pub(crate) const USER: &str = "Provision::User";
@@ -26,7 +27,10 @@ impl Session {
         let file = self.project.join(configured.unwrap_or(crate::gate::POLICIES)).join(PEOPLE);
         match std::fs::read_to_string(&file) {
             Ok(text) => People::read(&text, &self.shown(&file)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(People::default()),
+            // `policies` may also name one file.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(People::default())
+            }
             Err(error) => Err(Failure::new("policy::io", format!("{} cannot be read: {error}", file.display()))
                 .with_help("It has the users and groups that policies speak of; policies are not asked without it.")),
         }

@@ -4,7 +4,7 @@ use crate::Session;
 use crate::people::{GROUP, People, USER};
 use crate::plan::{Plan, PlannedRow};
 use provision_diagnostic::Failure;
-use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, UNKNOWN, is_later, unknown};
+use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, is_later, unknown};
 use provision_registry::{Manifest, TypeSpec};
 use serde_json::json;
 
@@ -92,13 +92,15 @@ impl<'a> Questions<'a> {
         let mut attributes = Map::new();
         attributes.insert("address".into(), Json::from(row.address.as_str()));
         let mut tags = Map::new();
+        let mut unknown_tags = false;
         for (name, rule) in &spec.fields {
             let Some(value) = fields.get(name).filter(|value| !value.is_null()) else { continue };
             if rule.sensitive || value.get("$sealed").is_some() || value.get("$secret").is_some() {
                 continue;
             }
             match (&rule.kind, value) {
-                (FieldType::Map(_), Json::Object(map)) if !is_later(value) => {
+                (FieldType::Map(_), _) if is_later(value) || is_unknown(value) => unknown_tags = true,
+                (FieldType::Map(_), Json::Object(map)) => {
                     tags.extend(map.iter().map(|(key, item)| (key.clone(), scalar(item))));
                 }
                 _ => {
@@ -112,7 +114,7 @@ impl<'a> Questions<'a> {
             "uid": resource, "attrs": attributes, "parents": [project, environment, provider],
         });
         if has_tags(spec) {
-            entity["tags"] = Json::Object(tags);
+            entity["tags"] = if unknown_tags { unknown() } else { Json::Object(tags) };
         }
         let disruption = serde_json::to_value(planned.disruption).unwrap_or(Json::Null);
         let mut entities = vec![
@@ -158,16 +160,9 @@ pub(crate) fn cedar_time(time: &str) -> String {
 fn scalar(value: &Json) -> Json {
     match value {
         Json::String(_) => value.clone(),
-        // Cedar has no unknown tags: the tag is there, and the question is asked again when its value is.
-        _ if is_later(value) || is_unknown(value) => Json::from(UNKNOWN),
+        _ if is_later(value) || is_unknown(value) => unknown(),
         other => Json::from(other.to_string()),
     }
-}
-
-/// Whether a question stands on a value that is not known yet.
-pub fn has_unknown_tags(question: &Question) -> bool {
-    let tags = question.entities.first().and_then(|entity| entity.get("tags")).and_then(Json::as_object);
-    tags.is_some_and(|tags| tags.values().any(|tag| tag.as_str() == Some(UNKNOWN)))
 }
 
 fn is_unknown(value: &Json) -> bool {

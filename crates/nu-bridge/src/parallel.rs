@@ -1,6 +1,6 @@
 //! Owns rows handled on all cores without changing their order.
 
-use nu_protocol::Value;
+use nu_protocol::{LabeledError, Span, Value};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +10,9 @@ const WAITING: usize = 1024;
 /// So many of the waiting rows are handled at one go. A row that waits alone is handled alone, so that a slow stream
 /// comes out as it goes in.
 const BATCH: usize = 128;
+
+/// What is handled may recurse; only what is used of it is ever memory.
+const STACK: usize = 32 << 20;
 
 /// What `handle` makes of each row, in the order of the rows; `None` leaves a row out. It ends with its source, or when
 /// nobody takes its rows any more.
@@ -24,7 +27,9 @@ pub fn in_parallel(
     for _ in 0..workers {
         let shared = shared.clone();
         let announce = announce.clone();
-        std::thread::spawn(move || while handle_batch(&shared.0, &announce, &shared.1).is_some() {});
+        let work = move || while handle_batch(&shared.0, &announce, &shared.1).is_some() {};
+        // Without any worker the rows end at once, and the reader below with them.
+        let _ = std::thread::Builder::new().stack_size(STACK).spawn(work);
     }
     std::thread::spawn(move || {
         for row in rows {
@@ -33,7 +38,13 @@ pub fn in_parallel(
             }
         }
     });
-    announced.into_iter().flat_map(|batch| batch.recv().unwrap_or_default())
+    announced.into_iter().flat_map(|batch| {
+        batch.recv().unwrap_or_else(|_| {
+            // Its worker panicked: rows that are missing must not look like rows left out.
+            let error = LabeledError::new("some rows were lost to a fault of the plugin");
+            vec![Value::error(error.into(), Span::unknown())]
+        })
+    })
 }
 
 /// Takes what waits, says where its result will be, and handles it; `None` at the end.

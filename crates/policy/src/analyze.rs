@@ -1,11 +1,6 @@
 //! Owns what can be proved of policies: which never apply, which others make needless, which actions are decided once
 //! and for all, and how two sets differ. By the Cedar symbolic compiler and an SMT solver, not by sampling.
 
-#![expect(
-    clippy::result_large_err,
-    reason = "the symbolic compiler's own error is this large, and its functions return it"
-)]
-
 use crate::set::{PolicySet, Schema};
 use crate::slice::is_true;
 use cedar_policy::{Effect, EntityUid, Policy, RequestEnv};
@@ -20,6 +15,8 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One thing that was proved.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,7 +40,9 @@ pub struct Prover<'a> {
     program: PathBuf,
     runtime: tokio::runtime::Runtime,
     compiler: Option<CedarSymCompiler<LocalSolver>>,
+    /// Every kind of request, in a fixed order.
     envs: Vec<RequestEnv>,
+    stop: Arc<AtomicBool>,
 }
 
 /// A policy compiled for every kind of request, and requests it matches.
@@ -67,11 +66,13 @@ impl Compiled<'_> {
 type Ask<T> = Result<T, Failure>;
 
 impl<'a> Prover<'a> {
-    /// `program` is the solver cvc5.
-    pub fn new(schema: &'a Schema, program: PathBuf) -> Ask<Self> {
+    /// `program` is the solver cvc5; `stop`, set to true, ends the work with an error.
+    pub fn new(schema: &'a Schema, program: PathBuf, stop: Arc<AtomicBool>) -> Ask<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| solver(format!("the solver cannot be talked to: {error}")))?;
-        Ok(Prover { schema, program, runtime, compiler: None, envs: schema.cedar.request_envs().collect() })
+        let mut envs: Vec<RequestEnv> = schema.cedar.request_envs().collect();
+        envs.sort_by_key(|env| (env.action().to_string(), env.principal().to_string(), env.resource().to_string()));
+        Ok(Prover { schema, program, runtime, compiler: None, envs, stop })
     }
 
     /// What is wrong in a set. Policies that do not fit the schema are an error.
@@ -119,14 +120,14 @@ impl<'a> Prover<'a> {
         let mut rows = Vec::new();
         for (more, env) in self.differences(old, new)? {
             let (finding, verb, decided) = match more {
-                true => ("more_permissive", "allows", self.deciders(new, &env)),
-                false => ("less_permissive", "denies", {
+                true => ("more_permissive", "allow", self.deciders(new, &env)),
+                false => ("less_permissive", "deny", {
                     let by = self.deciders(new, &env);
                     if by.is_empty() { self.deciders(old, &env) } else { by }
                 }),
             };
             let action = env.request.action().map(ToString::to_string).unwrap_or_default();
-            let other = if more { "denies" } else { "allows" };
+            let other = if more { "deny" } else { "allow" };
             rows.push(Finding {
                 finding,
                 policies: decided,
@@ -164,10 +165,9 @@ impl<'a> Prover<'a> {
                 if told.contains(&(more, env.action().to_string())) {
                     continue;
                 }
-                let example = self.ask(|runtime, compiler| {
-                    runtime.block_on(compiler.check_implies_with_counterexample_opt(from, to))
-                })?;
-                if let Some(Some(example)) = example {
+                let example =
+                    self.ask(async |compiler| compiler.check_implies_with_counterexample_opt(from, to).await)?;
+                if let Some(example) = example.ok_or_else(undecided)? {
                     told.insert((more, env.action().to_string()));
                     found.push((more, example));
                 }
@@ -185,7 +185,7 @@ impl<'a> Prover<'a> {
     /// Asks the solver; `None` where it cannot tell.
     fn ask<T>(
         &mut self,
-        question: impl Fn(&tokio::runtime::Runtime, &mut CedarSymCompiler<LocalSolver>) -> Result<T, Error>,
+        question: impl AsyncFn(&mut CedarSymCompiler<LocalSolver>) -> Result<T, Error>,
     ) -> Ask<Option<T>> {
         if self.compiler.is_none() {
             let limit = format!("--tlimit-per={}", LIMIT.as_millis());
@@ -196,15 +196,26 @@ impl<'a> Prover<'a> {
             self.compiler = Some(CedarSymCompiler::new(started).map_err(|error| solver(error.to_string()))?);
         }
         let Some(compiler) = &mut self.compiler else { return Ok(None) };
-        match question(&self.runtime, compiler) {
-            Ok(answer) => Ok(Some(answer)),
-            Err(Error::SolverUnknown) => Ok(None),
-            Err(Error::SolverError(error)) => {
+        let stop = &self.stop;
+        let answer = self.runtime.block_on(async {
+            tokio::select! {
+                answer = question(compiler) => Some(answer),
+                () = stopped(stop) => None,
+            }
+        });
+        match answer {
+            Some(Ok(answer)) => Ok(Some(answer)),
+            Some(Err(Error::SolverUnknown)) => Ok(None),
+            Some(Err(Error::SolverError(error))) => {
                 // A solver that failed once is not asked again.
                 self.compiler = None;
                 Err(solver(format!("cvc5 failed: {error}")))
             }
-            Err(error) => Err(solver(error.to_string())),
+            Some(Err(error)) => Err(solver(error.to_string())),
+            None => {
+                self.compiler = None;
+                Err(solver("the proof was stopped").with_help("Ask again to go on from the start."))
+            }
         }
     }
 
@@ -212,10 +223,9 @@ impl<'a> Prover<'a> {
         let mut matching = Vec::new();
         for env in self.envs.clone() {
             let compiled = CompiledPolicy::compile(policy, &env, &self.schema.cedar).map_err(uncompiled)?;
-            let example = self.ask(|runtime, compiler| {
-                runtime.block_on(compiler.check_never_matches_with_counterexample_opt(&compiled))
-            })?;
-            matching.push(example.flatten().map(|example| (compiled, example)));
+            let example =
+                self.ask(async |compiler| compiler.check_never_matches_with_counterexample_opt(&compiled).await)?;
+            matching.push(example.ok_or_else(undecided)?.map(|example| (compiled, example)));
         }
         Ok(Compiled { policy, id: policy.id().to_string(), matching })
     }
@@ -246,8 +256,7 @@ impl<'a> Prover<'a> {
         for (mine, theirs) in one.matching.iter().zip(&other.matching) {
             let Some((mine, _)) = mine else { continue };
             let Some((theirs, _)) = theirs else { return Ok(false) };
-            let proved =
-                self.ask(|runtime, compiler| runtime.block_on(compiler.check_matches_implies_opt(mine, theirs)))?;
+            let proved = self.ask(async |compiler| compiler.check_matches_implies_opt(mine, theirs).await)?;
             if proved != Some(true) {
                 return Ok(false);
             }
@@ -258,7 +267,7 @@ impl<'a> Prover<'a> {
     fn redundant(&mut self, all: &[Compiled<'_>], at: usize, gone: &BTreeSet<usize>) -> Ask<Option<Finding>> {
         let one = &all[at];
         for (_, other) in all.iter().enumerate().filter(|(other, _)| *other != at && !gone.contains(other)) {
-            if other.policy.effect() == one.policy.effect() && self.implies(one, other)? {
+            if can_stand_in(other, one) && self.implies(one, other)? {
                 let verb = if one.policy.effect() == Effect::Permit { "permits" } else { "forbids" };
                 return Ok(Some(Finding {
                     finding: "redundant",
@@ -276,7 +285,9 @@ impl<'a> Prover<'a> {
         if one.policy.effect() != Effect::Permit {
             return Ok(None);
         }
-        let forbids: Vec<&Compiled<'_>> = all.iter().filter(|other| other.policy.effect() == Effect::Forbid).collect();
+        // What waits for an approval is not forbidden for good.
+        let forbids: Vec<&Compiled<'_>> =
+            all.iter().filter(|other| other.policy.effect() == Effect::Forbid && approval(other).is_none()).collect();
         if !one.samples().all(|sample| forbids.iter().any(|forbid| matches(forbid.policy, sample))) {
             return Ok(None);
         }
@@ -311,7 +322,7 @@ impl<'a> Prover<'a> {
             .enumerate()
             .filter(|(other, _)| *other != at && !gone.contains(other))
             .map(|(_, other)| other)
-            .filter(|other| other.policy.effect() == one.policy.effect())
+            .filter(|other| can_stand_in(other, one))
             .collect();
         if others.len() < 2
             || !one.samples().all(|sample| others.iter().any(|other| matches(other.policy, sample)))
@@ -348,7 +359,7 @@ impl<'a> Prover<'a> {
             let schema = &self.schema.cedar;
             let single = CompiledPolicySet::compile(&single, env, schema).map_err(uncompiled)?;
             let union = CompiledPolicySet::compile(&union, env, schema).map_err(uncompiled)?;
-            let proved = self.ask(|runtime, compiler| runtime.block_on(compiler.check_implies_opt(&single, &union)))?;
+            let proved = self.ask(async |compiler| compiler.check_implies_opt(&single, &union).await)?;
             if proved != Some(true) {
                 return Ok(false);
             }
@@ -369,17 +380,13 @@ impl<'a> Prover<'a> {
                 let compiled = CompiledPolicySet::compile(&set.cedar, env, &self.schema.cedar).map_err(uncompiled)?;
                 if allowed.is_none() {
                     allowed = self
-                        .ask(|runtime, compiler| {
-                            runtime.block_on(compiler.check_always_denies_with_counterexample_opt(&compiled))
-                        })?
-                        .unwrap_or(None);
+                        .ask(async |compiler| compiler.check_always_denies_with_counterexample_opt(&compiled).await)?
+                        .ok_or_else(undecided)?;
                 }
                 if denied.is_none() {
                     denied = self
-                        .ask(|runtime, compiler| {
-                            runtime.block_on(compiler.check_always_allows_with_counterexample_opt(&compiled))
-                        })?
-                        .unwrap_or(None);
+                        .ask(async |compiler| compiler.check_always_allows_with_counterexample_opt(&compiled).await)?
+                        .ok_or_else(undecided)?;
                 }
             }
             let (finding, example, word) = match (allowed, denied) {
@@ -411,6 +418,23 @@ impl<'a> Prover<'a> {
         let outcome = set.slices.evaluate(env.request.as_ref(), env.entities.as_ref());
         let (_, reasons, _) = outcome.decided();
         reasons.iter().filter_map(|at| Some(set.reasons.get(*at)?.policy.clone())).collect()
+    }
+}
+
+fn approval(one: &Compiled<'_>) -> Option<String> {
+    one.policy.annotation("approval").map(str::to_owned)
+}
+
+/// Whether a policy could do another's work: the same effect, and not set aside by an approval that leaves the other.
+fn can_stand_in(one: &Compiled<'_>, other: &Compiled<'_>) -> bool {
+    let lasting = one.policy.effect() == Effect::Permit || approval(one).is_none() || approval(one) == approval(other);
+    one.policy.effect() == other.policy.effect() && lasting
+}
+
+/// Ends when the flag is set, within a tenth of a second.
+async fn stopped(stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
 
@@ -455,6 +479,13 @@ fn question(env: &Env) -> Json {
         "context": context.unwrap_or_else(|| json!({})),
         "entities": rows,
     })
+}
+
+/// What the solver cannot tell is no proof of anything.
+fn undecided() -> Failure {
+    let limit = LIMIT.as_secs();
+    solver(format!("cvc5 could not decide a question within {limit} seconds, so nothing is proved"))
+        .with_help("Analyze fewer policies at a time, or simplify their conditions.")
 }
 
 fn solver(message: impl Into<String>) -> Failure {

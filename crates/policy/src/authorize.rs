@@ -150,7 +150,21 @@ impl Authorizer {
         }
         let mut unknowns = 0;
         let context = with_unknowns(&question.context, &mut unknowns);
-        let rows: Vec<Value> = question.entities.iter().map(|row| with_unknowns(row, &mut unknowns)).collect();
+        let mut own: Vec<Value> = question.entities.clone();
+        // Cedar has no unknown tags.
+        let mut unknown_tags = false;
+        for row in &mut own {
+            unknown_tags |= settle_tags(row);
+        }
+        if unknown_tags && !has_unknowns(&question.context) && !own.iter().any(has_unknowns) {
+            let known = Question { entities: own, ..question.clone() };
+            let decision = self.decide_approved(&known, granted)?;
+            return Ok(match self.hangs_on_tags(&decision) {
+                true => Partial::Pending,
+                false => Partial::Decided(decision),
+            });
+        }
+        let rows: Vec<Value> = own.iter().map(|row| with_unknowns(row, &mut unknowns)).collect();
         // A schema types attributes, and an unknown has no type yet; the known ones are checked when all are known.
         let request = read_request(question, &context, None)?;
         let entities = self.with(read_entities(&distinct(&rows), None)?, None)?;
@@ -179,7 +193,23 @@ impl Authorizer {
             .filter_map(|error| Some((self.policies.place_of(error.policy_id())?, error.inner().clone())))
             .collect();
         errors.sort_by_key(|(at, _)| *at);
-        Ok(Partial::Decided(self.decision(allowed, &reasons, errors)))
+        let decision = self.decision(allowed, &reasons, errors);
+        Ok(match unknown_tags && self.hangs_on_tags(&decision) {
+            true => Partial::Pending,
+            false => Partial::Decided(decision),
+        })
+    }
+
+    /// Whether other tags could give another decision. Policies that do not look at tags decide for good.
+    fn hangs_on_tags(&self, decision: &Decision) -> bool {
+        let reads = |id: &str| self.policies.reads_tags(id);
+        let decided_without = decision.reasons.iter().any(|reason| !reads(&reason.policy));
+        let others = |effect: &str| self.policies.reasons.iter().any(|one| one.effect == effect && reads(&one.policy));
+        match decision.decision {
+            Verdict::Allow => others("forbid") || !decided_without,
+            Verdict::Deny if decision.reasons.is_empty() => others("permit"),
+            Verdict::Deny => !decided_without,
+        }
     }
 
     /// The request of a question, checked against the schema where there is one.
@@ -268,11 +298,44 @@ fn read_request(
     let principal = question.principal.uid("principal")?;
     let action = question.action.uid("action")?;
     let resource = question.resource.uid("resource")?;
+    if let Some(schema) = schema {
+        known_action(schema, &action)?;
+        known_type(schema, "principal", principal.type_name())?;
+        known_type(schema, "resource", resource.type_name())?;
+    }
     let typed = schema.map(|schema| (&schema.cedar, &action));
-    let context = Context::from_json_value(context.clone(), typed)
-        .map_err(|error| Failure::from(tell::diagnostic("policy::request", &error, None)))?;
+    let context = Context::from_json_value(context.clone(), typed).map_err(|error| {
+        Failure::from(tell::diagnostic("policy::request", &error, None))
+            .with_help("Give what the schema asks for in the row's `context`, or with --context.")
+    })?;
     cedar_policy::Request::new(principal, action, resource, context, schema.map(|schema| &schema.cedar))
         .map_err(|error| Failure::from(tell::diagnostic("policy::request", &error, None)))
+}
+
+/// Refuses an action that the schema does not have.
+pub(crate) fn known_action(schema: &Schema, action: &cedar_policy::EntityUid) -> Result<(), Failure> {
+    if schema.cedar.actions().any(|known| known == action) {
+        return Ok(());
+    }
+    let known: Vec<String> = schema.cedar.actions().map(ToString::to_string).collect();
+    Err(unknown(format!("the schema has no action `{action}`"), &action.to_string(), &known))
+}
+
+fn known_type(schema: &Schema, what: &str, kind: &cedar_policy::EntityTypeName) -> Result<(), Failure> {
+    if schema.cedar.entity_types().any(|known| known == kind) {
+        return Ok(());
+    }
+    let known: Vec<String> = schema.cedar.entity_types().map(ToString::to_string).collect();
+    Err(unknown(format!("the {what}'s type `{kind}` is not in the schema"), &kind.to_string(), &known))
+}
+
+fn unknown(message: String, name: &str, known: &[String]) -> Failure {
+    let help = match provision_diagnostic::nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("Did you mean `{near}`?"),
+        None if known.len() <= 10 => format!("It has {}.", known.join(", ")),
+        None => "`from cedarschema` shows what it has.".to_owned(),
+    };
+    Failure::new("policy::request", message).with_help(help)
 }
 
 pub(crate) fn read_entities(rows: &[Value], schema: Option<&Schema>) -> Result<Entities, Failure> {
@@ -323,6 +386,23 @@ fn has_unknowns(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(has_unknowns),
         _ => false,
     }
+}
+
+/// Puts some text in the place of tags not known yet; tells whether there were any.
+fn settle_tags(row: &mut Value) -> bool {
+    let Some(tags) = row.get_mut("tags") else { return false };
+    if tags.get("$unknown").is_some() {
+        *tags = json!({});
+        return true;
+    }
+    let mut found = false;
+    for tag in tags.as_object_mut().into_iter().flat_map(|tags| tags.values_mut()) {
+        if has_unknowns(tag) {
+            *tag = json!("");
+            found = true;
+        }
+    }
+    found
 }
 
 fn with_unknowns(value: &Value, count: &mut usize) -> Value {

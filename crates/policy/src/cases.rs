@@ -1,16 +1,17 @@
 //! Owns tests of policies: cases with the decision they expect, and what of the policies the cases reach.
 
 use crate::authorize::{Authorizer, Decision, Verdict};
-use crate::clause::{Clause, branches, clauses, text_of};
+use crate::clause::{Clause, branches, clauses};
 use crate::question::Question;
+use crate::set::PolicySet;
 use crate::slice::is_true;
 use cedar_policy_core::ast::{Expr, ExprKind, Policy, PrincipalOrResource, SlotEnv};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Failure, nearest};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,25 @@ pub fn read_cases(json: Json, read: &impl Fn(&str) -> Result<Json, Failure>) -> 
     cases.into_iter().enumerate().map(|(index, case)| read_case(index, case, &shared, read)).collect()
 }
 
+/// What a case, or a file of cases for all of them, may have.
+const KEYS: [&str; 15] = [
+    "name",
+    "case",
+    "description",
+    "request",
+    "principal",
+    "action",
+    "resource",
+    "context",
+    "entities",
+    "decision",
+    "expected",
+    "policies",
+    "reason",
+    "errors",
+    "num_errors",
+];
+
 fn wrong(message: impl Into<String>) -> Failure {
     Failure::new("policy::request", message).with_help(
         "A case has `name`, `principal`, `action`, `resource`, maybe `context` and `entities`, and `decision`.",
@@ -83,6 +103,14 @@ fn read_case(
     let Json::Object(mut case) = case else { return Err(wrong(format!("case {index} is not a record"))) };
     for (name, value) in shared {
         case.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    if let Some(unknown) = case.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        let help = nearest(unknown, KEYS).map(|near| format!("Did you mean `{near}`?"));
+        let failure = wrong(format!("case {index} has a field `{unknown}` that no case has"));
+        return Err(match help {
+            Some(help) => failure.with_help(help),
+            None => failure,
+        });
     }
     let name = ["name", "case", "description"].iter().find_map(|key| case.get(*key)?.as_str()).map(str::to_owned);
     let name = name.unwrap_or_else(|| index.to_string());
@@ -126,8 +154,11 @@ fn read_case(
         (None, Some(some)) => Some(Expected::Some(some)),
         (None, None) => None,
     };
-    let errors = ["errors", "num_errors"].iter().find_map(|key| case.get(*key)?.as_u64());
-    let errors = errors.and_then(|count| usize::try_from(count).ok());
+    let count = |value: &Json| value.as_u64().and_then(|count| usize::try_from(count).ok());
+    let errors = match ["errors", "num_errors"].iter().find_map(|key| case.get(*key).filter(|value| !value.is_null())) {
+        Some(value) => Some(count(value).ok_or_else(|| told(format!("{value} is no number of failing policies")))?),
+        None => None,
+    };
     Ok(Case { name, question, expected, policies, errors })
 }
 
@@ -181,12 +212,10 @@ fn unexpected(case: &Case, decision: &Decision) -> Option<String> {
     }
     match case.errors {
         Some(wanted) if wanted != decision.errors.len() => {
-            let first = decision.errors.first().map(|error| format!(": `{}`, {}", error.policy, error.message));
-            Some(format!(
-                "expected {wanted} policies to fail, but {} did{}",
-                decision.errors.len(),
-                first.unwrap_or_default()
-            ))
+            let failed = decision.errors.iter().map(|error| format!("`{}` ({})", error.policy, error.message));
+            let failed: Vec<String> = failed.collect();
+            let told = if failed.is_empty() { "none".to_owned() } else { failed.join(", ") };
+            Some(format!("expected failures of policies: {wanted}, actual: {told}"))
         }
         _ => None,
     }
@@ -207,18 +236,26 @@ pub struct CoverageRow {
     pub line: usize,
 }
 
-impl Authorizer {
-    /// What of the policies the cases reach. Questions that cannot be asked count nowhere.
-    pub fn coverage(&self, cases: &[Case]) -> Vec<CoverageRow> {
+impl PolicySet {
+    /// What of these policies the cases reach, each asked by its authorizer. A question that cannot be asked is an error.
+    pub fn coverage(&self, cases: &[(&Authorizer, &Case)]) -> Result<Vec<CoverageRow>, Failure> {
+        crate::deep::on_deep_stack(|| self.coverage_here(cases))
+    }
+
+    fn coverage_here(&self, cases: &[(&Authorizer, &Case)]) -> Result<Vec<CoverageRow>, Failure> {
         let mut all = Vec::new();
-        for policy in self.policies.in_order() {
+        for policy in self.in_order() {
             all.push(Covered::new(policy));
         }
-        for case in cases {
-            let Ok(request) = self.request(&case.question) else { continue };
-            let Ok(entities) = self.entities(&case.question) else { continue };
+        for (authorizer, case) in cases {
+            let named = |mut failure: Failure| {
+                failure.first.message = format!("case `{}` cannot be asked: {}", case.name, failure.first.message);
+                failure
+            };
+            let request = authorizer.request(&case.question).map_err(named)?;
+            let entities = authorizer.entities(&case.question).map_err(named)?;
             let evaluator = Evaluator::new(request.clone(), entities.as_ref().as_ref(), Extensions::all_available());
-            let (_, determining, _) = self.policies.slices.evaluate(&request, entities.as_ref().as_ref()).decided();
+            let (_, determining, _) = self.slices.evaluate(&request, entities.as_ref().as_ref()).decided();
             for (at, covered) in all.iter_mut().enumerate() {
                 covered.run(&evaluator, determining.contains(&at));
             }
@@ -226,8 +263,7 @@ impl Authorizer {
         let mut rows = Vec::new();
         for covered in all {
             let id = covered.policy.id().to_string();
-            let (file, line) =
-                self.policies.info(&id).map_or((String::new(), 0), |info| (info.file.clone(), info.line));
+            let (file, line) = self.info(&id).map_or((String::new(), 0), |info| (info.file.clone(), info.line));
             let row = |clause: Option<String>, line: usize, [yes, no, error]: [usize; 3]| CoverageRow {
                 policy: id.clone(),
                 clause,
@@ -240,13 +276,13 @@ impl Authorizer {
             };
             rows.push(row(None, line, covered.whole));
             for clause in covered.clauses.iter() {
-                let line = clause.position(&self.policies, &id).map_or(line, |at| at.line);
-                for branch in branches(&clause.body) {
-                    rows.push(row(Some(text_of(branch)), line, covered.counts(branch)));
+                let line = clause.position(self, &id).map_or(line, |at| at.line);
+                for (branch, text) in branches(&clause.body) {
+                    rows.push(row(Some(text), line, covered.counts(branch)));
                 }
             }
         }
-        rows
+        Ok(rows)
     }
 }
 
@@ -256,18 +292,18 @@ struct Covered<'a> {
     decided: usize,
     whole: [usize; 3],
     clauses: Rc<Vec<Clause>>,
-    /// By where the condition stands, or by its text in a policy from JSON.
-    conditions: BTreeMap<(usize, String), [usize; 3]>,
+    /// By the address of the condition in `clauses`, which stay where they are.
+    conditions: HashMap<usize, [usize; 3]>,
 }
 
-fn key(expr: &Expr) -> (usize, String) {
-    (expr.source_loc().map_or(0, |loc| loc.start()), text_of(expr))
+fn key(expr: &Expr) -> usize {
+    std::ptr::from_ref(expr) as usize
 }
 
 impl<'a> Covered<'a> {
     fn new(policy: &'a cedar_policy::Policy) -> Self {
         let clauses = Rc::new(clauses(policy));
-        Covered { policy, decided: 0, whole: [0; 3], clauses, conditions: BTreeMap::new() }
+        Covered { policy, decided: 0, whole: [0; 3], clauses, conditions: HashMap::new() }
     }
 
     fn counts(&self, condition: &Expr) -> [usize; 3] {

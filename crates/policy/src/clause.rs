@@ -70,6 +70,36 @@ pub(crate) fn text_of(expr: &Expr) -> String {
     }
 }
 
+/// The text of an operand. The parser gives some the place of the whole they are in: `resource.owner` in
+/// `resource.owner.name` stands for itself.
+pub(crate) fn text_inside(expr: &Expr, whole: Option<&Expr>) -> String {
+    if !whole.is_some_and(|whole| same_place(expr, whole)) {
+        return text_of(expr);
+    }
+    match expr.expr_kind() {
+        ExprKind::GetAttr { expr: of, attr } => format!("{}.{attr}", text_inside(of, Some(expr))),
+        ExprKind::Var(name) => name.to_string(),
+        _ => expr.to_string(),
+    }
+}
+
+fn same_place(one: &Expr, other: &Expr) -> bool {
+    let place = |expr: &Expr| expr.source_loc().map(|loc| (loc.start(), loc.end()));
+    place(one).is_some() && place(one) == place(other)
+}
+
+/// Whether an operand is there only because of how the whole is compiled: `a > b` is `!(a <= b)`, and `a && b && c` is
+/// `(a && b) && c`.
+pub(crate) fn is_compiled(expr: &Expr, whole: &Expr) -> bool {
+    let both = matches!(
+        (whole.expr_kind(), expr.expr_kind()),
+        (ExprKind::UnaryApp { op: UnaryOp::Not, .. }, ExprKind::BinaryApp { .. })
+            | (ExprKind::And { .. }, ExprKind::And { .. })
+            | (ExprKind::Or { .. }, ExprKind::Or { .. })
+    );
+    both && same_place(expr, whole)
+}
+
 /// An expression in a clause with what it gave.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Part {
@@ -101,21 +131,23 @@ impl<'a> Looking<'a> {
     /// The expression itself and those in it that say something: not the literals and variables.
     pub fn parts(&mut self, expr: &Expr, reached: bool) -> Vec<Part> {
         let mut all = Vec::new();
-        self.walk(expr, reached, 0, &mut all);
+        self.walk(expr, None, reached, 0, &mut all);
         all
     }
 
-    fn walk(&mut self, expr: &Expr, reached: bool, depth: usize, all: &mut Vec<Part>) {
+    fn walk(&mut self, expr: &Expr, whole: Option<&Expr>, reached: bool, depth: usize, all: &mut Vec<Part>) {
         if depth > DEPTH {
             return;
         }
-        if says_something(expr) {
-            all.push(self.part(expr, reached));
+        if says_something(expr) && !whole.is_some_and(|whole| is_compiled(expr, whole)) {
+            all.push(self.part(expr, whole, reached));
         }
         if reached {
             self.note_use(expr);
         }
-        let mut inside = |looking: &mut Self, inner: &Expr, reached: bool| looking.walk(inner, reached, depth + 1, all);
+        let mut inside = |looking: &mut Self, inner: &Expr, reached: bool| {
+            looking.walk(inner, Some(expr), reached, depth + 1, all);
+        };
         match expr.expr_kind() {
             ExprKind::And { left, right } => {
                 inside(self, left, reached);
@@ -143,12 +175,12 @@ impl<'a> Looking<'a> {
         }
     }
 
-    fn part(&self, expr: &Expr, reached: bool) -> Part {
+    fn part(&self, expr: &Expr, whole: Option<&Expr>, reached: bool) -> Part {
         let (value, error) = match self.value(expr) {
             Ok(value) => (to_shown_json(&value), None),
             Err(error) => (Json::Null, Some(error)),
         };
-        Part { text: text_of(expr), value, error, reached }
+        Part { text: text_inside(expr, whole), value, error, reached }
     }
 
     fn note_use(&mut self, expr: &Expr) {
@@ -204,17 +236,20 @@ pub(crate) fn children(expr: &Expr) -> Vec<&Expr> {
     }
 }
 
-/// The clause's own conditions: the operands of its `&&`, `||`, `!` and `if`, itself first.
-pub(crate) fn branches(body: &Expr) -> Vec<&Expr> {
-    let mut all = vec![body];
-    let mut at = 0;
-    while let Some(expr) = all.get(at).copied() {
-        at += 1;
-        match expr.expr_kind() {
-            ExprKind::And { .. } | ExprKind::Or { .. } | ExprKind::If { .. } => all.extend(children(expr)),
-            ExprKind::UnaryApp { op: UnaryOp::Not, arg } => all.push(arg),
-            _ => {}
+/// The clause's own conditions: the operands of its `&&`, `||`, `!` and `if`, itself first, each with its text.
+pub(crate) fn branches(body: &Expr) -> Vec<(&Expr, String)> {
+    let mut all = Vec::new();
+    let mut open = vec![(body, None)];
+    while let Some((expr, whole)) = open.pop() {
+        if !whole.is_some_and(|whole| is_compiled(expr, whole)) {
+            all.push((expr, text_inside(expr, whole)));
         }
+        let inside = match expr.expr_kind() {
+            ExprKind::And { .. } | ExprKind::Or { .. } | ExprKind::If { .. } => children(expr),
+            ExprKind::UnaryApp { op: UnaryOp::Not, arg } if !is_compiled(arg, expr) => vec![&**arg],
+            _ => Vec::new(),
+        };
+        open.extend(inside.into_iter().rev().map(|inner| (inner, Some(expr))));
     }
     all
 }

@@ -13,6 +13,10 @@ const GROUPS: [&str; 2] = ["staticPolicies", "templates"];
 /// Policies as the JSON form of a policy set
 /// (<https://docs.cedarpolicy.com/policies/json-format.html#policy-set-format>), under their own ids.
 pub fn policies_to_json(name: &str, text: &str) -> Result<Value, Failure> {
+    crate::deep::on_deep_stack(|| to_json_here(name, text))
+}
+
+fn to_json_here(name: &str, text: &str) -> Result<Value, Failure> {
     let set = PolicySet::parse(&[PolicySource { name: name.to_owned(), text: text.to_owned() }])?;
     let shown = Some(Source { name, text });
     let mut json =
@@ -117,7 +121,7 @@ fn set_of(policies: serde_json::Map<String, Value>) -> Value {
 pub fn format(name: &str, text: &str) -> Result<String, Failure> {
     // The formatter's own errors say less.
     PolicySet::parse(&[PolicySource { name: name.to_owned(), text: text.to_owned() }])?;
-    let formatted = policies_str_to_pretty(text, &Config::default());
+    let formatted = crate::deep::on_deep_stack(|| policies_str_to_pretty(text, &Config::default()));
     formatted.map_err(|error| Failure::new("policy::parse", format!("{name} cannot be formatted: {error}")))
 }
 

@@ -80,6 +80,10 @@ pub struct ExplainedClause {
 impl Authorizer {
     /// Explains the decision of a question.
     pub fn explain(&self, question: &Question) -> Result<Explanation, Failure> {
+        crate::deep::on_deep_stack(|| self.explain_here(question))
+    }
+
+    fn explain_here(&self, question: &Question) -> Result<Explanation, Failure> {
         let request = self.request(question)?;
         let entities = self.entities(question)?;
         let entities: &Entities = entities.as_ref().as_ref();

@@ -21,12 +21,16 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 /// So many changes at once are tried.
 const CHANGES: usize = 3;
 
-/// So many trials are made at most; each takes some ten microseconds.
+/// So many trials are made at most; each takes some ten microseconds where little can be reached.
 const TRIALS: usize = 20_000;
+
+/// So long is looked for a flip.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A change that turns the decision; it was tried.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -87,7 +91,7 @@ impl Authorizer {
             }
         }
         let world = World::new(request, entities, mentioned)?;
-        let places: Vec<(Place, Vec<Option<Value>>)> = offers
+        let mut places: Vec<(Place, Vec<Option<Value>>)> = offers
             .into_places()
             .into_iter()
             .map(|(place, mut values)| {
@@ -97,6 +101,8 @@ impl Authorizer {
             })
             .filter(|(_, values)| !values.is_empty())
             .collect();
+        // What is asked is more easily changed than what things are.
+        places.sort_by_key(|(place, _)| place.root != Root::Context);
         let trial = |changes: &[Change<'_>]| -> Option<World> {
             let changed = world.with(changes)?;
             let entities = changed.entities(None)?;
@@ -105,7 +111,7 @@ impl Authorizer {
             let turned = outcome.decided().0 != allowed;
             (turned && changed.fits(self.schema.as_deref())).then_some(changed)
         };
-        let mut left = TRIALS;
+        let mut left = Left { trials: TRIALS, until: Instant::now() + PATIENCE };
         let mut chosen = Vec::new();
         for size in 1..=CHANGES {
             if let Some(changed) = search(&places, 0, size, &mut chosen, &mut left, &trial) {
@@ -118,22 +124,28 @@ impl Authorizer {
     }
 }
 
+/// What may still be spent.
+struct Left {
+    trials: usize,
+    until: Instant,
+}
+
 /// Tries every way to change `size` of the places from `from` on, beside those chosen.
 fn search<'a>(
     places: &'a [(Place, Vec<Option<Value>>)],
     from: usize,
     size: usize,
     chosen: &mut Vec<Change<'a>>,
-    left: &mut usize,
+    left: &mut Left,
     trial: &impl Fn(&[Change<'_>]) -> Option<World>,
 ) -> Option<World> {
     if size == 0 {
-        *left = left.checked_sub(1)?;
+        left.trials = left.trials.checked_sub(1)?;
         return trial(chosen);
     }
     for (at, (place, values)) in places.iter().enumerate().skip(from) {
         for value in values {
-            if *left == 0 {
+            if left.trials == 0 || Instant::now() > left.until {
                 return None;
             }
             chosen.push((place, value.as_ref()));

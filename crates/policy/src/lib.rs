@@ -7,6 +7,7 @@ mod authorize;
 mod cases;
 mod clause;
 mod convert;
+mod deep;
 mod diff;
 mod explain;
 mod flip;

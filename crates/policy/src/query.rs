@@ -43,6 +43,10 @@ pub struct Allowed {
 impl Authorizer {
     /// Everything that is allowed, in the order of the uids.
     pub fn query(&self, query: &Query) -> Result<Vec<Allowed>, Failure> {
+        crate::deep::on_deep_stack(|| self.query_here(query))
+    }
+
+    fn query_here(&self, query: &Query) -> Result<Vec<Allowed>, Failure> {
         let nobody = EntityRef::new("Nobody", "");
         let question = |principal: &EntityRef, action: &EntityRef, resource: &EntityRef| Question {
             principal: principal.clone(),
@@ -95,6 +99,20 @@ impl Authorizer {
         };
         let mut found = Vec::new();
         let Some(schema) = self.schema.as_deref() else {
+            // Somebody a scope names may be allowed without being among the entities.
+            for policy in self.policies.in_order() {
+                let ast: &Policy = policy.as_ref();
+                let named = match open {
+                    Open::Principal => ast.principal_constraint().as_inner().get_euid().cloned(),
+                    Open::Resource => ast.resource_constraint().as_inner().get_euid().cloned(),
+                };
+                if let Some(uid) = named.map(|uid| EntityUid::from((*uid).clone())) {
+                    let known = candidates.entry(uid.type_name().clone()).or_default();
+                    if !known.contains(&uid) {
+                        known.push(uid);
+                    }
+                }
+            }
             let context = Context::from_json_value(query.context.clone(), None).map_err(|error| asked(&error))?;
             for one in candidates.into_values().flatten() {
                 found.extend(self.allowed(&self.policies.slices, None, ask(one), &context, entities)?);
@@ -138,16 +156,12 @@ impl Authorizer {
 
     /// The types that may stand at the open end.
     fn open_types(&self, schema: &Schema, action: &EntityUid, open: Open) -> Result<BTreeSet<EntityTypeName>, Failure> {
+        crate::authorize::known_action(schema, action)?;
         let types: Option<BTreeSet<EntityTypeName>> = match open {
             Open::Principal => schema.cedar.principals_for_action(action).map(|all| all.cloned().collect()),
             Open::Resource => schema.cedar.resources_for_action(action).map(|all| all.cloned().collect()),
         };
-        types.ok_or_else(|| {
-            let known: Vec<String> = schema.cedar.actions().map(ToString::to_string).collect();
-            let near = provision_diagnostic::nearest(&action.to_string(), known.iter().map(String::as_str));
-            let help = near.map_or("See the schema's actions.".to_owned(), |near| format!("Did you mean `{near}`?"));
-            Failure::new("policy::request", format!("the schema has no action `{action}`")).with_help(help)
-        })
+        Ok(types.unwrap_or_default())
     }
 
     fn open_action(
@@ -173,19 +187,37 @@ impl Authorizer {
             }
         };
         let mut found = Vec::new();
+        let mut unfit: Option<Failure> = None;
+        let mut fits = false;
         for action in actions {
             let typed = self.schema.as_deref().map(|schema| (&schema.cedar, &action));
             // A context that an action does not take is no question about that action.
-            let Ok(context) = Context::from_json_value(query.context.clone(), typed) else { continue };
+            let context = match Context::from_json_value(query.context.clone(), typed) {
+                Ok(context) => context,
+                Err(error) => {
+                    unfit.get_or_insert_with(|| {
+                        Failure::new(
+                            "policy::request",
+                            format!("no action takes this context; {action}: {}", tell::text(&error)),
+                        )
+                        .with_help("Give the attributes with --context; only actions that take it are asked about.")
+                    });
+                    continue;
+                }
+            };
             let schema = self.schema.as_deref().map(|schema| &schema.cedar);
             let request = (principal.clone(), action.clone(), resource.clone());
             let checked =
                 cedar_policy::Request::new(principal.clone(), action, resource.clone(), context.clone(), schema);
             if checked.is_ok() {
+                fits = true;
                 found.extend(self.allowed(&self.policies.slices, None, request, &context, entities)?);
             }
         }
-        Ok(found)
+        match unfit {
+            Some(failure) if !fits => Err(failure),
+            _ => Ok(found),
+        }
     }
 
     fn allowed(

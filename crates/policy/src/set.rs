@@ -4,9 +4,10 @@ use crate::authorize::Reason;
 use crate::slice::Slices;
 use crate::tell;
 use cedar_policy::{PolicyId, ValidationMode, Validator};
+use cedar_policy_core::ast::{BinaryOp, ExprKind};
 use provision_diagnostic::{Diagnostic, Failure, Severity, Source};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub struct PolicySet {
     /// What to say of each policy, in the order of `slices`.
     pub(crate) reasons: Vec<Arc<Reason>>,
     places: HashMap<String, usize>,
+    tag_readers: HashSet<String>,
     infos: HashMap<String, PolicyInfo>,
     sources: Vec<PolicySource>,
     digest: String,
@@ -74,6 +76,12 @@ impl Build {
     fn add_source(&mut self, index: usize, source: &PolicySource, by_file: bool) {
         let file = format!("{}{}", self.shown, source.name);
         let shown = Source { name: &file, text: &source.text };
+        if let Some(at) = crate::deep::too_deep(&source.text) {
+            let told = Diagnostic::error("policy::parse", "this is nested too deeply");
+            let told = told.with_help("Write it flatter: a set with `contains`, several clauses, or several policies.");
+            self.errors.push(told.with_excerpt(Some(provision_diagnostic::excerpt(shown, at..at))));
+            return;
+        }
         let json = source.text.trim_start().starts_with(['{', '[']);
         let parsed = if json {
             match crate::convert::read_json(&source.text) {
@@ -185,6 +193,10 @@ impl PolicySet {
     }
 
     fn compile(sources: &[PolicySource], by_file: bool, shown: &str) -> Result<PolicySet, Failure> {
+        crate::deep::on_deep_stack(|| Self::compile_here(sources, by_file, shown))
+    }
+
+    fn compile_here(sources: &[PolicySource], by_file: bool, shown: &str) -> Result<PolicySet, Failure> {
         let mut build = Build { shown: shown.to_owned(), ..Build::default() };
         let mut hash = Sha256::new();
         for (index, source) in sources.iter().enumerate() {
@@ -204,8 +216,17 @@ impl PolicySet {
             .filter_map(|policy| Some(Arc::new(build.infos.get(policy.id().as_ref() as &str)?.reason(policy.id()))))
             .collect();
         let places = reasons.iter().enumerate().map(|(at, reason)| (reason.policy.clone(), at)).collect();
+        let reads_tags = |policy: &&cedar_policy::Policy| {
+            let condition = policy.as_ref().condition();
+            condition.subexpressions().any(|expr| {
+                let tag = |op: &BinaryOp| matches!(op, BinaryOp::GetTag | BinaryOp::HasTag);
+                matches!(expr.expr_kind(), ExprKind::BinaryApp { op, .. } if tag(op))
+            })
+        };
+        let tag_readers = ordered.iter().filter(|policy| reads_tags(policy)).map(|one| one.id().to_string()).collect();
         let digest = data_encoding::HEXLOWER.encode(&hash.finalize());
         Ok(PolicySet {
+            tag_readers,
             infos: build.infos,
             sources: sources.to_vec(),
             digest,
@@ -220,6 +241,11 @@ impl PolicySet {
     /// The policies a decision asks, in the order of the files.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = &cedar_policy::Policy> {
         self.reasons.iter().filter_map(|reason| self.cedar.policy(&PolicyId::new(&reason.policy)))
+    }
+
+    /// Whether a policy looks at tags.
+    pub(crate) fn reads_tags(&self, id: &str) -> bool {
+        self.tag_readers.contains(id)
     }
 
     /// The position of a policy in that order.
@@ -254,7 +280,8 @@ impl PolicySet {
 
     /// What in the policies does not fit the schema, in the order of the files.
     pub fn validate(&self, schema: &Schema) -> Vec<Diagnostic> {
-        let result = Validator::new(schema.cedar.clone()).validate(&self.cedar, ValidationMode::Strict);
+        let validator = Validator::new(schema.cedar.clone());
+        let result = crate::deep::on_deep_stack(|| validator.validate(&self.cedar, ValidationMode::Strict));
         let source_of = |id: &PolicyId| {
             let info = self.infos.get(&id.to_string())?;
             let source = self.sources.get(info.source)?;
@@ -304,13 +331,18 @@ fn twice(id: &str, info: &PolicyInfo, other: &PolicyInfo, source: Source<'_>) ->
 fn cedar_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
+    // A link to a folder could lead round in a circle; one that was skipped could hide a `forbid`.
+    let mut seen: HashSet<PathBuf> = HashSet::new();
     while let Some(folder) = folders.pop() {
+        let real = folder.canonicalize().map_err(|error| unreadable(&folder, &error))?;
+        if !seen.insert(real) {
+            continue;
+        }
         let entries = std::fs::read_dir(&folder).map_err(|error| unreadable(&folder, &error))?;
         for entry in entries {
             let entry = entry.map_err(|error| unreadable(&folder, &error))?;
             let path = entry.path();
-            // A link to a folder could lead round in a circle.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "cedar") {
                 files.push(path);

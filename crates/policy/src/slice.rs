@@ -139,7 +139,7 @@ impl Slices {
     /// Evaluates the policies that can apply.
     pub fn evaluate(&self, request: &Request, entities: &Entities) -> Outcome {
         let candidates = self.candidates(request, entities);
-        self.evaluate_some(&candidates, request, entities)
+        crate::deep::on_deep_stack(|| self.evaluate_some(&candidates, request, entities))
     }
 
     /// Evaluates some policies, those of [`Slices::candidates`] for instance.

@@ -120,7 +120,7 @@ fn decided(set: &PolicySet, finding: &Finding) -> Option<(Verdict, BTreeSet<Stri
 #[test]
 fn a_clean_set_has_no_finding() {
     let schema = schema();
-    let found = Prover::new(&schema, cvc5()).unwrap().analyze(&set(&clean())).unwrap();
+    let found = Prover::new(&schema, cvc5(), Arc::default()).unwrap().analyze(&set(&clean())).unwrap();
     assert_eq!(found, [], "of a clean set");
 }
 
@@ -134,7 +134,7 @@ fn every_planted_flaw_is_found_with_a_request_that_shows_it() {
     text += "@id(\"f9\") forbid(principal, action == Action::\"audit\", resource);\n";
     let set = set(&text);
     let schema = schema();
-    let found = Prover::new(&schema, cvc5()).unwrap().analyze(&set).unwrap();
+    let found = Prover::new(&schema, cvc5(), Arc::default()).unwrap().analyze(&set).unwrap();
     let told: BTreeSet<(&str, &str)> =
         found.iter().map(|one| (one.finding, one.policies.first().map_or("", String::as_str))).collect();
     let mut expected: BTreeSet<(&str, &str)> = PLANTED.iter().map(|(finding, id, _)| (*finding, *id)).collect();
@@ -158,7 +158,7 @@ fn every_planted_flaw_is_found_with_a_request_that_shows_it() {
 #[test]
 fn two_sets_are_equivalent_or_differ_by_a_request() {
     let schema = schema();
-    let mut prover = Prover::new(&schema, cvc5()).unwrap();
+    let mut prover = Prover::new(&schema, cvc5(), Arc::default()).unwrap();
     let old = set("permit(principal, action == Action::\"view\", resource) when { resource.public };");
     let same = set("permit(principal, action, resource) when { action == Action::\"view\" && resource.public };");
     assert_eq!(prover.compare(&old, &same).unwrap()[0].finding, "equivalent");
@@ -175,11 +175,23 @@ fn two_sets_are_equivalent_or_differ_by_a_request() {
 fn an_action_everybody_may_do_is_told_and_a_missing_solver_is_one_clear_error() {
     let schema = schema();
     let set = set("@id(\"all\") permit(principal, action == Action::\"ping\", resource);");
-    let found = Prover::new(&schema, cvc5()).unwrap().analyze(&set).unwrap();
+    let found = Prover::new(&schema, cvc5(), Arc::default()).unwrap().analyze(&set).unwrap();
     let allows: Vec<&Finding> = found.iter().filter(|one| one.finding == "always_allows").collect();
     assert_eq!(allows.len(), 1);
     assert_eq!(allows[0].policies, ["all"]);
     assert!(allows[0].message.contains("ping"));
-    let failure = Prover::new(&schema, "no-such-solver".into()).unwrap().analyze(&set).unwrap_err();
+    let failure = Prover::new(&schema, "no-such-solver".into(), Arc::default()).unwrap().analyze(&set).unwrap_err();
     assert_eq!(failure.code(), "policy::solver");
+}
+
+#[test]
+fn what_waits_for_an_approval_does_not_stand_in_for_what_is_forbidden() {
+    let schema = schema();
+    let text = "@id(\"strict\") forbid(principal, action == Action::\"ping\", resource) when { context.mfa };\n\
+        @id(\"soft\") @approval(\"lead\") forbid(principal, action == Action::\"ping\", resource);\n\
+        @id(\"some\") permit(principal, action == Action::\"ping\", resource) when { principal.level > 1 };\n";
+    let found = Prover::new(&schema, cvc5(), Arc::default()).unwrap().analyze(&set(text)).unwrap();
+    let told: Vec<&str> =
+        found.iter().map(|one| one.finding).filter(|finding| !finding.starts_with("always")).collect();
+    assert!(told.is_empty(), "{found:?}");
 }

@@ -21,6 +21,9 @@ pub struct Approval {
     pub until: String,
     /// When an apply used it.
     pub used: Option<String>,
+    /// The digest of the policies and groups under which it was given; under others it does not count.
+    #[serde(skip)]
+    pub policies: String,
 }
 
 impl Approval {
@@ -42,11 +45,12 @@ impl Approval {
             at: row.get(5)?,
             until: row.get(6)?,
             used: row.get(7)?,
+            policies: row.get(8)?,
         })
     }
 }
 
-const COLUMNS: &str = "id, plan, address, role, \"by\", at, until, used";
+const COLUMNS: &str = "id, plan, address, role, \"by\", at, until, used, policies";
 
 impl Store {
     /// Keeps an approval.
@@ -54,7 +58,7 @@ impl Store {
         let address = approval.address.as_ref().map(Address::as_str);
         self.write(|transaction| {
             transaction.execute(
-                &format!("insert into approvals ({COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
+                &format!("insert into approvals ({COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
                 params![
                     approval.id,
                     approval.plan,
@@ -63,7 +67,8 @@ impl Store {
                     approval.by,
                     approval.at,
                     approval.until,
-                    approval.used
+                    approval.used,
+                    approval.policies
                 ],
             )?;
             Ok(())
@@ -101,17 +106,22 @@ impl Store {
             .with_help("Run `provision approvals`, and have the plan approved again."))
     }
 
-    /// Takes back an approval that was not used.
-    pub fn revoke_approval(&self, id: &str) -> Result<Approval, Failure> {
+    /// One approval.
+    pub fn approval(&self, id: &str) -> Result<Approval, Failure> {
         let found: Option<Approval> = self.read(|connection| {
             connection
                 .query_row(&format!("select {COLUMNS} from approvals where id = ?1"), [id], Approval::read)
                 .optional()
         })?;
-        let approval = found.ok_or_else(|| {
+        found.ok_or_else(|| {
             Failure::new("provision::apply::approval", format!("there is no approval `{id}`"))
                 .with_help("Run `provision approvals` to see them.")
-        })?;
+        })
+    }
+
+    /// Takes back an approval that was not used.
+    pub fn revoke_approval(&self, id: &str) -> Result<Approval, Failure> {
+        let approval = self.approval(id)?;
         let gone = self
             .write(|transaction| transaction.execute("delete from approvals where id = ?1 and used is null", [id]))?;
         if gone == 0 {

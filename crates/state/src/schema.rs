@@ -47,7 +47,8 @@ create table approvals (
   \"by\" text not null,
   at text not null,
   until text not null,
-  used text
+  used text,
+  policies text not null
 ) strict;
 create index approvals_plan on approvals (plan);
 ",

@@ -44,6 +44,7 @@ fn a_state_of_every_earlier_version_is_opened_and_goes_on() {
             at: "2026-01-01T00:00:00.000000Z".into(),
             until: "2026-01-02T00:00:00.000000Z".into(),
             used: None,
+            policies: "d".into(),
         };
         store.put_approval(&approval).unwrap();
         assert_eq!(store.approvals().unwrap(), std::slice::from_ref(&approval));

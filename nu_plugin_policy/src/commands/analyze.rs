@@ -35,7 +35,11 @@ impl PluginCommand for Analyze {
     fn signature(&self) -> Signature {
         let signature = Signature::build(self.name())
             .named("against", SyntaxShape::Any, "Other policies to compare with.", Some('a'))
-            .input_output_types(vec![(Type::Nothing, Type::table()), (Type::String, Type::table())])
+            .input_output_types(vec![
+                (Type::Nothing, Type::table()),
+                (Type::String, Type::table()),
+                (Type::record(), Type::table()),
+            ])
             .category(super::category());
         policy_flag(solver_flags(signature))
     }

@@ -30,7 +30,7 @@ impl PluginCommand for Authorize {
     fn extra_description(&self) -> &str {
         "A row's `request` record is the question (rows of `provision plan` have one), else its columns `principal`, `action`, \
         `resource`, `context` and `entities`; flags of these names take a constant, or a closure over the row.\n\
-        A deny is data; --strict raises `policy::denied` on the first. A deny without reasons means that no policy permits it.\n\
+        A deny is data; --strict raises `policy::denied` on the first, before any row goes on. A deny without reasons means that no policy permits it.\n\
         A row of a plan whose decision hangs on a value known only after apply is `pending`; apply asks again then.\n\
         Questions about `Provision::Action`s are typed by the generated schema unless --schema gives another."
     }
@@ -45,7 +45,7 @@ impl PluginCommand for Authorize {
                 Flag::new("only")
                     .arg(SyntaxShape::String)
                     .desc("Keep only the rows with this decision.")
-                    .completion(Completion::new_list(&["allow", "deny"])),
+                    .completion(Completion::new_list(&["allow", "deny", "pending"])),
             )
             .switch("strict", "Raise `policy::denied` on the first deny.", None)
             .input_output_types(vec![
@@ -114,12 +114,25 @@ impl PluginCommand for Authorize {
             };
         }
         let signals = engine.signals().clone();
+        let strict = work.strict;
         let source = rows(input, call.head)?;
         // A closure is called for the rows that are taken, one after the other; without one all cores work ahead.
         let decided: Box<dyn Iterator<Item = Value> + Send> = match work.asking.is_constant() {
             true => Box::new(in_parallel(source, move |row| work.row(row))),
             false => Box::new(source.filter_map(move |row| work.row(row))),
         };
+        if strict {
+            // A gate must hold whatever comes after it: `| length` would count an error as a row.
+            let mut all = Vec::new();
+            for row in decided {
+                signals.check(&call.head)?;
+                match row {
+                    Value::Error { error, .. } => return Err((*error).into()),
+                    row => all.push(row),
+                }
+            }
+            return Ok(PipelineData::value(Value::list(all, call.head), metadata));
+        }
         let mut stopped = false;
         // The first error ends the stream: what comes after it would be read as decided.
         let decided =
@@ -132,7 +145,8 @@ impl PluginCommand for Authorize {
 struct Work {
     asking: Asking,
     answering: Answering,
-    only: Option<Verdict>,
+    /// `Some(None)` is pending.
+    only: Option<Option<Verdict>>,
     strict: bool,
     head: Span,
     /// The rows of `reasons` made before: the same few policies decide most rows.
@@ -144,14 +158,15 @@ impl Work {
         let given: Option<Spanned<String>> = call.get_flag("only")?;
         let only = match given.as_ref().map(|given| given.item.as_str()) {
             None => None,
-            Some("allow") => Some(Verdict::Allow),
-            Some("deny") => Some(Verdict::Deny),
+            Some("allow") => Some(Some(Verdict::Allow)),
+            Some("deny") => Some(Some(Verdict::Deny)),
+            Some("pending") => Some(None),
             Some(other) => {
                 let span = given.as_ref().map_or(call.head, |given| given.span);
                 return Err(LabeledError::new(format!("`{other}` is not a decision"))
                     .with_code("policy::request")
-                    .with_help("Give --only allow or --only deny.")
-                    .with_label("expected allow or deny", span));
+                    .with_help("Give --only allow, --only deny, or --only pending.")
+                    .with_label("expected allow, deny or pending", span));
             }
         };
         Ok(Self {
@@ -170,14 +185,14 @@ impl Work {
         let failed = |error: ShellError| Value::error(error, span);
         match self.decide(&row) {
             Err(error) => Some(failed(error)),
-            Ok((_, Partial::Pending)) if self.only.is_some() => None,
+            Ok((_, Partial::Pending)) if self.only.is_some_and(|only| only.is_some()) => None,
             Ok((_, Partial::Pending)) => Some(self.with(row, "pending", &[], &[]).unwrap_or_else(failed)),
             Ok((question, Partial::Decided(decision))) => {
                 if self.strict && decision.decision == Verdict::Deny {
                     let failure = denied(&question, &decision);
                     return Some(failed(shell(&failure, span, "this row is denied")));
                 }
-                if self.only.is_some_and(|only| only != decision.decision) {
+                if self.only.is_some_and(|only| only != Some(decision.decision)) {
                     return None;
                 }
                 let verdict = if decision.decision == Verdict::Allow { "allow" } else { "deny" };

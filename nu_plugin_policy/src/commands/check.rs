@@ -7,6 +7,9 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
 use provision_diagnostic::{Failure, Severity};
 use provision_nu_bridge::{diagnostics_table, labeled};
 
+/// Said where a schema was taken that was not given.
+const GENERATED: &str = "This is the schema generated from the installed providers; --schema gives another.";
+
 pub struct Check;
 
 impl PluginCommand for Check {
@@ -31,7 +34,11 @@ impl PluginCommand for Check {
     fn signature(&self) -> Signature {
         let signature = Signature::build(self.name())
             .switch("strict", "Raise the first error instead of returning it.", None)
-            .input_output_types(vec![(Type::Nothing, Type::table()), (Type::String, Type::table())])
+            .input_output_types(vec![
+                (Type::Nothing, Type::table()),
+                (Type::String, Type::table()),
+                (Type::record(), Type::table()),
+            ])
             .category(super::category());
         policy_flags(signature)
     }
@@ -69,7 +76,14 @@ impl PluginCommand for Check {
                 }
             }
             Ok(set) => match own.map(|own| own.what) {
-                None => found.extend(set.validate(&generated(plugin, engine, call.head)?.schema)),
+                None => {
+                    let mut wrong = set.validate(&generated(plugin, engine, call.head)?.schema);
+                    for one in &mut wrong {
+                        let help = one.help.take().map(|help| format!("{help}\n")).unwrap_or_default();
+                        one.help = Some(format!("{help}{GENERATED}"));
+                    }
+                    found.extend(wrong);
+                }
                 Some(Ok(schema)) => found.extend(set.validate(&schema)),
                 Some(Err(failure)) => found.extend(failure.into_diagnostics()),
             },

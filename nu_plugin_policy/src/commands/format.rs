@@ -1,10 +1,12 @@
 //! Owns `policy format`.
 
 use crate::PolicyPlugin;
+use crate::given::text;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
+use provision_diagnostic::Failure;
 use provision_nu_bridge::labeled;
-use provision_policy::format;
+use provision_policy::{format, policies_from_json};
 
 pub struct Format;
 
@@ -28,7 +30,9 @@ impl PluginCommand for Format {
     }
 
     fn signature(&self) -> Signature {
-        Signature::build(self.name()).input_output_type(Type::String, Type::String).category(super::category())
+        Signature::build(self.name())
+            .input_output_types(vec![(Type::String, Type::String), (Type::record(), Type::String)])
+            .category(super::category())
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -47,8 +51,20 @@ impl PluginCommand for Format {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let span = input.span().unwrap_or(call.head);
-        let text = input.collect_string_strict(span)?.0;
-        let text = format("<input>", &text).map_err(|failure| labeled(&failure, span, "in this text"))?;
+        let Some((source, span)) = text(call, input)? else {
+            let failure = Failure::new("policy::parse", "there is no text to format");
+            return Err(labeled(
+                &failure.with_help("Pipe Cedar text in: `open --raw x.cedar | policy format`."),
+                span,
+                "needs text",
+            ));
+        };
+        // What `open x.cedar` gives is the JSON form.
+        let formatted = match serde_json::from_str(&source.text) {
+            Ok(json @ serde_json::Value::Object(_)) => policies_from_json(json),
+            _ => format(&source.name, &source.text),
+        };
+        let text = formatted.map_err(|failure| labeled(&failure, span, "in this text"))?;
         Ok(PipelineData::value(Value::string(text, call.head), None))
     }
 }

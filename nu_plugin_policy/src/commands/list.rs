@@ -30,7 +30,11 @@ impl PluginCommand for List {
 
     fn signature(&self) -> Signature {
         let signature = Signature::build(self.name())
-            .input_output_types(vec![(Type::Nothing, Type::table()), (Type::String, Type::table())])
+            .input_output_types(vec![
+                (Type::Nothing, Type::table()),
+                (Type::String, Type::table()),
+                (Type::record(), Type::table()),
+            ])
             .category(super::category());
         policy_flag(signature)
     }

@@ -28,7 +28,8 @@ impl PluginCommand for Test {
         "A case has `name`, `principal`, `action`, `resource`, maybe `context` and `entities`, and `decision` (allow or deny); it may\n\
         name the `policies` that decide, exactly, and how many fail (`errors`). A file is a list of cases, or a record with `cases`\n\
         and what they share. Nickel, JSON and YAML files are read, the official test format among them; cases can be piped in.\n\
-        --coverage tells instead how often each policy and each condition in it was true, false or an error."
+        --coverage tells instead how often each policy and each condition in it was true, false or an error.\n\
+        `status` is `passed`, `failed`, or `error` where the question could not be asked."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -101,42 +102,35 @@ impl PluginCommand for Test {
                 .map_err(|failure| labeled(&failure, span, "these cases"))?;
             cases.extend(read.into_iter().map(|case| (None, case)));
         }
-        if call.has_flag("coverage")? {
-            return self.coverage(&answering, call, cases.into_iter().map(|(_, case)| case).collect());
+        let strict = call.has_flag("strict")?;
+        let whole = files.first().map_or(call.head, |file| file.span);
+        if strict && cases.is_empty() {
+            let failure = Failure::new("policy::test", "there are no cases, so nothing was tested");
+            return Err(labeled(&failure, whole, "while testing this"));
         }
         let mut results = Vec::with_capacity(cases.len());
         for (file, case) in &cases {
             results.push((file, answering.of(&case.question)?.test(case)));
         }
         let failed: Vec<&CaseResult> = results.iter().map(|(_, result)| result).filter(|one| !one.passed).collect();
-        if call.has_flag("strict")?
-            && let Some(first) = failed.first()
-        {
+        if strict && let Some(first) = failed.first() {
             let told = first.message.as_deref().unwrap_or_default();
             let message =
                 format!("{} of {} cases failed; the first is `{}`: {told}", failed.len(), cases.len(), first.case);
-            let span = files.first().map_or(call.head, |file| file.span);
             let help = "`policy explain` says why a question is decided as it is.";
-            return Err(labeled(&Failure::new("policy::test", message).with_help(help), span, "while testing this"));
+            return Err(labeled(&Failure::new("policy::test", message).with_help(help), whole, "while testing this"));
+        }
+        if call.has_flag("coverage")? {
+            let mut asked = Vec::with_capacity(cases.len());
+            for (_, case) in &cases {
+                asked.push((answering.of(&case.question)?, case));
+            }
+            let rows = answering.plain().policies().coverage(&asked);
+            let rows = rows.map_err(|failure| labeled(&failure, whole, "while testing this"))?;
+            return Ok(PipelineData::value(from_serialize(&rows, call.head)?, None));
         }
         let rows = results.iter().map(|(file, result)| row(file.as_deref(), result, call)).collect();
         Ok(PipelineData::value(Value::list(rows, call.head), None))
-    }
-}
-
-impl Test {
-    /// Cases about provisioning are typed; where any is, all are counted by who answers those.
-    fn coverage(
-        &self,
-        answering: &Answering,
-        call: &EvaluatedCall,
-        cases: Vec<Case>,
-    ) -> Result<PipelineData, LabeledError> {
-        let authorizer = match cases.first() {
-            Some(case) => answering.of(&case.question)?,
-            None => answering.plain(),
-        };
-        Ok(PipelineData::value(from_serialize(&authorizer.coverage(&cases), call.head)?, None))
     }
 }
 
@@ -150,13 +144,22 @@ fn read_json(path: &Path) -> Result<Json, Failure> {
         .map_err(|error| Failure::new("policy::entity", format!("`{name}` is not JSON: {error}")))
 }
 
+/// What could not be asked is an error, not a failed expectation.
+fn status(result: &CaseResult) -> &'static str {
+    match (result.passed, result.actual) {
+        (true, _) => "passed",
+        (false, Some(_)) => "failed",
+        (false, None) => "error",
+    }
+}
+
 fn row(file: Option<&str>, result: &CaseResult, call: &EvaluatedCall) -> Value {
     let span = call.head;
     let word = |verdict: Verdict| Value::string(if verdict == Verdict::Allow { "allow" } else { "deny" }, span);
     let text = |text: Option<&str>| text.map_or_else(|| Value::nothing(span), |text| Value::string(text, span));
     let mut record = Record::new();
     record.push("case", Value::string(&result.case, span));
-    record.push("status", Value::string(if result.passed { "passed" } else { "failed" }, span));
+    record.push("status", Value::string(status(result), span));
     record.push("expected", word(result.expected));
     record.push("actual", result.actual.map_or_else(|| Value::nothing(span), word));
     let reasons = result.reasons.iter().map(|id| Value::string(id, span)).collect();

@@ -21,7 +21,8 @@ impl PluginCommand for Approvals {
     }
 
     fn extra_description(&self) -> &str {
-        "An approval counts while `used` is null and `until` lies ahead. `address` is null where it is for the whole plan."
+        "An approval counts while `used` is null, `until` lies ahead, and policies and groups are those it was given under.\n\
+        `address` is null where it is for the whole plan. Who gave an approval may take it back, and who could give it."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -64,7 +65,7 @@ impl PluginCommand for Approvals {
         let revoke: Option<String> = call.get_flag("revoke")?;
         let plan: Option<String> = call.get_flag("plan")?;
         let found = match revoke {
-            Some(id) => vec![session.store.revoke_approval(&id).map_err(raise)?],
+            Some(id) => vec![session.revoke(&id).map_err(raise)?],
             None => session.store.approvals().map_err(raise)?,
         };
         let wanted = |approval: &&Approval| plan.as_ref().is_none_or(|plan| approval.plan == *plan);
