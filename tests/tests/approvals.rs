@@ -277,3 +277,26 @@ fn a_tag_known_after_apply_is_decided_then() {
     world.ok("provision policy accept");
     assert_eq!(world.json("provision plan | policy authorize | get decision | uniq"), json!(["allow"]));
 }
+
+#[test]
+fn a_policy_can_speak_of_what_was_there_before() {
+    let world = World::new().with_sandbox();
+    let infra = |kind: &str, label: &str| {
+        format!(
+            "let p = import \"provision.ncl\" in\n{{ name = \"t\", resources = {{\n  web = p.hetzner.server & {{ server_type = \"{kind}\", image = \"debian-12\", labels.tier = \"{label}\" }},\n}} }} | p.Infrastructure\n"
+        )
+    };
+    world.write("infra.ncl", &infra("cx22", "a"));
+    world.write(
+        "policies/p.cedar",
+        "permit(principal, action, resource);\n@id(\"keeps-its-size\") forbid(principal, action, resource is Hetzner::Server)\n\
+         when { resource has before && resource.before has server_type && resource.before.server_type != resource.server_type };\n",
+    );
+    assert_eq!(world.json("policy check"), json!([]));
+    world.ok("provision plan | provision apply | ignore");
+    world.write("infra.ncl", &infra("cx22", "b"));
+    world.ok("provision plan | provision apply | ignore");
+    world.write("infra.ncl", &infra("cx32", "b"));
+    assert_eq!(world.json("provision plan | policy authorize | get decision"), json!(["deny"]));
+    world.fails("provision plan | provision apply").is("provision::apply::denied", "`keeps-its-size`", "");
+}

@@ -8,6 +8,10 @@ use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, is_late
 use provision_registry::{Manifest, TypeSpec};
 use serde_json::json;
 
+/// The attribute with the fields as they are now, before the change. It is the resource's, not the context's, because only
+/// there it has the type's own types.
+const BEFORE: &str = "before";
+
 /// Makes the questions of one plan.
 pub struct Questions<'a> {
     session: &'a Session,
@@ -89,32 +93,17 @@ impl<'a> Questions<'a> {
         let project = uid("Provision::Project", &self.project);
         let environment = uid("Provision::Environment", "default");
         let provider = uid("Provision::Provider", &manifest.name);
-        let mut attributes = Map::new();
-        attributes.insert("address".into(), Json::from(row.address.as_str()));
-        let mut tags = Map::new();
-        let mut unknown_tags = false;
-        for (name, rule) in &spec.fields {
-            let Some(value) = fields.get(name).filter(|value| !value.is_null()) else { continue };
-            if rule.sensitive || value.get("$sealed").is_some() || value.get("$secret").is_some() {
-                continue;
-            }
-            match (&rule.kind, value) {
-                (FieldType::Map(_), _) if is_later(value) || is_unknown(value) => unknown_tags = true,
-                (FieldType::Map(_), Json::Object(map)) => {
-                    tags.extend(map.iter().map(|(key, item)| (key.clone(), scalar(item))));
-                }
-                _ => {
-                    if let Some(value) = attribute(rule, value) {
-                        attributes.insert(name.clone(), value);
-                    }
-                }
-            }
+        let mut facts = Facts::of(spec, fields);
+        facts.attributes.insert("address".into(), Json::from(row.address.as_str()));
+        if !planned.prior_fields.is_empty() && !spec.fields.contains_key(BEFORE) {
+            let before = Facts::of(spec, &planned.prior_fields).attributes;
+            facts.attributes.insert(BEFORE.into(), Json::Object(before));
         }
         let mut entity = json!({
-            "uid": resource, "attrs": attributes, "parents": [project, environment, provider],
+            "uid": resource, "attrs": facts.attributes, "parents": [project, environment, provider],
         });
         if has_tags(spec) {
-            entity["tags"] = if unknown_tags { unknown() } else { Json::Object(tags) };
+            entity["tags"] = if facts.unknown_tags { unknown() } else { Json::Object(facts.tags) };
         }
         let disruption = serde_json::to_value(planned.disruption).unwrap_or(Json::Null);
         let mut entities = vec![
@@ -142,6 +131,37 @@ impl<'a> Questions<'a> {
             }),
             entities,
         }
+    }
+}
+
+/// What Cedar is told of a resource's fields. Sensitive ones are left out.
+struct Facts {
+    attributes: Map,
+    tags: Map,
+    unknown_tags: bool,
+}
+
+impl Facts {
+    fn of(spec: &TypeSpec, fields: &Map) -> Self {
+        let mut facts = Facts { attributes: Map::new(), tags: Map::new(), unknown_tags: false };
+        for (name, rule) in &spec.fields {
+            let Some(value) = fields.get(name).filter(|value| !value.is_null()) else { continue };
+            if rule.sensitive || value.get("$sealed").is_some() || value.get("$secret").is_some() {
+                continue;
+            }
+            match (&rule.kind, value) {
+                (FieldType::Map(_), _) if is_later(value) || is_unknown(value) => facts.unknown_tags = true,
+                (FieldType::Map(_), Json::Object(map)) => {
+                    facts.tags.extend(map.iter().map(|(key, item)| (key.clone(), scalar(item))));
+                }
+                _ => {
+                    if let Some(value) = attribute(rule, value) {
+                        facts.attributes.insert(name.clone(), value);
+                    }
+                }
+            }
+        }
+        facts
     }
 }
 

@@ -58,6 +58,12 @@ pub fn schema<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> String {
             );
             let _ = writeln!(spaces, "    \"address\": String,");
             attributes(&spec.fields, true, 4, &mut spaces);
+            if !spec.fields.contains_key("before") {
+                // What it is now, for a change of it: every attribute may be missing.
+                let _ = writeln!(spaces, "    \"before\"?: {{");
+                attributes(&spec.fields, false, 6, &mut spaces);
+                let _ = writeln!(spaces, "    }},");
+            }
             let _ = writeln!(spaces, "  }}{};", if tags { " tags String" } else { "" });
         }
         spaces.push_str("}\n");
