@@ -47,9 +47,6 @@ pub struct Decision {
     /// In the order of the files.
     pub reasons: Vec<Arc<Reason>>,
     pub errors: Vec<PolicyError>,
-    /// Policies that forbid it but were set aside, because the approval they ask for was granted.
-    #[serde(skip)]
-    pub waived: Vec<Arc<Reason>>,
 }
 
 impl Decision {
@@ -97,11 +94,6 @@ impl Authorizer {
         Ok(Self { policies, schema, base, kinds: Kinds::default() })
     }
 
-    /// The same entities and schema with other policies.
-    pub fn with_policies(&self, policies: Arc<PolicySet>) -> Self {
-        Self { policies, schema: self.schema.clone(), base: self.base.clone(), kinds: Kinds::default() }
-    }
-
     /// The policies it asks.
     pub fn policies(&self) -> &PolicySet {
         &self.policies
@@ -124,13 +116,9 @@ impl Authorizer {
         let request = self.request(question)?;
         let entities = self.entities(question)?;
         let mut outcome = self.policies.slices.evaluate(&request, entities.as_ref().as_ref());
-        let (waived, forbids) = outcome.forbids.iter().partition(|at| self.is_waived(**at, granted));
-        outcome.forbids = forbids;
-        let waived: Vec<usize> = waived;
+        outcome.forbids.retain(|at| !self.is_waived(*at, granted));
         let (allowed, reasons, errors) = outcome.decided();
-        let mut decision = self.decision(allowed, &reasons, errors);
-        decision.waived = waived.iter().filter_map(|at| self.policies.reasons.get(*at).cloned()).collect();
-        Ok(decision)
+        Ok(self.decision(allowed, &reasons, errors))
     }
 
     fn is_waived(&self, at: usize, granted: &BTreeSet<String>) -> bool {
@@ -253,7 +241,6 @@ impl Authorizer {
             decision: if allowed { Verdict::Allow } else { Verdict::Deny },
             reasons: reasons.iter().filter_map(|at| self.policies.reasons.get(*at).cloned()).collect(),
             errors: errors.into_iter().filter_map(|(at, error)| self.error(at, &error)).collect(),
-            waived: Vec::new(),
         }
     }
 
