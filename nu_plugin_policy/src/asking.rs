@@ -35,6 +35,19 @@ pub fn request_flags(signature: Signature) -> Signature {
 /// Data nested deeper is refused: its readers recurse.
 const DEPTH: usize = 100;
 
+/// A part of a question as Cedar's JSON.
+fn read_part(part: &str, value: &Value) -> Result<Json, ShellError> {
+    if is_deep(value) {
+        let failure = Failure::new("policy::request", format!("`{part}` is nested deeper than {DEPTH} levels"));
+        return Err(shell(
+            &failure.with_help("Give what the policies ask about, and no more."),
+            value.span(),
+            "this is",
+        ));
+    }
+    Ok(in_cedar(to_json(value)?))
+}
+
 fn is_deep(value: &Value) -> bool {
     let mut open = vec![(value, 0)];
     while let Some((value, depth)) = open.pop() {
@@ -72,12 +85,7 @@ impl Asking {
                 // Constant entities belong to the authorizer, which reads them once.
                 Some(_) if part == "entities" => {}
                 Some(constant) => {
-                    if is_deep(&constant) {
-                        let failure =
-                            Failure::new("policy::request", format!("`{part}` is nested deeper than {DEPTH} levels"));
-                        return Err(labeled(&failure, constant.span(), "given here"));
-                    }
-                    constants.insert(part.to_owned(), in_cedar(to_json(&constant)?));
+                    constants.insert(part.to_owned(), read_part(part, &constant)?);
                 }
             }
         }
@@ -115,18 +123,12 @@ impl Asking {
             if let Some(constant) = self.constants.get(part) {
                 parts.insert(part.to_owned(), constant.clone());
             } else if let Some(value) = own.get(part) {
-                if is_deep(value) {
-                    return Err(refused(format!("`{part}` is nested deeper than {DEPTH} levels")));
-                }
-                parts.insert(part.to_owned(), in_cedar(to_json(value)?));
+                parts.insert(part.to_owned(), read_part(part, value)?);
             }
         }
         for (part, closure) in &self.closures {
             let value = self.engine.eval_closure(closure, vec![row.clone()], Some(row.clone()))?;
-            if is_deep(&value) {
-                return Err(refused(format!("`{part}` is nested deeper than {DEPTH} levels")));
-            }
-            parts.insert((*part).to_owned(), in_cedar(to_json(&value)?));
+            parts.insert((*part).to_owned(), read_part(part, &value)?);
         }
         if let Some(part) = PARTS.iter().take(3).find(|part| parts.get(**part).is_none_or(Json::is_null)) {
             return Err(refused(format!("the row does not say which {part} is meant")));

@@ -325,7 +325,10 @@ pub fn entity_rows(text: &str) -> Result<Vec<Json>, Failure> {
             rows.iter_mut().for_each(with_name);
             Ok(rows)
         }
-        Ok(row @ Json::Object(_)) => Ok(vec![row]),
+        Ok(mut row @ Json::Object(_)) => {
+            with_name(&mut row);
+            Ok(vec![row])
+        }
         Ok(_) => Err(Failure::new("policy::entity", "the entities are not rows")
             .with_help("Give a table `uid, attrs, parents`, or a JSON file of such rows.")),
         Err(error) => {

@@ -149,17 +149,10 @@ impl Session {
     ) -> Result<(), Failure> {
         let row = &planned.row;
         let roles: BTreeSet<&str> = approvals.iter().map(|approval| approval.role.as_str()).collect();
-        // A replacement must also pass as what it does.
-        let actions: &[Action] = match row.action {
-            Action::Replace => &[Action::Replace, Action::Delete, Action::Create],
-            _ => std::slice::from_ref(&row.action),
-        };
         let mut status = Status::Authorized;
         let mut message = None;
-        for action in actions {
-            let mut question = questions.again(planned, row.action);
+        for (action, mut question) in questions.again(planned) {
             question.context["approvals"] = serde_json::json!(roles);
-            question.action = serde_json::json!({"type": "Provision::Action", "id": action.name()});
             match gate.ask(&question)? {
                 Answer::Allowed(decision) => {
                     let Some(decision) = decision else { continue };

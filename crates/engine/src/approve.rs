@@ -44,25 +44,14 @@ impl Session {
         let gate = self.gate(plan.policies.as_deref())?;
         let roles = match &options.role {
             Some(role) => BTreeSet::from([role.clone()]),
-            None => self.roles_needed(&plan)?,
+            None => self.roles_needed(&gate, &plan)?,
         };
         if roles.is_empty() {
             return Err(Failure::new("provision::apply::approval", "the plan waits for no approval")
                 .with_help("Apply its rows; or name a role with --role to approve it all the same."));
         }
         for role in &roles {
-            match gate.ask(&self.approve_question(&plan, role)?)? {
-                Answer::Allowed(_) => {}
-                Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
-                    return Err(denial(&decision, "approve", &format!("this plan as `{role}`")));
-                }
-                Answer::Pending => {
-                    return Err(Failure::new(
-                        "provision::apply::denied",
-                        "the policies do not decide who may approve the plan",
-                    ));
-                }
-            }
+            self.may_approve(&gate, &plan, role)?;
         }
         let at = chrono::Utc::now();
         let until =
@@ -140,42 +129,32 @@ impl Session {
         if approval.by != self.user {
             let plan = self.kept_plan(&approval.plan)?;
             let gate = self.gate(plan.policies.as_deref())?;
-            match gate.ask(&self.approve_question(&plan, &approval.role)?)? {
-                Answer::Allowed(_) => {}
-                Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
-                    return Err(denial(&decision, "approve", &format!("this plan as `{}`", approval.role)));
-                }
-                Answer::Pending => {
-                    return Err(Failure::new(
-                        "provision::apply::denied",
-                        "the policies do not decide who may take it back",
-                    ));
-                }
-            }
+            self.may_approve(&gate, &plan, &approval.role)?;
         }
         self.store.revoke_approval(id)
     }
 
-    /// The roles whose approval the rows of a plan wait for.
-    fn roles_needed(&self, plan: &Plan) -> Result<BTreeSet<String>, Failure> {
-        let gate = self.gate(plan.policies.as_deref())?;
+    /// Refuses who may not approve a plan in a role.
+    fn may_approve(&self, gate: &Gate, plan: &Plan, role: &str) -> Result<(), Failure> {
+        match gate.ask(&self.approve_question(plan, role)?)? {
+            Answer::Allowed(_) => Ok(()),
+            Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
+                Err(denial(&decision, "approve", &format!("this plan as `{role}`")))
+            }
+            Answer::Pending => {
+                Err(Failure::new("provision::apply::denied", "the policies do not decide who may approve the plan"))
+            }
+        }
+    }
+
+    /// The roles whose approval the rows of a plan wait for when its author applies them.
+    fn roles_needed(&self, gate: &Gate, plan: &Plan) -> Result<BTreeSet<String>, Failure> {
         let rows: Vec<_> = plan.rows.iter().filter(|planned| planned.row.action != Action::NoOp).collect();
-        let questions = Questions::of_subset(self, plan, &rows, provision_state::now())?;
+        let questions = Questions::of_subset(self, plan, &rows, provision_state::now())?.asked_by(&plan.author);
         let mut roles = BTreeSet::new();
-        for planned in rows {
-            let mut question = questions.again(planned, planned.row.action);
-            // It is the author who applies; who approves is asked about below.
-            question.principal = json!({"type": USER, "id": plan.author});
-            question.entities.extend(self.people(plan.policies.as_deref())?.of(&plan.author));
-            let actions: &[Action] = match planned.row.action {
-                Action::Replace => &[Action::Replace, Action::Delete, Action::Create],
-                _ => std::slice::from_ref(&planned.row.action),
-            };
-            for action in actions {
-                question.action = json!({"type": "Provision::Action", "id": action.name()});
-                if let Answer::Waiting(decision) = gate.ask(&question)? {
-                    roles.extend(decision.approvals());
-                }
+        for (_, question) in rows.iter().flat_map(|planned| questions.again(planned)) {
+            if let Answer::Waiting(decision) = gate.ask(&question)? {
+                roles.extend(decision.approvals());
             }
         }
         Ok(roles)

@@ -3,7 +3,7 @@
 use crate::Session;
 use crate::people::{PEOPLE, People, USER};
 use crate::question::cedar_time;
-use provision_diagnostic::{Diagnostic, Failure};
+use provision_diagnostic::Failure;
 use provision_model::{Question, digest};
 use provision_policy::{Authorizer, Decision, Partial, PolicySet, PolicySource, Reason, Schema, Verdict};
 use provision_state::PolicyInForce;
@@ -63,12 +63,7 @@ impl Session {
         }
         let set = policy_set(policies, folder)?;
         let schema = Schema::parse(SCHEMA, &self.registry.cedar_schema())?;
-        let errors: Vec<Diagnostic> = set
-            .validate(&schema)
-            .into_iter()
-            .filter(|found| found.severity == provision_diagnostic::Severity::Error)
-            .collect();
-        Failure::check(errors)?;
+        set.fits(&schema)?;
         Ok(Some(Authorizer::new(Arc::new(set), Some(Arc::new(schema)), &[])?))
     }
 
@@ -83,13 +78,9 @@ impl Session {
                 let mut sources: Vec<(String, String)> =
                     set.sources().iter().map(|source| (source.name.clone(), source.text.clone())).collect();
                 // Who belongs to which group decides as much as the policies do.
-                if !sources.is_empty() && folder.join(PEOPLE).is_file() {
-                    self.people(configured)?;
-                    let text = std::fs::read_to_string(folder.join(PEOPLE));
-                    sources.push((
-                        PEOPLE.to_owned(),
-                        text.map_err(|error| Failure::new("policy::io", format!("{PEOPLE} cannot be read: {error}")))?,
-                    ));
+                if let Some(text) = self.people_text(configured)?.filter(|_| !sources.is_empty()) {
+                    self.read_people(configured, &text)?;
+                    sources.push((PEOPLE.to_owned(), text));
                 }
                 sources
             }

@@ -7,6 +7,7 @@ use provision_policy::EntityRef;
 use serde_json::json;
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 /// Cedar's names for who asks and what they belong to.
 pub(crate) const USER: &str = "Provision::User";
@@ -24,16 +25,31 @@ pub(crate) struct People {
 impl Session {
     /// The people of the project's policies.
     pub(crate) fn people(&self, configured: Option<&str>) -> Result<People, Failure> {
-        let file = self.project.join(configured.unwrap_or(crate::gate::POLICIES)).join(PEOPLE);
+        match self.people_text(configured)? {
+            Some(text) => self.read_people(configured, &text),
+            None => Ok(People::default()),
+        }
+    }
+
+    /// What stands in their file, if there is one.
+    pub(crate) fn people_text(&self, configured: Option<&str>) -> Result<Option<String>, Failure> {
+        let file = self.people_file(configured);
         match std::fs::read_to_string(&file) {
-            Ok(text) => People::read(&text, &self.shown(&file)),
+            Ok(text) => Ok(Some(text)),
             // `policies` may also name one file.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Ok(People::default())
-            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(Failure::new("policy::io", format!("{} cannot be read: {error}", file.display()))
                 .with_help("It has the users and groups that policies speak of; policies are not asked without it.")),
         }
+    }
+
+    /// Reads the text of their file.
+    pub(crate) fn read_people(&self, configured: Option<&str>, text: &str) -> Result<People, Failure> {
+        People::read(text, &self.shown(&self.people_file(configured)))
+    }
+
+    fn people_file(&self, configured: Option<&str>) -> PathBuf {
+        self.project.join(configured.unwrap_or(crate::gate::POLICIES)).join(PEOPLE)
     }
 
     fn shown(&self, file: &std::path::Path) -> String {

@@ -21,6 +21,8 @@ pub struct Questions<'a> {
     after: Json,
     time: String,
     people: People,
+    /// Who wants it.
+    asker: String,
 }
 
 /// How many rows do what.
@@ -57,18 +59,32 @@ impl<'a> Questions<'a> {
             after,
             time,
             people: session.people(plan.policies.as_deref())?,
+            asker: session.user.clone(),
         })
     }
 
-    /// The question about a row as it stands in a plan, asked by who applies it now: other people, another time.
-    pub fn again(&self, planned: &PlannedRow, action: Action) -> Question {
+    /// The same, asked by somebody else.
+    pub fn asked_by(self, user: &str) -> Self {
+        Self { asker: user.to_owned(), ..self }
+    }
+
+    /// The questions about a row as it stands in a plan, asked by who applies it now: other people, another time. A
+    /// replacement must also pass as what it does.
+    pub fn again(&self, planned: &PlannedRow) -> Vec<(Action, Question)> {
         let mut question = planned.row.request.clone();
-        question.context = self.of(planned, &Map::new(), action).context;
-        question.principal = json!({"type": USER, "id": self.session.user});
-        question.action = json!({"type": "Provision::Action", "id": action.name()});
+        question.context = self.of(planned, &Map::new(), planned.row.action).context;
+        question.principal = json!({"type": USER, "id": self.asker});
         question.entities.retain(|row| ![USER, GROUP].contains(&row["uid"]["type"].as_str().unwrap_or_default()));
-        question.entities.extend(self.people.of(&self.session.user));
-        question
+        question.entities.extend(self.people.of(&self.asker));
+        let actions: &[Action] = match planned.row.action {
+            Action::Replace => &[Action::Replace, Action::Delete, Action::Create],
+            _ => std::slice::from_ref(&planned.row.action),
+        };
+        let asked = |action: &Action| {
+            let named = json!({"type": "Provision::Action", "id": action.name()});
+            (*action, Question { action: named, ..question.clone() })
+        };
+        actions.iter().map(asked).collect()
     }
 
     /// A question that asks nothing yet.
@@ -88,7 +104,7 @@ impl<'a> Questions<'a> {
         let Ok((manifest, spec)) = self.session.registry.type_of(&row.kind) else { return Self::empty() };
         let type_name = row.kind.split_once('.').map_or("", |(_, name)| name);
         let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
-        let principal = uid(USER, &self.session.user);
+        let principal = uid(USER, &self.asker);
         let resource = uid(&cedar_type(manifest, type_name), row.address.as_str());
         let project = uid("Provision::Project", &self.project);
         let environment = uid("Provision::Environment", "default");
@@ -112,7 +128,7 @@ impl<'a> Questions<'a> {
             json!({"uid": environment, "attrs": {}, "parents": []}),
             json!({"uid": provider, "attrs": {}, "parents": []}),
         ];
-        entities.extend(self.people.of(&self.session.user));
+        entities.extend(self.people.of(&self.asker));
         Question {
             principal,
             action: uid("Provision::Action", action.name()),

@@ -17,6 +17,6 @@ mod values;
 pub use engine::{env_paths, env_string, resolve_path, user_dir};
 pub use errors::{diagnostics_table, labeled, shell};
 pub use parallel::in_parallel;
-pub use streams::{rows, stream};
+pub use streams::{rows, stream, until_error};
 pub use typed::{Kind, row, typed};
 pub use values::{from_json, from_serialize, to_json};

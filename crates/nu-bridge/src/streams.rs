@@ -30,6 +30,12 @@ pub fn stream(rows: impl Iterator<Item = Value> + Send + 'static, span: Span, si
     PipelineData::list_stream(ListStream::new(rows, span, signals), None)
 }
 
+/// The rows up to the first error and with it: what came after would be read as if nothing had happened.
+pub fn until_error(rows: impl Iterator<Item = Value>) -> impl Iterator<Item = Value> {
+    let mut stopped = false;
+    rows.take_while(move |row| !std::mem::replace(&mut stopped, matches!(row, Value::Error { .. })))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

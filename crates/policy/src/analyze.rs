@@ -10,7 +10,7 @@ use cedar_policy_core::extensions::Extensions;
 use cedar_policy_symcc::err::Error;
 use cedar_policy_symcc::solver::LocalSolver;
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicy, CompiledPolicySet, Env};
-use provision_diagnostic::{Failure, Severity};
+use provision_diagnostic::Failure;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +77,7 @@ impl<'a> Prover<'a> {
 
     /// What is wrong in a set. Policies that do not fit the schema are an error.
     pub fn analyze(&mut self, set: &PolicySet) -> Ask<Vec<Finding>> {
-        self.fits(set)?;
+        set.fits(self.schema)?;
         let mut findings = Vec::new();
         let mut all = Vec::new();
         for policy in set.in_order() {
@@ -91,22 +91,15 @@ impl<'a> Prover<'a> {
             }
         }
         // The last of several equal ones is the one that can go.
-        for at in (0..all.len()).rev().filter(|at| !gone.contains(at)).collect::<Vec<_>>() {
-            if let Some(finding) = self.redundant(&all, at, &gone)? {
-                gone.insert(at);
-                findings.push((at, finding));
-            }
-        }
-        for at in (0..all.len()).rev().filter(|at| !gone.contains(at)).collect::<Vec<_>>() {
-            if let Some(finding) = self.shadowed(&all, at)? {
-                gone.insert(at);
-                findings.push((at, finding));
-            }
-        }
-        for at in (0..all.len()).rev().filter(|at| !gone.contains(at)).collect::<Vec<_>>() {
-            if let Some(finding) = self.redundant_together(&all, at, &gone)? {
-                gone.insert(at);
-                findings.push((at, finding));
+        for look in [Self::redundant, Self::shadowed, Self::redundant_together] {
+            for at in (0..all.len()).rev() {
+                if gone.contains(&at) {
+                    continue;
+                }
+                if let Some(finding) = look(self, &all, at, &gone)? {
+                    gone.insert(at);
+                    findings.push((at, finding));
+                }
             }
         }
         findings.sort_by_key(|(at, _)| *at);
@@ -153,8 +146,8 @@ impl<'a> Prover<'a> {
 
     /// The same; `true` where the new set allows it.
     fn differences(&mut self, old: &PolicySet, new: &PolicySet) -> Ask<Vec<(bool, Env)>> {
-        self.fits(old)?;
-        self.fits(new)?;
+        old.fits(self.schema)?;
+        new.fits(self.schema)?;
         let mut told: BTreeSet<(bool, String)> = BTreeSet::new();
         let mut found = Vec::new();
         for env in self.envs.clone() {
@@ -167,7 +160,7 @@ impl<'a> Prover<'a> {
                 }
                 let example =
                     self.ask(async |compiler| compiler.check_implies_with_counterexample_opt(from, to).await)?;
-                if let Some(example) = example.ok_or_else(undecided)? {
+                if let Some(example) = example {
                     told.insert((more, env.action().to_string()));
                     found.push((more, example));
                 }
@@ -176,14 +169,21 @@ impl<'a> Prover<'a> {
         Ok(found)
     }
 
-    fn fits(&self, set: &PolicySet) -> Ask<()> {
-        Failure::check(
-            set.validate(self.schema).into_iter().filter(|found| found.severity == Severity::Error).collect(),
-        )
+    /// Asks the solver for an example. Where it cannot tell there is no answer to build on.
+    fn ask<T>(&mut self, question: impl AsyncFn(&mut CedarSymCompiler<LocalSolver>) -> Result<T, Error>) -> Ask<T> {
+        self.try_ask(question)?.ok_or_else(undecided)
+    }
+
+    /// Whether the solver proves something; what it cannot tell is not proved.
+    fn proves(
+        &mut self,
+        question: impl AsyncFn(&mut CedarSymCompiler<LocalSolver>) -> Result<bool, Error>,
+    ) -> Ask<bool> {
+        Ok(self.try_ask(question)? == Some(true))
     }
 
     /// Asks the solver; `None` where it cannot tell.
-    fn ask<T>(
+    fn try_ask<T>(
         &mut self,
         question: impl AsyncFn(&mut CedarSymCompiler<LocalSolver>) -> Result<T, Error>,
     ) -> Ask<Option<T>> {
@@ -225,7 +225,7 @@ impl<'a> Prover<'a> {
             let compiled = CompiledPolicy::compile(policy, &env, &self.schema.cedar).map_err(uncompiled)?;
             let example =
                 self.ask(async |compiler| compiler.check_never_matches_with_counterexample_opt(&compiled).await)?;
-            matching.push(example.ok_or_else(undecided)?.map(|example| (compiled, example)));
+            matching.push(example.map(|example| (compiled, example)));
         }
         Ok(Compiled { policy, id: policy.id().to_string(), matching })
     }
@@ -256,8 +256,8 @@ impl<'a> Prover<'a> {
         for (mine, theirs) in one.matching.iter().zip(&other.matching) {
             let Some((mine, _)) = mine else { continue };
             let Some((theirs, _)) = theirs else { return Ok(false) };
-            let proved = self.ask(async |compiler| compiler.check_matches_implies_opt(mine, theirs).await)?;
-            if proved != Some(true) {
+            let proved = self.proves(async |compiler| compiler.check_matches_implies_opt(mine, theirs).await)?;
+            if !proved {
                 return Ok(false);
             }
         }
@@ -280,7 +280,7 @@ impl<'a> Prover<'a> {
         Ok(None)
     }
 
-    fn shadowed(&mut self, all: &[Compiled<'_>], at: usize) -> Ask<Option<Finding>> {
+    fn shadowed(&mut self, all: &[Compiled<'_>], at: usize, _gone: &BTreeSet<usize>) -> Ask<Option<Finding>> {
         let one = &all[at];
         if one.policy.effect() != Effect::Permit {
             return Ok(None);
@@ -359,8 +359,8 @@ impl<'a> Prover<'a> {
             let schema = &self.schema.cedar;
             let single = CompiledPolicySet::compile(&single, env, schema).map_err(uncompiled)?;
             let union = CompiledPolicySet::compile(&union, env, schema).map_err(uncompiled)?;
-            let proved = self.ask(async |compiler| compiler.check_implies_opt(&single, &union).await)?;
-            if proved != Some(true) {
+            let proved = self.proves(async |compiler| compiler.check_implies_opt(&single, &union).await)?;
+            if !proved {
                 return Ok(false);
             }
         }
@@ -380,13 +380,11 @@ impl<'a> Prover<'a> {
                 let compiled = CompiledPolicySet::compile(&set.cedar, env, &self.schema.cedar).map_err(uncompiled)?;
                 if allowed.is_none() {
                     allowed = self
-                        .ask(async |compiler| compiler.check_always_denies_with_counterexample_opt(&compiled).await)?
-                        .ok_or_else(undecided)?;
+                        .ask(async |compiler| compiler.check_always_denies_with_counterexample_opt(&compiled).await)?;
                 }
                 if denied.is_none() {
                     denied = self
-                        .ask(async |compiler| compiler.check_always_allows_with_counterexample_opt(&compiled).await)?
-                        .ok_or_else(undecided)?;
+                        .ask(async |compiler| compiler.check_always_allows_with_counterexample_opt(&compiled).await)?;
                 }
             }
             let (finding, example, word) = match (allowed, denied) {

@@ -21,6 +21,16 @@ pub enum Verdict {
     Deny,
 }
 
+impl Verdict {
+    /// `allow` or `deny`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Allow => "allow",
+            Verdict::Deny => "deny",
+        }
+    }
+}
+
 /// One policy that decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
@@ -101,18 +111,11 @@ impl Authorizer {
 
     /// Decides a question all of whose attributes are known.
     pub fn decide(&self, question: &Question) -> Result<Decision, Failure> {
-        let request = self.request(question)?;
-        let entities = self.entities(question)?;
-        let slices = &self.policies.slices;
-        let (allowed, reasons, errors) = slices.evaluate(&request, entities.as_ref().as_ref()).decided();
-        Ok(self.decision(allowed, &reasons, errors))
+        self.decide_approved(question, &BTreeSet::new())
     }
 
     /// The same where some roles gave their approval: a `forbid` that asks for one of them is set aside.
     pub fn decide_approved(&self, question: &Question, granted: &BTreeSet<String>) -> Result<Decision, Failure> {
-        if granted.is_empty() {
-            return self.decide(question);
-        }
         let request = self.request(question)?;
         let entities = self.entities(question)?;
         let mut outcome = self.policies.slices.evaluate(&request, entities.as_ref().as_ref());

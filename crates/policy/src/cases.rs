@@ -2,10 +2,11 @@
 
 use crate::authorize::{Authorizer, Decision, Verdict};
 use crate::clause::{Clause, branches, clauses};
+use crate::explain::ScopeMatch;
 use crate::question::Question;
 use crate::set::PolicySet;
 use crate::slice::is_true;
-use cedar_policy_core::ast::{Expr, ExprKind, Policy, PrincipalOrResource, SlotEnv};
+use cedar_policy_core::ast::{Expr, ExprKind, Policy, SlotEnv};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 use provision_diagnostic::{Failure, nearest};
@@ -189,7 +190,6 @@ impl Authorizer {
 
 /// What is not as the case expects.
 fn unexpected(case: &Case, decision: &Decision) -> Option<String> {
-    let word = |verdict: Verdict| if verdict == Verdict::Allow { "allow" } else { "deny" };
     let actual: BTreeSet<String> = decision.reasons.iter().map(|reason| reason.policy.clone()).collect();
     let listed = |all: &BTreeSet<String>| match all.is_empty() {
         true => "no policy".to_owned(),
@@ -200,7 +200,7 @@ fn unexpected(case: &Case, decision: &Decision) -> Option<String> {
             (Verdict::Deny, true) => "no policy permits it".to_owned(),
             _ => format!("decided by {}", listed(&actual)),
         };
-        return Some(format!("expected {}, got {}: {by}", word(case.expected), word(decision.decision)));
+        return Some(format!("expected {}, got {}: {by}", case.expected.word(), decision.decision.word()));
     }
     let (wanted, good) = match &case.policies {
         None => (None, true),
@@ -315,12 +315,7 @@ impl<'a> Covered<'a> {
         self.decided += usize::from(determining);
         let outcome = evaluator.interpret(&ast.condition(), ast.env()).map(|value| is_true(&value));
         self.whole[place(&outcome)] += 1;
-        let scope = [
-            ast.principal_constraint().as_inner().as_expr(PrincipalOrResource::Principal),
-            ast.action_constraint().as_expr(),
-            ast.resource_constraint().as_inner().as_expr(PrincipalOrResource::Resource),
-        ];
-        if !scope.iter().all(|part| evaluator.interpret(part, ast.env()).is_ok_and(|value| is_true(&value))) {
+        if !ScopeMatch::of(ast, evaluator).holds() {
             return;
         }
         for clause in self.clauses.clone().iter() {

@@ -56,6 +56,23 @@ pub struct ScopeMatch {
     pub resource: bool,
 }
 
+impl ScopeMatch {
+    /// Of a policy for the request of an evaluator.
+    pub(crate) fn of(policy: &Policy, evaluator: &Evaluator<'_>) -> Self {
+        let holds = |expr: &Expr| evaluator.interpret(expr, policy.env()).is_ok_and(|value| is_true(&value));
+        ScopeMatch {
+            principal: holds(&policy.principal_constraint().as_inner().as_expr(PrincipalOrResource::Principal)),
+            action: holds(&policy.action_constraint().as_expr()),
+            resource: holds(&policy.resource_constraint().as_inner().as_expr(PrincipalOrResource::Resource)),
+        }
+    }
+
+    /// Whether all of them hold.
+    pub(crate) fn holds(self) -> bool {
+        self.principal && self.action && self.resource
+    }
+}
+
 /// One `when` or `unless` clause.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ExplainedClause {
@@ -126,13 +143,8 @@ impl Authorizer {
         let ast: &Policy = policy.as_ref();
         let evaluator = Evaluator::new(request.clone(), entities, Extensions::all_available());
         let mut looking = Looking::new(&evaluator, ast.env());
-        let holds = |expr: &Expr| evaluator.interpret(expr, ast.env()).is_ok_and(|value| is_true(&value));
-        let scope = ScopeMatch {
-            principal: holds(&ast.principal_constraint().as_inner().as_expr(PrincipalOrResource::Principal)),
-            action: holds(&ast.action_constraint().as_expr()),
-            resource: holds(&ast.resource_constraint().as_inner().as_expr(PrincipalOrResource::Resource)),
-        };
-        let in_scope = scope.principal && scope.action && scope.resource;
+        let scope = ScopeMatch::of(ast, &evaluator);
+        let in_scope = scope.holds();
         let mut reached = in_scope;
         let mut told = Vec::new();
         for clause in clauses(policy) {

@@ -1,6 +1,7 @@
 //! Owns listing the policies of a set: what each is about, and where it stands.
 
 use crate::PolicySet;
+use crate::value::uid_text;
 use provision_diagnostic::Failure;
 use serde::Serialize;
 use serde_json::Value;
@@ -75,13 +76,13 @@ impl PolicySet {
 /// One part of a scope, of its JSON form (<https://docs.cedarpolicy.com/policies/json-format.html>).
 fn scope(part: &Value) -> Option<String> {
     let one = |part: &Value| match part.get("entity") {
-        Some(entity) => uid(entity),
+        Some(entity) => uid_text(entity),
         None => part["slot"].as_str().unwrap_or_default().to_owned(),
     };
     match part["op"].as_str()? {
         "==" => Some(format!("== {}", one(part))),
         "in" => Some(match part["entities"].as_array() {
-            Some(all) => format!("in [{}]", all.iter().map(uid).collect::<Vec<_>>().join(", ")),
+            Some(all) => format!("in [{}]", all.iter().map(uid_text).collect::<Vec<_>>().join(", ")),
             None => format!("in {}", one(part)),
         }),
         "is" => {
@@ -93,11 +94,6 @@ fn scope(part: &Value) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn uid(entity: &Value) -> String {
-    let entity = entity.get("__entity").unwrap_or(entity);
-    format!("{}::{}", entity["type"].as_str().unwrap_or_default(), entity["id"])
 }
 
 #[cfg(test)]

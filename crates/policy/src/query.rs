@@ -12,7 +12,7 @@ use cedar_policy::{
     Context, Entities, EntityTypeName, EntityUid, PartialEntities, PartialEntityUid, PartialRequest, PolicyId,
 };
 use cedar_policy_core::ast::Policy;
-use provision_diagnostic::{Failure, Severity};
+use provision_diagnostic::Failure;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -246,8 +246,7 @@ impl Authorizer {
 
     /// Policies that do not fit the schema cannot be evaluated by it.
     fn unfit(&self, schema: &Schema, error: &dyn miette::Diagnostic) -> Failure {
-        let all = self.policies.validate(schema).into_iter().filter(|one| one.severity == Severity::Error).collect();
-        match Failure::check(all) {
+        match self.policies.fits(schema) {
             Err(failure) => failure,
             Ok(()) => Failure::new("policy::validate", tell::text(error)),
         }

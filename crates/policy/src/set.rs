@@ -278,6 +278,11 @@ impl PolicySet {
         self.infos.get(id)
     }
 
+    /// Refuses policies that do not fit the schema; what is only doubtful passes.
+    pub fn fits(&self, schema: &Schema) -> Result<(), Failure> {
+        Failure::check(self.validate(schema).into_iter().filter(|one| one.severity == Severity::Error).collect())
+    }
+
     /// What in the policies does not fit the schema, in the order of the files.
     pub fn validate(&self, schema: &Schema) -> Vec<Diagnostic> {
         let validator = Validator::new(schema.cedar.clone());

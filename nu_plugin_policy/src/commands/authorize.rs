@@ -9,7 +9,7 @@ use nu_protocol::{
     Value, record,
 };
 use provision_diagnostic::Failure;
-use provision_nu_bridge::{from_serialize, in_parallel, rows, shell, stream};
+use provision_nu_bridge::{from_serialize, in_parallel, rows, shell, stream, until_error};
 use provision_policy::{Decision, Partial, PolicyError, Question, Reason, Verdict};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -133,11 +133,7 @@ impl PluginCommand for Authorize {
             }
             return Ok(PipelineData::value(Value::list(all, call.head), metadata));
         }
-        let mut stopped = false;
-        // The first error ends the stream: what comes after it would be read as decided.
-        let decided =
-            decided.take_while(move |row| !std::mem::replace(&mut stopped, matches!(row, Value::Error { .. })));
-        Ok(stream(decided, call.head, signals).set_metadata(metadata))
+        Ok(stream(until_error(decided), call.head, signals).set_metadata(metadata))
     }
 }
 
@@ -195,8 +191,10 @@ impl Work {
                 if self.only.is_some_and(|only| only != Some(decision.decision)) {
                     return None;
                 }
-                let verdict = if decision.decision == Verdict::Allow { "allow" } else { "deny" };
-                Some(self.with(row, verdict, &decision.reasons, &decision.errors).unwrap_or_else(failed))
+                Some(
+                    self.with(row, decision.decision.word(), &decision.reasons, &decision.errors)
+                        .unwrap_or_else(failed),
+                )
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::given::{policies_of, solver, solver_flags};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, ShellError, Signature, Span, SyntaxShape, Type, Value};
 use provision_diagnostic::Failure;
-use provision_nu_bridge::{from_json, from_serialize, labeled, rows, shell, stream};
+use provision_nu_bridge::{from_json, from_serialize, labeled, rows, shell, stream, until_error};
 use provision_policy::{Difference, PolicySet, Question, Verdict, difference};
 use std::sync::Arc;
 
@@ -110,27 +110,24 @@ impl PluginCommand for Diff {
         }
         let asking = Asking::new(engine, call)?;
         let signals = engine.signals().clone();
-        let mut stopped = false;
-        let changed = rows(input, head)?
-            .filter_map(move |row| {
-                let span = row.span();
-                let told = || -> Result<Option<Value>, ShellError> {
-                    let question = asking.question(&row)?;
-                    let found = difference(before.of(&question)?, after.of(&question)?, &question)
-                        .map_err(|failure| shell(&failure, span, "this row"))?;
-                    found.map(|found| with(row.clone(), &found, head)).transpose()
-                };
-                told().unwrap_or_else(|error| Some(Value::error(error, span)))
-            })
-            .take_while(move |row| !std::mem::replace(&mut stopped, matches!(row, Value::Error { .. })));
-        Ok(stream(changed, head, signals))
+        let changed = rows(input, head)?.filter_map(move |row| {
+            let span = row.span();
+            let told = || -> Result<Option<Value>, ShellError> {
+                let question = asking.question(&row)?;
+                let found = difference(before.of(&question)?, after.of(&question)?, &question)
+                    .map_err(|failure| shell(&failure, span, "this row"))?;
+                found.map(|found| with(row.clone(), &found, head)).transpose()
+            };
+            told().unwrap_or_else(|error| Some(Value::error(error, span)))
+        });
+        Ok(stream(until_error(changed), head, signals))
     }
 }
 
 fn with(row: Value, found: &Difference, head: Span) -> Result<Value, ShellError> {
     let span = row.span();
     let mut record = row.into_record()?;
-    let word = |verdict: Verdict| Value::string(if verdict == Verdict::Allow { "allow" } else { "deny" }, head);
+    let word = |verdict: Verdict| Value::string(verdict.word(), head);
     record.insert("before", word(found.before.decision));
     record.insert("after", word(found.after.decision));
     record.insert("policies", from_serialize(&found.policies(), head)?);

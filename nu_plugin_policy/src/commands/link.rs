@@ -5,7 +5,7 @@ use crate::given::{policies, policy_flag};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, ShellError, Signature, Type, Value};
 use provision_diagnostic::Failure;
-use provision_nu_bridge::{from_serialize, labeled, rows, shell, stream, to_json};
+use provision_nu_bridge::{from_serialize, labeled, rows, shell, stream, to_json, until_error};
 use provision_policy::{Link as Filled, PolicySet};
 
 pub struct Link;
@@ -60,16 +60,13 @@ impl PluginCommand for Link {
         let set = given.what.map_err(|failure| labeled(&failure, given.span, "in these policies"))?;
         let head = call.head;
         let signals = engine.signals().clone();
-        let mut stopped = false;
-        let linked = rows(input, head)?
-            .map(move |row| {
-                let span = row.span();
-                link(&set, &row)
-                    .and_then(|linked| from_serialize(&linked, head))
-                    .unwrap_or_else(|error| Value::error(error, span))
-            })
-            .take_while(move |row| !std::mem::replace(&mut stopped, matches!(row, Value::Error { .. })));
-        Ok(stream(linked, head, signals))
+        let linked = rows(input, head)?.map(move |row| {
+            let span = row.span();
+            link(&set, &row)
+                .and_then(|linked| from_serialize(&linked, head))
+                .unwrap_or_else(|error| Value::error(error, span))
+        });
+        Ok(stream(until_error(linked), head, signals))
     }
 }
 

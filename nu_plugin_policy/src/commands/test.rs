@@ -155,7 +155,7 @@ fn status(result: &CaseResult) -> &'static str {
 
 fn row(file: Option<&str>, result: &CaseResult, call: &EvaluatedCall) -> Value {
     let span = call.head;
-    let word = |verdict: Verdict| Value::string(if verdict == Verdict::Allow { "allow" } else { "deny" }, span);
+    let word = |verdict: Verdict| Value::string(verdict.word(), span);
     let text = |text: Option<&str>| text.map_or_else(|| Value::nothing(span), |text| Value::string(text, span));
     let mut record = Record::new();
     record.push("case", Value::string(&result.case, span));
