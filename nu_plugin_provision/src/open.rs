@@ -12,12 +12,23 @@ use std::sync::Arc;
 
 /// Adds the flag every command of a project has.
 pub fn project_flag(signature: Signature) -> Signature {
-    signature.named(
-        "project",
-        SyntaxShape::Directory,
-        "Folder of the project; found upwards from here by default.",
-        None,
-    )
+    signature
+        .named("project", SyntaxShape::Directory, "Folder of the project; found upwards from here by default.", None)
+        .named(
+            "environment",
+            SyntaxShape::String,
+            "Environment of the project, `$env.PROVISION_ENVIRONMENT` by default.",
+            None,
+        )
+}
+
+/// The environment that `--environment` names, or the variable.
+pub fn environment(engine: &EngineInterface, call: &EvaluatedCall) -> Result<Option<String>, LabeledError> {
+    if let Some(given) = call.get_flag::<String>("environment")? {
+        return Ok(Some(given));
+    }
+    let variable = engine.get_env_var("PROVISION_ENVIRONMENT")?;
+    Ok(variable.and_then(|value| value.coerce_into_string().ok()).filter(|name| !name.is_empty()))
 }
 
 /// The folder `--project` names, or the one found upwards from the current folder.
@@ -37,18 +48,29 @@ pub fn project_folder(engine: &EngineInterface, call: &EvaluatedCall) -> Result<
     }
 }
 
+/// The project folder of a command that needs one.
+pub fn required_project(engine: &EngineInterface, call: &EvaluatedCall) -> Result<PathBuf, LabeledError> {
+    project_folder(engine, call)?.ok_or_else(|| {
+        let failure = Failure::new("provision::config::no_project", "there is no infra.ncl here or in a folder above")
+            .with_help("Go to a project folder, or name one with --project.");
+        labeled(&failure, call.head, "this needs a project")
+    })
+}
+
+/// The folder of the state, which may be damaged.
+pub fn state_folder(engine: &EngineInterface, call: &EvaluatedCall) -> Result<PathBuf, LabeledError> {
+    let location = provision_engine::Location { environment: environment(engine, call)?, ..Default::default() };
+    Ok(location.folder(&required_project(engine, call)?))
+}
+
 /// A session on the project of this call.
 pub fn session(
     plugin: &ProvisionPlugin,
     engine: &EngineInterface,
     call: &EvaluatedCall,
 ) -> Result<Session, LabeledError> {
-    let Some(project) = project_folder(engine, call)? else {
-        let failure = Failure::new("provision::config::no_project", "there is no infra.ncl here or in a folder above")
-            .with_help("Go to a project folder, or name one with --project.");
-        return Err(labeled(&failure, call.head, "this needs a project"));
-    };
-    session_in(plugin, engine, call.head, &project)
+    let project = required_project(engine, call)?;
+    session_in(plugin, engine, call.head, &project, environment(engine, call)?)
 }
 
 /// A session on a folder.
@@ -57,27 +79,35 @@ pub fn session_in(
     engine: &EngineInterface,
     span: Span,
     project: &Path,
+    environment: Option<String>,
 ) -> Result<Session, LabeledError> {
     check_settings(engine)?;
     let raised = |failure: Failure| labeled(&failure, span, "while opening the project");
     let user_dir = user_dir(engine)?;
     let registry = plugin.registry.get(Some(project), user_dir.as_deref(), &plugin.evaluator).map_err(raised)?;
     // Asked for once: the engine does not answer any more when the events of an apply are being streamed.
-    let variables: HashMap<String, String> = engine
-        .get_env_vars()?
-        .into_iter()
-        .filter_map(|(name, value)| value.coerce_into_string().ok().map(|text| (name, text)))
-        .collect();
-    let user = ["USER", "LOGNAME", "USERNAME"]
-        .iter()
-        .find_map(|name| variables.get(*name).filter(|user| !user.is_empty()).cloned())
-        .unwrap_or_else(|| "unknown".to_owned());
+    let variables = variables(engine)?;
+    let user = user(&variables);
     let env = Arc::new(move |name: &str| variables.get(name).cloned());
     let mut session =
-        Session::open(project.to_path_buf(), registry, plugin.evaluator.clone(), env, user).map_err(raised)?;
+        Session::open_in(project.to_path_buf(), environment, registry, plugin.evaluator.clone(), env, user)
+            .map_err(raised)?;
     session.import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
     session.shown_from = PathBuf::from(engine.get_current_dir()?);
     Ok(session)
+}
+
+/// The environment variables that are texts.
+pub fn variables(engine: &EngineInterface) -> Result<HashMap<String, String>, LabeledError> {
+    let all = engine.get_env_vars()?.into_iter();
+    Ok(all.filter_map(|(name, value)| value.coerce_into_string().ok().map(|text| (name, text))).collect())
+}
+
+/// Who asks.
+pub fn user(variables: &HashMap<String, String>) -> String {
+    let names = ["USER", "LOGNAME", "USERNAME"];
+    let found = names.iter().find_map(|name| variables.get(*name).filter(|user| !user.is_empty()).cloned());
+    found.unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Settings are refused by name when they are unknown: a typo must not be ignored.

@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
+pub mod contract;
 mod nu;
+pub mod simulated;
 mod world;
 
 pub use nu::{NU_VERSION, binary, find_nu};

@@ -182,14 +182,22 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
     world.write("policies/p.cedar", "@id(\"nothing\") forbid(principal, action, resource);");
     world.ok("provision policy accept");
     let held = world.mutating().len();
-    for script in ["provision destroy --yes", "provision plan --destroy | provision apply"] {
+    for script in [
+        "provision destroy --yes",
+        "provision plan --destroy | provision apply",
+        "provision rollback 1 | provision apply",
+        "provision state replace b | ignore; provision heal | provision apply; provision plan | provision apply",
+        "provision state forget b",
+        "http post --headers {Authorization: $'Bearer ($env.HCLOUD_TOKEN)'} --content-type application/json $'($env.HCLOUD_ENDPOINT)/networks' {name: theirs, ip_range: 10.9.0.0/16} | provision import theirs $in.network.id --type hetzner.network",
+    ] {
         world.fails(script).is("provision::apply::denied", "nothing", "");
     }
     world.write("policies/p.cedar", "permit(principal, action, resource);");
     world.fails("provision policy accept").is("provision::apply::denied", "change_policy", "");
     std::fs::remove_dir_all(world.project().join("policies")).unwrap();
     world.fails("provision apply --yes").is("provision::apply::policy_changed", "are gone", "");
-    assert_eq!(world.mutating().len(), held);
+    // The network was made by hand.
+    assert_eq!(world.mutating().len(), held + 1);
 
     let commands = world.json("scope commands | where type == plugin and name =~ '^provision ' | get name | sort");
     let harmless = [
@@ -209,11 +217,36 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
         "provision recover",
         // It unlocks a later change, which is asked about then.
         "provision state unprotect",
+        "provision state replace",
+        // They are plans: what becomes of them is asked.
+        "provision heal",
+        "provision rollback",
+        // They look, and keep what they saw.
+        "provision audit",
+        "provision audit verify",
+        "provision drift",
+        "provision graph",
+        "provision history",
+        "provision history show",
+        "provision lock show",
+        "provision refresh",
+        "provision state backup",
+        "provision state backups",
+        "provision state export",
+        // They change what a resource is called here, or whose turn it is; never what it is.
+        "provision state move",
+        "provision lock break",
+        // Who has the state's file and key has all that is in it; a policy cannot keep it from its owner.
+        "provision state import",
+        "provision state restore",
     ];
-    let asked = ["provision apply", "provision approve", "provision destroy"];
+    let asked =
+        ["provision apply", "provision approve", "provision destroy", "provision import", "provision state forget"];
     for command in commands.as_array().unwrap() {
         let name = command.as_str().unwrap();
-        let known = harmless.contains(&name) || asked.contains(&name) || name.starts_with("provision sandbox ");
+        let known = harmless.contains(&name) || asked.contains(&name) || name.starts_with("provision sandbox ")
+            // The project's own encrypted files.
+            || name.starts_with("provision secret");
         assert!(known, "does `{name}` change infrastructure? Then it is asked about above, else it is harmless");
     }
 }

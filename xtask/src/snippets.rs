@@ -11,7 +11,15 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The documents whose blocks run.
-pub const DOCUMENTS: [&str; 4] = ["README.md", "docs/guide.md", "docs/nickel.md", "docs/policy.md"];
+pub const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "docs/guide.md",
+    "docs/nickel.md",
+    "docs/policy.md",
+    "docs/secrets.md",
+    "docs/drift.md",
+    "docs/state.md",
+];
 
 const LIMIT: Duration = Duration::from_secs(120);
 

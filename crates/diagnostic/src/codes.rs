@@ -195,6 +195,18 @@ pub const CODES: &[CodeEntry] = &[
         "Keep one of the two.",
     ),
     c("provision::plan::tampered", "A plan row was changed by hand.", "Change the configuration and plan again."),
+    c("provision::plan::file", "A plan file cannot be written, read, or is not for this state.", "Plan again."),
+    c(
+        "provision::plan::precondition",
+        "A precondition does not hold, or cannot be evaluated.",
+        "Mend the configuration so that the condition holds.",
+    ),
+    c(
+        "provision::apply::postcondition",
+        "A postcondition does not hold, or cannot be evaluated: what it speaks of was done.",
+        "Mend what the condition speaks of, then apply again.",
+    ),
+    c("provision::config::environment", "The configuration has no such environment.", "Use one that it has."),
     c("provision::plan::stale", "The ground of a plan row has moved since it was planned.", "Plan again."),
     c("provision::plan::missing_dependency", "The rows given leave out one that another needs.", "Add the named rows."),
     c(
@@ -245,6 +257,43 @@ pub const CODES: &[CodeEntry] = &[
     ),
     c("provision::state::io", "The state cannot be read or written.", "Check the folder's permissions and free space."),
     c("provision::state::version", "The state was written by a newer version.", "Update nu-provision."),
+    c(
+        "provision::state::corrupt",
+        "The state is damaged, and its history has no good copy of the damaged part.",
+        "Run `provision state restore` to go back to the newest good backup.",
+    ),
+    c(
+        "provision::state::unreachable",
+        "The database of the state does not answer.",
+        "Check its address and that it runs, then run the command again: open operations are settled first.",
+    ),
+    c(
+        "provision::state::malformed",
+        "What was given to import is no exported state.",
+        "Give what `provision state export` gave.",
+    ),
+    c(
+        "provision::state::not_empty",
+        "A state is imported where there is one already.",
+        "Import into a new `.provision` folder or database schema.",
+    ),
+    c(
+        "provision::state::no_backup",
+        "There is no good backup to go back to.",
+        "Name one with --from, or begin anew and adopt what is there with `provision import`.",
+    ),
+    c(
+        "provision::state::unknown_serial",
+        "The history has no change of this number.",
+        "See `provision history`; the oldest changes are not kept.",
+    ),
+    c(
+        "provision::audit::broken",
+        "The audit log was altered, put in another order, or cut.",
+        "Compare it with an exported copy; the file audit.head has the newest signed entry.",
+    ),
+    c("provision::lease::reason", "A lease is to be broken without a reason.", "Give one with --reason."),
+    c("provision::lease::free", "Nobody holds the lease that is to be broken.", "Run the command you wanted to run."),
     c("provision::state::unknown_address", "No resource has this address.", "See `provision state list`."),
     c("provision::lease::held", "Another process holds the state's lease.", "Wait for it to finish."),
     c(
@@ -252,11 +301,92 @@ pub const CODES: &[CodeEntry] = &[
         "The lease was lost while working.",
         "Run `provision apply` again; open operations are settled first.",
     ),
+    c(
+        "provision::secret::no_identity",
+        "There is no identity or passphrase to open secrets with, or it cannot be used.",
+        "Run `provision secret init`, or set PROVISION_AGE_IDENTITY or PROVISION_AGE_PASSPHRASE.",
+    ),
+    c(
+        "provision::secret::not_a_recipient",
+        "A secret is encrypted for others: no identity or passphrase of yours opens it.",
+        "Have your public key added to `secrets/recipients.txt`, and `provision secret rotate` run by somebody who can read it.",
+    ),
+    c(
+        "provision::secret::unknown",
+        "There is no secret of this name, or it has no such field.",
+        "See `provision secret list`; write it with `provision secret encrypt NAME`.",
+    ),
+    c(
+        "provision::secret::name",
+        "The name of a secret is not valid.",
+        "Use lower-case letters, digits, `_` and `-`, starting with a letter; `/` makes folders.",
+    ),
+    c(
+        "provision::secret::recipient",
+        "A recipient is no public key of age or SSH, or nobody is named who may read a secret.",
+        "Give `age1…`, `ssh-ed25519 …` or `ssh-rsa …`; `provision secret init` adds your own.",
+    ),
+    c(
+        "provision::secret::malformed",
+        "There is no ciphertext, it is damaged, or what it holds is no value of ours or too large.",
+        "Give what `provision secret encrypt` wrote, whole and unchanged; a secret has 1 MiB at most.",
+    ),
+    c(
+        "provision::secret::source",
+        "A source of a secret is not of its form, or gave nothing: a file, a program.",
+        "Compare with `docs/secrets.md`; run a program by itself to see what it says.",
+    ),
+    c(
+        "provision::secret::edit",
+        "A secret was not changed: there is no terminal or editor, or what was left is no new value.",
+        "Give a closure that gives the new value.",
+    ),
+    c(
+        "provision::secret::io",
+        "A file of secrets or identities cannot be read or written.",
+        "Check the permissions of the file and of its folder, and the space on the disk.",
+    ),
     c("provision::output::unknown", "No output has this name.", "See `provision output` for all of them."),
     c(
         "provision::output::unresolved",
         "An output refers to something that is not there yet.",
         "Run `provision apply`.",
+    ),
+    c(
+        "provision::import::arguments",
+        "What is to be imported is not said, or is said in two ways.",
+        "Give an address, an id and --type for one resource, or --label for all that carry it.",
+    ),
+    c(
+        "provision::import::address_taken",
+        "The address of an import is in the state already.",
+        "Choose another address; `provision state list` shows those that are taken.",
+    ),
+    c(
+        "provision::import::already_ours",
+        "What is to be imported is in the state already, under another address.",
+        "Use that address.",
+    ),
+    c(
+        "provision::import::not_found",
+        "The cloud has nothing with the id that is to be imported.",
+        "Check the id, the account and the region.",
+    ),
+    c(
+        "provision::import::someone_elses",
+        "What is to be imported carries the mark of another state.",
+        "Have the other project let go of it first, or take it all the same with --adopt.",
+    ),
+    c(
+        "provision::import::not_importable",
+        "Resources of this type cannot be read by an id, or not be found by a label.",
+        "Declare it in infra.ncl; `provision apply` makes it.",
+    ),
+    c("provision::graph::format", "A graph cannot be written in this format.", "Use dot, mermaid or svg."),
+    c(
+        "provision::graph::drawing",
+        "A graph is too large for a picture, or could not be laid out.",
+        "Use `--format dot` with a program for large graphs.",
     ),
     c("provision::sandbox::not_running", "The sandbox is not running.", "Start it with `provision sandbox start`."),
     c(

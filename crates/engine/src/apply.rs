@@ -6,16 +6,12 @@ use crate::gate::{Answer, Gate, because, denial};
 use crate::plan::{Plan, PlanOptions, PlannedRow};
 use crate::project::Input;
 use crate::question::Questions;
+use crate::schedule::{Node, Schedule, graph};
 use crate::subset::Subset;
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{Action, Address, Event, Json, Outcome, Question, Recovered, Status};
-use provision_state::{Approval, Lease};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::{Condvar, Mutex};
-use std::time::Duration;
-
-/// How long what is in flight may take after a stop was asked for, before it is parked.
-const GRACE: Duration = Duration::from_secs(60);
+use provision_state::{Approval, Counts, Lease, NewChange};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// How to apply.
 #[derive(Debug, Clone)]
@@ -28,25 +24,32 @@ pub struct ApplyOptions {
     pub destroy: bool,
     /// The ids of the approvals that count; `None` for all of the plan.
     pub approvals: Option<Vec<String>>,
+    /// Why, for the history.
+    pub reason: Option<String>,
+    /// The configuration that is planned when no rows are given.
+    pub input: Input,
 }
 
 impl Default for ApplyOptions {
     fn default() -> Self {
-        Self { parallel: 16, yes: false, destroy: false, approvals: None }
+        Self { parallel: 16, yes: false, destroy: false, approvals: None, reason: None, input: Input::Project }
     }
 }
 
 /// Takes events as they happen.
 pub type Sink<'a> = &'a (dyn Fn(Event) + Sync);
 
-/// Questions to be asked again when more is known, by row of the plan.
-pub type Pending = HashMap<usize, Vec<Question>>;
-
-/// One node of the execution graph: a row, or one of the two halves of a replacement.
-struct Node {
-    row: usize,
-    action: Action,
-    needs: Vec<usize>,
+/// What asking about the rows of a plan gave, by row.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// Questions to be asked again when more is known.
+    pub pending: HashMap<usize, Vec<Question>>,
+    /// The policies that allow it.
+    pub allowed_by: HashMap<usize, Vec<String>>,
+    denials: Vec<Diagnostic>,
+    waiting: Vec<Diagnostic>,
+    /// The approvals without which a row would not pass.
+    used: BTreeSet<String>,
 }
 
 impl Session {
@@ -70,6 +73,10 @@ impl Session {
             None => None,
         };
         let lease = Lease::acquire(&self.store, &self.user)?;
+        for address in self.store.mend(&lease)? {
+            let what = "its damaged row was written again from the history";
+            sink(event(address, Action::NoOp, Status::Settled, Some(what.to_owned())));
+        }
         let settled = self.settle(&lease)?;
         for row in &settled {
             sink(settled_event(row));
@@ -84,16 +91,22 @@ impl Session {
             Some(loaded) => loaded,
             None => {
                 let plan =
-                    self.plan(&Input::Project, &PlanOptions { destroy: options.destroy, ..PlanOptions::default() })?;
+                    self.plan(&options.input, &PlanOptions { destroy: options.destroy, ..PlanOptions::default() })?;
                 let all = (0..plan.rows.len()).collect();
                 (plan, all)
             }
         };
         let subset = self.check_rows(plan, chosen, &made)?;
         let gate = self.gate(subset.plan.policies.as_deref())?;
-        let (questions, approvals) = self.authorize(&gate, &subset, options.approvals.as_deref(), sink)?;
+        let asked = match self.authorize(&gate, &subset, options.approvals.as_deref(), sink) {
+            Ok(asked) => asked,
+            Err(failure) => {
+                self.audit_denial(&lease, &subset.plan, &failure)?;
+                return Err(failure);
+            }
+        };
         self.store.put_policies(&lease, &gate.policies)?;
-        self.store.use_approvals(&lease, &approvals)?;
+        self.store.use_approvals(&lease, &asked.used.iter().cloned().collect::<Vec<_>>())?;
         for &at in &subset.skipped {
             let row = &subset.plan.rows[at].row;
             if row.action != Action::NoOp {
@@ -107,18 +120,53 @@ impl Session {
         }
         self.store.put_outputs(&lease, &subset.plan.outputs)?;
         self.store.put_accounts(&lease, &serde_json::json!(subset.plan.accounts))?;
-        self.run(&lease, &gate, &subset, &questions, options, sink)
+        if subset.todo.is_empty() {
+            return Ok(());
+        }
+        let serial = self.store.open_change(&lease, &self.new_change(&subset, options)?)?;
+        let (counts, done) = self.run(&lease, serial, &gate, &subset, &asked, options, sink)?;
+        self.store.close_change(&lease, serial, counts)?;
+        self.store.checkpoint()?;
+        drop(lease);
+        // The work is done and written down; a backup that cannot be made must not make it look undone.
+        let _ = self.store.backup_when_due();
+        done
     }
 
-    /// Asks about every row; denials come as rows and then as the error, before the first call. Gives the questions to
-    /// ask again, and the approvals that were needed.
+    fn new_change(&self, subset: &Subset, options: &ApplyOptions) -> Result<NewChange, Failure> {
+        let plan = &subset.plan;
+        let mut detail = provision_model::Map::new();
+        detail.insert("rows".into(), Json::from(subset.todo.len()));
+        Ok(NewChange {
+            reason: options.reason.clone(),
+            revision: provision_state::revision(&self.project)?,
+            plan: Some(plan.digest.clone()),
+            project: Some(plan.project.clone()),
+            policies: plan.policies.clone(),
+            outputs: plan.outputs.clone(),
+            detail,
+            ..NewChange::new(&plan.purpose, &self.source)
+        })
+    }
+
+    /// Writes down who was denied what.
+    fn audit_denial(&self, lease: &Lease, plan: &Plan, failure: &Failure) -> Result<(), Failure> {
+        let mut detail = provision_model::Map::new();
+        let told: Vec<&str> = failure.diagnostics().map(|one| one.message.as_str()).take(100).collect();
+        detail.insert("plan".into(), Json::from(plan.digest.as_str()));
+        detail.insert("denials".into(), serde_json::json!(told));
+        self.store.audit(lease, "apply.deny", None, detail)?;
+        self.store.checkpoint()
+    }
+
+    /// Asks about every row; denials come as rows and then as the error, before the first call.
     fn authorize(
         &self,
         gate: &Gate,
         subset: &Subset,
         ids: Option<&[String]>,
         sink: Sink<'_>,
-    ) -> Result<(Pending, Vec<String>), Failure> {
+    ) -> Result<Asked, Failure> {
         let chosen: Vec<&PlannedRow> = subset.todo.iter().map(|at| &subset.plan.rows[*at]).collect();
         let now = provision_state::now();
         let questions = Questions::of_subset(self, &subset.plan, &chosen, now.clone())?;
@@ -131,9 +179,10 @@ impl Session {
             self.authorize_row(gate, &questions, at, planned, &holding, &mut asked, sink)?;
         }
         // What no approval helps is told first.
-        asked.denials.extend(asked.waiting);
-        Failure::check(asked.denials)?;
-        Ok((asked.pending, asked.used.into_iter().collect()))
+        let mut denials = std::mem::take(&mut asked.denials);
+        denials.append(&mut asked.waiting);
+        Failure::check(denials)?;
+        Ok(asked)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one row of the loop above, which would be too long with it")]
@@ -164,6 +213,8 @@ impl Session {
                     if let Some(reason) = decision.reasons.first() {
                         message = message.or(Some(format!("permitted by `{}`", reason.policy)));
                     }
+                    let policies = decision.reasons.iter().map(|reason| reason.policy.clone());
+                    asked.allowed_by.entry(at).or_default().extend(policies);
                 }
                 Answer::Pending => {
                     if status == Status::Authorized {
@@ -194,24 +245,27 @@ impl Session {
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what an apply has found out so far; one call site")]
     fn run(
         &self,
         lease: &Lease,
+        serial: i64,
         gate: &Gate,
         subset: &Subset,
-        pending: &Pending,
+        asked: &Asked,
         options: &ApplyOptions,
         sink: Sink<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(Counts, Result<(), Failure>), Failure> {
+        self.move_rows(lease, serial, subset)?;
         let state = self.store.resources()?;
         let nodes = graph(&subset.plan, &subset.todo, &state);
-        let executor = Executor::new(self, lease, gate, &subset.plan, pending, &state, sink);
+        let executor = Executor::new(self, lease, serial, gate, &subset.plan, asked, &state, sink);
         let schedule = Schedule::new(&nodes);
         let workers = options.parallel.clamp(1, 256).min(nodes.len().max(1));
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {
-                    while let Some(at) = schedule.next(&self.stop.flag()) {
+                    while let Some(at) = schedule.next(self) {
                         let node = &nodes[at];
                         let outcome = executor.run(&subset.plan.rows[node.row], node.row, node.action);
                         schedule.finish(at, outcome);
@@ -220,28 +274,45 @@ impl Session {
             }
             scope.spawn(|| schedule.watch(self));
         });
-        self.report(&nodes, subset, schedule, sink)
+        Ok(self.report(&nodes, subset, schedule, sink))
     }
 
-    fn report(&self, nodes: &[Node], subset: &Subset, schedule: Schedule<'_>, sink: Sink<'_>) -> Result<(), Failure> {
+    /// Gives resources that were renamed in the configuration their new addresses, all at once, before anything else.
+    fn move_rows(&self, lease: &Lease, serial: i64, subset: &Subset) -> Result<(), Failure> {
+        let rows = subset.todo.iter().map(|at| &subset.plan.rows[*at]);
+        let moves: HashMap<Address, Address> =
+            rows.filter_map(|planned| Some((planned.moved_from.clone()?, planned.row.address.clone()))).collect();
+        if moves.is_empty() {
+            return Ok(());
+        }
+        self.store.edit_in(lease, serial, &crate::inventory::moved(self.store.resources()?, &moves))
+    }
+
+    fn report(
+        &self,
+        nodes: &[Node],
+        subset: &Subset,
+        schedule: Schedule<'_>,
+        sink: Sink<'_>,
+    ) -> (Counts, Result<(), Failure>) {
         let outcomes = schedule.into_outcomes();
         let mut failures: Vec<Diagnostic> = Vec::new();
-        let mut counts = [0usize; 4];
+        let mut counts = Counts::default();
         let mut told = HashSet::new();
         for (node, outcome) in nodes.iter().zip(outcomes) {
             let row = &subset.plan.rows[node.row].row;
             match outcome {
-                Some(Done::Well) => counts[0] += 1,
+                Some(Done::Well) => counts.done += 1,
                 Some(Done::Failed(failure)) => {
-                    counts[1] += 1;
+                    counts.failed += 1;
                     failures.extend(failure.into_diagnostics());
                 }
                 Some(Done::InDoubt(failure)) => {
-                    counts[2] += 1;
+                    counts.in_doubt += 1;
                     failures.extend(failure.into_diagnostics());
                 }
                 Some(Done::Skipped) => {
-                    counts[3] += 1;
+                    counts.not_started += 1;
                     if told.insert(node.row) {
                         sink(event(
                             row.address.clone(),
@@ -252,7 +323,7 @@ impl Session {
                     }
                 }
                 None => {
-                    counts[3] += 1;
+                    counts.not_started += 1;
                     if told.insert(node.row) {
                         sink(event(
                             row.address.clone(),
@@ -264,18 +335,18 @@ impl Session {
                 }
             }
         }
-        if counts[1] + counts[2] + counts[3] == 0 {
-            return Ok(());
+        if counts.failed + counts.in_doubt + counts.not_started == 0 {
+            return (counts, Ok(()));
         }
         let summary = Diagnostic::error(
             "provision::apply::incomplete",
             format!(
                 "the apply is incomplete: {} done, {} failed, {} in doubt, {} not started",
-                counts[0], counts[1], counts[2], counts[3]
+                counts.done, counts.failed, counts.in_doubt, counts.not_started
             ),
         )
         .with_help("Run `provision apply --yes` to go on: what is done stays done, what is in doubt is settled first.");
-        Err(Failure { first: Box::new(summary), others: failures })
+        (counts, Err(Failure { first: Box::new(summary), others: failures }))
     }
 }
 
@@ -301,17 +372,6 @@ fn needed_roles(gate: &Gate, question: &Question, roles: &BTreeSet<&str>) -> Res
     Ok(owned(if needed.is_empty() { roles } else { &needed }))
 }
 
-/// What came of asking about all rows.
-#[derive(Default)]
-struct Asked {
-    /// To be asked again when more is known, by row.
-    pending: Pending,
-    denials: Vec<Diagnostic>,
-    waiting: Vec<Diagnostic>,
-    /// The approvals without which a row would not pass.
-    used: BTreeSet<String>,
-}
-
 fn doubtful(settled: &[Recovered]) -> Result<(), Failure> {
     let found = settled
         .iter()
@@ -334,160 +394,5 @@ fn settled_event(row: &Recovered) -> Event {
     Event {
         remote_id: row.remote_id.clone(),
         ..event(address, row.action.unwrap_or(Action::NoOp), Status::Settled, Some(row.message.clone()))
-    }
-}
-
-/// The execution graph of some rows. Dependencies outside the subset are settled: closure was checked.
-fn graph(plan: &Plan, todo: &[usize], state: &[provision_model::Resource]) -> Vec<Node> {
-    let prior: HashMap<&str, &[Address]> =
-        state.iter().map(|resource| (resource.address.as_str(), resource.depends_on.as_slice())).collect();
-    let mut nodes: Vec<Node> = Vec::new();
-    // The node that takes a row's resource away, and the one that leaves it as it should be.
-    let mut taking: HashMap<&str, usize> = HashMap::new();
-    let mut making: HashMap<&str, usize> = HashMap::new();
-    for &row in todo {
-        let planned = &plan.rows[row].row;
-        let address = planned.address.as_str();
-        // A replacement whose deletion is done already is a creation.
-        if planned.action == Action::Replace && prior.contains_key(address) {
-            taking.insert(address, nodes.len());
-            nodes.push(Node { row, action: Action::Delete, needs: Vec::new() });
-        }
-        let action = match planned.action {
-            Action::Replace => Action::Create,
-            action => action,
-        };
-        match action {
-            Action::Delete | Action::Forget => taking.insert(address, nodes.len()),
-            _ => making.insert(address, nodes.len()),
-        };
-        nodes.push(Node { row, action, needs: Vec::new() });
-    }
-    let mut edges: Vec<(usize, usize)> = Vec::new();
-    for &row in todo {
-        let planned = &plan.rows[row];
-        let address = planned.row.address.as_str();
-        if let Some(&make) = making.get(address) {
-            edges.extend(planned.needs.iter().filter_map(|need| making.get(need.as_str())).map(|need| (make, *need)));
-            if let Some(&take) = taking.get(address) {
-                edges.push((make, take));
-            }
-        }
-        // Who needed a thing lets go of it before it is taken away.
-        for needed in prior.get(address).copied().unwrap_or_default() {
-            let Some(&take) = taking.get(needed.as_str()) else { continue };
-            match (taking.get(address), making.get(address)) {
-                (Some(&own), _) => edges.push((take, own)),
-                // An update waits for the new one where there is one; it cannot also come before the old one goes.
-                (None, Some(&make)) if !making.contains_key(needed.as_str()) || !planned.needs.contains(needed) => {
-                    edges.push((take, make));
-                }
-                _ => {}
-            }
-        }
-    }
-    for (node, need) in edges {
-        if !nodes[node].needs.contains(&need) {
-            nodes[node].needs.push(need);
-        }
-    }
-    nodes
-}
-
-/// Who may run next. Each finished node frees those that waited for it; nothing is scanned twice.
-struct Schedule<'a> {
-    nodes: &'a [Node],
-    needed_by: Vec<Vec<usize>>,
-    inner: Mutex<Inner>,
-    changed: Condvar,
-}
-
-struct Inner {
-    ready: VecDeque<usize>,
-    waiting_for: Vec<usize>,
-    outcomes: Vec<Option<Done>>,
-    running: usize,
-}
-
-impl<'a> Schedule<'a> {
-    fn new(nodes: &'a [Node]) -> Self {
-        let mut needed_by = vec![Vec::new(); nodes.len()];
-        for (at, node) in nodes.iter().enumerate() {
-            for &need in &node.needs {
-                needed_by[need].push(at);
-            }
-        }
-        let waiting_for: Vec<usize> = nodes.iter().map(|node| node.needs.len()).collect();
-        let ready = (0..nodes.len()).filter(|at| waiting_for[*at] == 0).collect();
-        let outcomes = nodes.iter().map(|_| None).collect();
-        let inner = Mutex::new(Inner { ready, waiting_for, outcomes, running: 0 });
-        Self { nodes, needed_by, inner, changed: Condvar::new() }
-    }
-
-    /// The next node, or `None` when there is no more for anybody.
-    fn next(&self, stop: &std::sync::atomic::AtomicBool) -> Option<usize> {
-        let mut inner = self.inner.lock().ok()?;
-        loop {
-            if stop.load(std::sync::atomic::Ordering::SeqCst) {
-                return None;
-            }
-            if let Some(at) = inner.ready.pop_front() {
-                inner.running += 1;
-                return Some(at);
-            }
-            if inner.running == 0 {
-                self.changed.notify_all();
-                return None;
-            }
-            inner = self.changed.wait_timeout(inner, Duration::from_millis(100)).ok()?.0;
-        }
-    }
-
-    fn finish(&self, at: usize, outcome: Done) {
-        let Ok(mut inner) = self.inner.lock() else { return };
-        inner.running -= 1;
-        let well = matches!(outcome, Done::Well);
-        inner.outcomes[at] = Some(outcome);
-        if well {
-            for &next in &self.needed_by[at] {
-                inner.waiting_for[next] -= 1;
-                if inner.waiting_for[next] == 0 {
-                    inner.ready.push_back(next);
-                }
-            }
-        } else {
-            let mut skip: Vec<usize> = self.needed_by[at].clone();
-            while let Some(next) = skip.pop() {
-                if inner.outcomes[next].is_none() {
-                    inner.outcomes[next] = Some(Done::Skipped);
-                    skip.extend(&self.needed_by[next]);
-                }
-            }
-        }
-        self.changed.notify_all();
-    }
-
-    /// Parks what is still in flight some time after a stop was asked for.
-    fn watch(&self, session: &Session) {
-        let mut stopped_at = None;
-        loop {
-            let Ok(inner) = self.inner.lock() else { return };
-            if inner.running == 0 && (inner.ready.is_empty() || session.stop.is_requested()) {
-                return;
-            }
-            let Ok((inner, _)) = self.changed.wait_timeout(inner, Duration::from_millis(100)) else { return };
-            drop(inner);
-            if session.stop.is_requested() {
-                let since: &mut std::time::Instant = stopped_at.get_or_insert_with(std::time::Instant::now);
-                if since.elapsed() > GRACE {
-                    session.stop.park();
-                }
-            }
-        }
-    }
-
-    fn into_outcomes(self) -> Vec<Option<Done>> {
-        debug_assert_eq!(self.nodes.len(), self.needed_by.len());
-        self.inner.into_inner().map(|inner| inner.outcomes).unwrap_or_default()
     }
 }

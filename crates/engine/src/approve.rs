@@ -131,7 +131,7 @@ impl Session {
             let gate = self.gate(plan.policies.as_deref())?;
             self.may_approve(&gate, &plan, &approval.role)?;
         }
-        self.store.revoke_approval(id)
+        self.store.revoke_approval(id, &self.user)
     }
 
     /// Refuses who may not approve a plan in a role.
@@ -171,7 +171,7 @@ impl Session {
             action: json!({"type": "Provision::Action", "id": "approve"}),
             resource: project,
             context: json!({
-                "environment": "default",
+                "environment": self.environment_name(),
                 "source": self.source,
                 "time": {"__extn": {"fn": "datetime", "arg": cedar_time(&provision_state::now())}},
                 "mfa": false,

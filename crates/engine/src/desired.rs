@@ -1,18 +1,85 @@
-//! Owns what a resource should be: its fields with defaults filled in, its region, what it needs. Pure.
+//! Owns what a resource should be: its fields with defaults filled in, its region, what it needs, and what it was.
 
-use provision_model::{Address, Declaration, Json, Map, references};
+use crate::Session;
+use provision_diagnostic::Failure;
+use provision_model::{Address, AttributeOf, Declaration, Json, Lifecycle, Map, Resource, references, resolve};
 use provision_registry::{Manifest, TypeSpec};
+use provision_state::{Sealer, Version};
+use std::collections::HashSet;
 
-/// The addresses a declaration needs: targets of references, and `depends_on`.
+/// The addresses a declaration needs: targets of references, and `depends_on`, each once.
 pub fn needs(declaration: &Declaration) -> Vec<Address> {
-    let mut out: Vec<Address> = Vec::new();
-    let found = declaration.fields.values().flat_map(references).map(|reference| reference.address);
-    for address in found.chain(declaration.depends_on.iter().cloned()) {
-        if !out.contains(&address) {
-            out.push(address);
+    let written = declaration.fields.values().chain(&declaration.lifecycle.replace_when);
+    let found = written.flat_map(references).map(|reference| reference.address);
+    let mut seen = HashSet::new();
+    found.chain(declaration.depends_on.iter().cloned()).filter(|address| seen.insert(address.clone())).collect()
+}
+
+/// The values of `replace_when` as far as they are known.
+pub enum Triggers {
+    /// Their digest.
+    Known(String),
+    /// Some of them are known only after apply.
+    Later,
+}
+
+impl Triggers {
+    /// The digest, where all are known.
+    pub fn known(self) -> Option<String> {
+        match self {
+            Triggers::Known(digest) => Some(digest),
+            Triggers::Later => None,
         }
     }
-    out
+}
+
+/// What `replace_when` comes to; `None` where it is empty.
+pub fn triggers(
+    values: &[Json],
+    attribute: &AttributeOf<'_, Failure>,
+    session: &Session,
+) -> Result<Option<Triggers>, Failure> {
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let resolved = resolve(&Json::Array(values.to_vec()), attribute, session)?;
+    if resolved.unknown {
+        return Ok(Some(Triggers::Later));
+    }
+    // Keyed, for a secret may be among them.
+    Ok(Some(Triggers::Known(session.store.sealer().digest(&resolved.value))))
+}
+
+/// What the state last applied, as a declaration: the values as they were sent.
+pub fn declaration(resource: &Resource, sealer: &Sealer) -> Result<Declaration, Failure> {
+    let lifecycle = Lifecycle { protect: resource.protect, retain: resource.retain, ..Lifecycle::default() };
+    declared(resource, &resource.inputs, lifecycle, sealer)
+}
+
+/// What a version of the history was written as.
+pub fn declaration_of(version: &Version, sealer: &Sealer) -> Result<Declaration, Failure> {
+    declared(&version.resource, &version.declared, version.lifecycle.clone(), sealer)
+}
+
+fn declared(resource: &Resource, fields: &Map, lifecycle: Lifecycle, sealer: &Sealer) -> Result<Declaration, Failure> {
+    let open = |(name, value): (&String, &Json)| -> Result<(String, Json), Failure> {
+        let (value, sealed) = sealer.reveal(value)?;
+        // What was sealed may say itself that it is secret.
+        let value = match sealed && !provision_model::has_secret(&value) {
+            true => serde_json::json!({"$secret": value}),
+            false => value,
+        };
+        Ok((name.clone(), value))
+    };
+    Ok(Declaration {
+        address: resource.address.clone(),
+        kind: resource.kind.clone(),
+        account: resource.account.clone(),
+        fields: fields.iter().map(open).collect::<Result<_, _>>()?,
+        lifecycle,
+        depends_on: resource.depends_on.clone(),
+        path: Vec::new(),
+    })
 }
 
 /// The fields with the manifest's defaults, the cloud name and the account's region.

@@ -1,20 +1,26 @@
 //! Owns carrying out one operation by the journal protocol: written down, sent, recorded, waited for, ended.
 
 use crate::Session;
-use crate::apply::{Pending, Sink};
+use crate::apply::{Asked, Sink};
+use crate::conditions::Moment;
 use crate::gate::{Answer, Gate, denial};
 use crate::output::attribute_of;
 use crate::plan::{Plan, PlannedRow};
 use crate::question::Questions;
+use crate::refresh::Sought;
+use crate::session::Sabotage;
 use provision_diagnostic::Failure;
 use provision_model::{Action, Address, Event, Identity, Json, Map, Question, Remote, Resource, Status, resolve};
-use provision_providers::{Account, CallError, CallStep, Class, Control, Operation, StepKind};
+use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Phase, Record, StepRecord, now};
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+/// How long a state that something is passing through is waited out.
+const PASSING: Duration = Duration::from_secs(120);
 
 /// How an operation ended.
 pub enum Done {
@@ -30,9 +36,11 @@ pub enum Done {
 pub struct Executor<'a> {
     pub(crate) session: &'a Session,
     pub(crate) lease: &'a Lease,
+    /// The change of the history that all of it is.
+    serial: i64,
     gate: &'a Gate,
     plan: &'a Plan,
-    pending: &'a Pending,
+    asked: &'a Asked,
     /// Attributes and inputs as they become known.
     live: Mutex<HashMap<Address, (Map, Map)>>,
     sink: Sink<'a>,
@@ -61,12 +69,14 @@ impl From<Failure> for Stopped {
 }
 
 impl<'a> Executor<'a> {
+    #[expect(clippy::too_many_arguments, reason = "what all operations share; one call site")]
     pub fn new(
         session: &'a Session,
         lease: &'a Lease,
+        serial: i64,
         gate: &'a Gate,
         plan: &'a Plan,
-        pending: &'a Pending,
+        asked: &'a Asked,
         state: &[Resource],
         sink: Sink<'a>,
     ) -> Self {
@@ -74,7 +84,7 @@ impl<'a> Executor<'a> {
             .iter()
             .map(|resource| (resource.address.clone(), (resource.attributes.clone(), resource.inputs.clone())))
             .collect();
-        Self { session, lease, gate, plan, pending, live: Mutex::new(live), sink }
+        Self { session, lease, serial, gate, plan, asked, live: Mutex::new(live), sink }
     }
 
     /// Carries out one node of the graph, telling what happens.
@@ -123,7 +133,7 @@ impl<'a> Executor<'a> {
         let address = &run.planned.row.address;
         match run.action {
             Action::Forget => {
-                self.session.store.remove(self.lease, address)?;
+                self.session.store.forget(self.lease, self.serial, address)?;
                 return Ok(None);
             }
             Action::Adopt | Action::NoOp => return Ok(None),
@@ -132,27 +142,68 @@ impl<'a> Executor<'a> {
         let mut operation = self.operation(run)?;
         // Which steps are needed hangs on the state it is in now, not on the one it was in when it was planned.
         let steps = if run.action == Action::Delete { &run.spec.delete } else { &run.spec.update };
-        if run.action != Action::Create
-            && operation.restore.is_none()
-            && steps.iter().any(|step| !step.when_status.is_empty())
-        {
-            let id = operation.remote_id.clone().unwrap_or_default();
-            operation.prior_status = self.look(run, &operation, &id, false)?.and_then(|remote| remote.status);
+        if run.action != Action::Create && steps.iter().any(|step| !step.when_status.is_empty()) {
+            operation.status = self.settled_status(run, &operation)?;
+            if operation.restore.is_none() {
+                operation.prior_status.clone_from(&operation.status);
+            }
         }
-        for question in self.pending.get(&index).into_iter().flatten() {
+        let mut allowed_by = self.asked.allowed_by.get(&index).cloned().unwrap_or_default();
+        for question in self.asked.pending.get(&index).into_iter().flatten() {
             // A replacement takes the old one away first, so all of it is asked before that; what still cannot be
             // decided then is not allowed.
             match (run.action, run.planned.row.action) {
-                (Action::Delete, Action::Replace) => self.ask_again(run, question, &self.inputs_known(run)?)?,
+                (Action::Delete, Action::Replace) => {
+                    allowed_by.extend(self.ask_again(run, question, &self.inputs_known(run)?)?);
+                }
                 (Action::Delete, _) => {}
-                _ => self.ask_again(run, question, &operation.inputs)?,
+                _ => allowed_by.extend(self.ask_again(run, question, &operation.inputs)?),
             }
         }
-        let mut entry = self.session.store.begin(self.lease, self.entry(run, &operation)?)?;
-        match run.action {
+        if run.action != Action::Delete {
+            self.session.holds(run.planned, run.spec, Moment::Before, &operation.inputs, &Map::new())?;
+        }
+        if self.session.sabotage == Some(Sabotage::CallBeforeJournal) && run.action == Action::Create {
+            for step in run.account.provider.steps(&operation).iter().take(1) {
+                let _ = self.with_control(run, |control| run.account.provider.send(&operation, step, control));
+            }
+        }
+        let mut entry = self.session.store.begin(self.lease, self.entry(run, &operation, allowed_by)?)?;
+        let inputs = operation.inputs.clone();
+        let done = match run.action {
             Action::Create => self.create(run, operation, &mut entry).map(Some),
             Action::Update => self.update(run, &operation, &mut entry).map(Some),
             _ => self.delete(run, &operation, &mut entry),
+        };
+        if run.action != Action::Delete && done.is_ok() {
+            let live = self.live.lock().map_err(|_| poisoned())?.get(address).map(|(attributes, _)| attributes.clone());
+            self.session.holds(run.planned, run.spec, Moment::After, &inputs, &live.unwrap_or_default())?;
+        }
+        match done {
+            // What could not be written down is not over: settling finds out what became of it.
+            Err(Stopped::Failed(failure)) if entry.is_open() => Err(Stopped::InDoubt(failure)),
+            done => done,
+        }
+    }
+
+    /// The state it is in now. One that it is passing through, after an operation that was interrupted, is waited out:
+    /// which steps are needed hangs on where it comes to rest.
+    fn settled_status(&self, run: &Run<'_>, operation: &Operation) -> Result<Option<String>, Failure> {
+        let id = operation.remote_id.clone().unwrap_or_default();
+        let rests = |status: &Option<String>| match (&run.spec.status, status) {
+            (Some(rules), Some(status)) => {
+                rules.ready.contains(status) || rules.failed.contains(status) || rules.gone.contains(status)
+            }
+            _ => true,
+        };
+        let clock = &self.session.outside.clock;
+        let until = clock.now() + PASSING;
+        loop {
+            let status = self.look(run, operation, &id, false)?.and_then(|remote| remote.status);
+            let waits = !rests(&status) && clock.now() < until;
+            if !waits || !self.session.control(&|_, _| {}).sleep(Duration::from_millis(500)) {
+                return Ok(status);
+            }
         }
     }
 
@@ -160,20 +211,15 @@ impl<'a> Executor<'a> {
     fn operation(&self, run: &Run<'_>) -> Result<Operation, Failure> {
         let planned = run.planned;
         let sealer = self.session.store.sealer();
-        let address = planned.row.address.clone();
-        let store = &self.session.store;
-        let generation = match run.action {
-            Action::Create => store.next_generation(&address)?,
-            _ => store.resource(address.as_str())?.map_or(1, |resource| resource.generation),
-        };
+        let address = self.address(run)?;
+        let generation = self.generation(run, &address)?;
         let attribute = |target: &Address, name: &str| self.attribute(target, name);
-        let env = |name: &str| self.session.env_json(name);
         let mut inputs = Map::new();
         let mut secrets = HashSet::new();
         // A deletion sends nothing of this; its sealed values stay sealed.
         let written = if run.action == Action::Delete { &Map::new() } else { &planned.inputs };
         for (field, value) in written {
-            let resolved = resolve(&sealer.open_value(value)?, &attribute, &env)?;
+            let resolved = resolve(&sealer.open_value(value)?, &attribute, self.session)?;
             if resolved.unknown {
                 return Err(Failure::new(
                     "provision::plan::unknown_attribute",
@@ -192,25 +238,48 @@ impl<'a> Executor<'a> {
             action: run.action,
             remote_id: (run.action != Action::Create).then(|| planned.remote_id.clone()).flatten(),
             inputs,
-            prior: planned.prior_fields.clone(),
+            prior: planned
+                .prior_fields
+                .iter()
+                .map(|(field, value)| Ok((field.clone(), sealer.open_value(value)?)))
+                .collect::<Result<_, Failure>>()?,
             prior_status: planned.prior_status.clone(),
+            status: None,
             restore: planned.restore.clone(),
             changed: planned.changed.clone(),
-            identity: Identity::new(store.lineage(), &address, generation),
+            identity: Identity::new(self.session.store.lineage(), &address, generation),
             region: planned.region.clone(),
             name: planned.name.clone(),
             address,
         })
     }
 
+    /// The address an operation works on. Where the new one is made first, the old one has its own by the time it goes.
+    fn address(&self, run: &Run<'_>) -> Result<Address, Failure> {
+        let address = &run.planned.row.address;
+        if run.action == Action::Delete && run.planned.makes_first() {
+            return Ok(address.replaced(run.planned.generation));
+        }
+        Ok(address.clone())
+    }
+
+    fn generation(&self, run: &Run<'_>, address: &Address) -> Result<u64, Failure> {
+        match run.action {
+            Action::Create => self.session.store.next_generation(address),
+            _ => {
+                let resource = self.session.store.resource(address.as_str())?;
+                Ok(resource.map_or(run.planned.generation.max(1), |resource| resource.generation))
+            }
+        }
+    }
+
     /// The inputs as far as they are known now; what is not is marked unknown.
     fn inputs_known(&self, run: &Run<'_>) -> Result<Map, Failure> {
         let sealer = self.session.store.sealer();
-        let env = |name: &str| self.session.env_json(name);
         let known = |target: &Address, name: &str| self.attribute(target, name);
         let inputs = run.planned.inputs.iter();
         inputs
-            .map(|(field, value)| Ok((field.clone(), resolve(&sealer.open_value(value)?, &known, &env)?.value)))
+            .map(|(field, value)| Ok((field.clone(), resolve(&sealer.open_value(value)?, &known, self.session)?.value)))
             .collect()
     }
 
@@ -222,14 +291,18 @@ impl<'a> Executor<'a> {
         attribute_of(attributes, inputs, name).map(|value| sealer.reveal(&value)).transpose()
     }
 
-    fn ask_again(&self, run: &Run<'_>, question: &Question, inputs: &Map) -> Result<(), Failure> {
+    /// Asks a question that hung on what is known now; gives the policies that allow it.
+    fn ask_again(&self, run: &Run<'_>, question: &Question, inputs: &Map) -> Result<Vec<String>, Failure> {
         let questions = Questions::of_subset(self.session, self.plan, &[], now())?;
         let mut asked = questions.of(run.planned, inputs, run.action);
         asked.context = question.context.clone();
         asked.action = question.action.clone();
         let what = format!("`{}`", run.planned.row.address);
         match self.gate.ask(&asked)? {
-            Answer::Allowed(_) => Ok(()),
+            Answer::Allowed(decision) => {
+                let reasons = decision.map(|decision| decision.reasons).unwrap_or_default();
+                Ok(reasons.iter().map(|reason| reason.policy.clone()).collect())
+            }
             Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
                 Err(denial(&decision, run.action.name(), &what))
             }
@@ -243,14 +316,20 @@ impl<'a> Executor<'a> {
         }
     }
 
-    fn entry(&self, run: &Run<'_>, operation: &Operation) -> Result<Entry, Failure> {
+    fn entry(&self, run: &Run<'_>, operation: &Operation, mut allowed_by: Vec<String>) -> Result<Entry, Failure> {
         let planned = run.planned;
-        let generation = match run.action {
-            Action::Create => self.session.store.next_generation(&operation.address)?,
-            _ => self.session.store.resource(operation.address.as_str())?.map_or(1, |resource| resource.generation),
-        };
+        allowed_by.sort_unstable();
+        allowed_by.dedup();
         Ok(Entry {
             id: 0,
+            uid: String::new(),
+            serial: self.serial,
+            actor: self.session.user.clone(),
+            allowed_by,
+            declared: planned.inputs.clone(),
+            lifecycle: planned.lifecycle.clone(),
+            makes_first: run.action == Action::Create && planned.makes_first(),
+            triggers: self.triggers(planned)?,
             address: operation.address.clone(),
             kind: planned.row.kind.clone(),
             account: planned.account.clone(),
@@ -259,7 +338,7 @@ impl<'a> Executor<'a> {
             phase: Phase::Begun,
             inputs: self.sealed(run, operation)?,
             identity: operation.identity.clone(),
-            generation,
+            generation: self.generation(run, &operation.address)?,
             remote_id: operation.remote_id.clone(),
             once: Map::new(),
             once_wanted: planned.once_wanted.clone(),
@@ -272,6 +351,13 @@ impl<'a> Executor<'a> {
             begun_at: now(),
             reason: None,
         })
+    }
+
+    /// Digest of the values of `replace_when` as they are now.
+    fn triggers(&self, planned: &PlannedRow) -> Result<Option<String>, Failure> {
+        let known = |target: &Address, name: &str| self.attribute(target, name);
+        crate::desired::triggers(&planned.lifecycle.replace_when, &known, self.session)
+            .map(|found| found.and_then(|found| found.known()))
     }
 
     /// Inputs as they are stored.
@@ -336,6 +422,9 @@ impl<'a> Executor<'a> {
     fn delete(&self, run: &Run<'_>, operation: &Operation, entry: &mut Entry) -> Result<Option<String>, Stopped> {
         for step in run.account.provider.steps(operation) {
             self.begin_step(entry, &step)?;
+            if self.session.sabotage == Some(Sabotage::DeleteUnsent) {
+                break;
+            }
             match self.send_delete(run, operation, &step, entry)? {
                 Some(sent) => self.await_step(run, operation, &step, &sent, entry)?,
                 // Gone already: what is left to do is done.
@@ -416,23 +505,20 @@ impl<'a> Executor<'a> {
         id: &str,
         fresh: bool,
     ) -> Result<Option<Remote>, Failure> {
-        let window = crate::settle::duration(&run.spec.window);
-        let begun = Instant::now();
-        loop {
-            let found = self.with_control(run, |control| {
-                run.account.provider.read(&operation.type_name, operation.region.as_deref(), id, control)
-            });
-            match found.map_err(|error| error.failure(&format!("cannot read `{}`", operation.address)))? {
-                Some(remote) => return Ok(Some(remote)),
-                None if fresh && begun.elapsed() < window && run.spec.read.is_some() => {
-                    let control = Control { interrupt: self.session.stop.hard_flag(), retrying: &|_, _| {} };
-                    if !control.sleep(Duration::from_millis(250)) {
-                        return Ok(None);
-                    }
-                }
-                None => return Ok(None),
-            }
-        }
+        let born = match fresh {
+            true => Some(now()),
+            false => self.session.store.resource(operation.address.as_str())?.map(|resource| resource.created_at),
+        };
+        let sought = Sought {
+            account: &run.account,
+            spec: run.spec,
+            type_name: &operation.type_name,
+            region: operation.region.as_deref(),
+            id,
+            born: born.as_deref(),
+        };
+        let found = self.with_control(run, |control| sought.read(control));
+        found.map_err(|error| error.failure(&format!("cannot read `{}`", operation.address)))
     }
 
     fn seal_once(&self, run: &Run<'_>, operation: &Operation, once: &Map) -> Result<Map, Failure> {
@@ -472,6 +558,7 @@ impl<'a> Executor<'a> {
             retain: entry.retain,
             tainted: false,
             restore: None,
+            triggers: entry.triggers.clone(),
             created_at: before.map_or_else(now, |before| before.created_at),
             updated_at: now(),
         };

@@ -140,7 +140,7 @@ impl Session {
             action: json!({"type": "Provision::Action", "id": "change_policy"}),
             resource: project.clone(),
             context: json!({
-                "environment": "default", "source": self.source, "approvals": [], "mfa": false,
+                "environment": self.environment_name(), "source": self.source, "approvals": [], "mfa": false,
                 "time": {"__extn": {"fn": "datetime", "arg": cedar_time(&provision_state::now())}},
                 "disruption": "update", "protected": false, "plan": zero, "subset": zero, "after": zero,
             }),

@@ -1,10 +1,12 @@
 //! Owns looking at the state: what it holds, one resource in full, and lifting protection.
 
 use crate::Session;
+use crate::plan::PlannedRow;
 use provision_diagnostic::{Failure, nearest};
-use provision_model::{Address, Json, Map, Resource, SENSITIVE};
-use provision_state::Lease;
+use provision_model::{Action, Address, Json, Map, Resource, SENSITIVE};
+use provision_state::{Edit, Lease, NewChange};
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// One resource as `provision state list` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,12 +59,70 @@ impl Session {
 
     /// Takes the protection off a resource.
     pub fn unprotect(&self, address: &str) -> Result<ResourceRow, Failure> {
+        self.alter("unprotect", address, |resource| resource.protect = false)
+    }
+
+    /// Has the next plan replace a resource.
+    pub fn taint(&self, address: &str) -> Result<ResourceRow, Failure> {
+        self.alter("replace", address, |resource| resource.tainted = true)
+    }
+
+    fn alter(&self, kind: &str, address: &str, how: impl Fn(&mut Resource)) -> Result<ResourceRow, Failure> {
         let lease = Lease::acquire(&self.store, &self.user)?;
         let mut resource = self.find(address)?;
-        resource.protect = false;
+        how(&mut resource);
         resource.updated_at = provision_state::now();
-        self.store.put(&lease, &resource)?;
+        let row = ResourceRow::from(&resource);
+        let change = NewChange { subject: Some(resource.address.clone()), ..NewChange::new(kind, &self.source) };
+        self.store.edit(&lease, &change, &Edit { puts: vec![resource], ..Edit::default() })?;
+        self.store.checkpoint()?;
+        Ok(row)
+    }
+
+    /// Forgets a resource: it stays in the cloud, and is nobody's. A protected one is not forgotten.
+    pub fn forget(&self, address: &str) -> Result<ResourceRow, Failure> {
+        let lease = Lease::acquire(&self.store, &self.user)?;
+        let resource = self.find(address)?;
+        if resource.protect {
+            return Err(Failure::new("provision::plan::protected", format!("`{address}` is protected"))
+                .with_help(format!("Run `provision state unprotect {address}` first.")));
+        }
+        let config = self.configured()?;
+        let gate = self.gate(config.policies.as_deref())?;
+        let (manifest, spec) = self.registry.type_of(&resource.kind)?;
+        let planned = PlannedRow::removal(manifest, spec, &resource, Action::Forget, "let go of");
+        let left = self.store.resources()?.len().saturating_sub(1);
+        self.may_do(&gate, &config, "forget", left, &[(&planned, &resource.inputs)])?;
+        let change = NewChange { subject: Some(resource.address.clone()), ..NewChange::new("forget", &self.source) };
+        let gone = Edit { gone: vec![resource.address.clone()], ..Edit::default() };
+        self.store.edit(&lease, &change, &gone)?;
+        self.store.checkpoint()?;
         Ok(ResourceRow::from(&resource))
+    }
+
+    /// Gives a resource another address; what depends on it follows.
+    pub fn rename(&self, from: &str, to: &str) -> Result<ResourceRow, Failure> {
+        let lease = Lease::acquire(&self.store, &self.user)?;
+        let resource = self.find(from)?;
+        if !to.split('.').all(Address::valid_part) {
+            return Err(Failure::new("provision::plan::address", format!("`{to}` is not a valid address"))
+                .with_help("Use lower-case letters, digits, `_` and `-`, starting with a letter."));
+        }
+        if self.store.resource(to)?.is_some() {
+            return Err(Failure::new(
+                "provision::import::address_taken",
+                format!("the state has a resource `{to}` already"),
+            )
+            .with_help("Give it an address that is free."));
+        }
+        let (from, to) = (resource.address.clone(), Address::new(to));
+        let rows = moved(self.store.resources()?, &HashMap::from([(from.clone(), to.clone())]));
+        let mut detail = Map::new();
+        detail.insert("from".into(), Json::from(from.as_str()));
+        let change = NewChange { subject: Some(to.clone()), detail, ..NewChange::new("move", &self.source) };
+        self.store.edit(&lease, &change, &rows)?;
+        self.store.checkpoint()?;
+        Ok(ResourceRow::from(&Resource { address: to, ..resource }))
     }
 
     fn find(&self, address: &str) -> Result<Resource, Failure> {
@@ -76,6 +136,32 @@ impl Session {
                 near.map_or_else(|| "See `provision state list`.".to_owned(), |near| format!("Did you mean `{near}`?")),
             ))
     }
+}
+
+/// The rows of resources under their new addresses, and of those that depend on them.
+pub(crate) fn moved(state: Vec<Resource>, moves: &HashMap<Address, Address>) -> Edit {
+    let mut edit =
+        Edit { moved: moves.iter().map(|(from, to)| (from.clone(), to.clone())).collect(), ..Edit::default() };
+    for mut resource in state {
+        let own = moves.get(&resource.address);
+        let mut changed = own.is_some();
+        for needed in &mut resource.depends_on {
+            if let Some(to) = moves.get(needed) {
+                *needed = to.clone();
+                changed = true;
+            }
+        }
+        if let Some(to) = own {
+            edit.gone.push(std::mem::replace(&mut resource.address, to.clone()));
+        }
+        if changed {
+            edit.puts.push(resource);
+        }
+    }
+    // A chain of renames may give one the address of another that goes: it is there, and did not go.
+    let there: std::collections::HashSet<&Address> = edit.puts.iter().map(|resource| &resource.address).collect();
+    edit.gone.retain(|address| !there.contains(address));
+    edit
 }
 
 fn mask(map: &mut Map) {

@@ -3,31 +3,55 @@
 //!
 //! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
 
+mod alone;
 mod apply;
 mod approve;
 mod changes;
+mod conditions;
 mod desired;
+mod drift;
 mod execute;
 mod gate;
+mod history;
+mod import;
 mod inventory;
 mod output;
 mod people;
+mod picture;
 mod plan;
+mod planfile;
+mod planned;
 mod project;
 mod question;
 mod refresh;
+mod rollback;
+mod schedule;
+mod selection;
 mod send;
 mod session;
 mod settle;
+mod shown;
 mod subset;
 mod validate;
+mod verdict;
+mod written;
 
 pub use apply::ApplyOptions;
 pub use approve::ApproveOptions;
+pub use drift::{DriftRow, RefreshRow, Seen};
+pub use history::ChangeRow;
+pub use import::{ImportOptions, ImportedRow};
 pub use inventory::ResourceRow;
 pub use output::{output, outputs};
+pub use picture::Picture;
 pub use plan::{Plan, PlanOptions, PlannedRow};
+pub use planfile::is_plan_file;
 pub use project::{Input, SourceNote, find_project};
 pub use provision_model::{Address, Event, Json, Status};
-pub use provision_state::Approval;
-pub use session::{Environment, Session, Stop};
+pub use provision_providers::{Clock, Outside, Wire, WireAnswer, WireError, WireRequest};
+pub use provision_state::{
+    Approval, AuditRow, BackupRow, Changed, Counts, HistoryRow, Imported, LeaseRow, Location, Restored, Store,
+    Verified, backups, restore,
+};
+pub use provision_state::{Audience, Secrets};
+pub use session::{Environment, Sabotage, Session, Stop, location};

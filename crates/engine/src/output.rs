@@ -49,7 +49,7 @@ fn value_of(session: &Session, value: &Json) -> Result<Option<(Json, bool)>, Fai
             .transpose()
     };
     let (value, sealed) = session.store.sealer().reveal(value)?;
-    let resolved = resolve(&value, &attribute, &|name| session.env_json(name))?;
+    let resolved = resolve(&value, &attribute, session)?;
     Ok((!resolved.unknown).then_some((resolved.value, sealed || resolved.sensitive)))
 }
 

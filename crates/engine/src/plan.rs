@@ -1,20 +1,21 @@
 //! Owns planning: configuration, state and world in, rows and their graph out.
 
-use crate::changes::{creation, masked, removal};
-use crate::desired::{needs, region_of, with_defaults};
+use crate::changes::{creation, masked};
+use crate::conditions::Moment;
+use crate::desired::{needs, region_of, triggers, with_defaults};
 use crate::output::attribute_of;
+pub use crate::planned::{Plan, PlannedRow, ground};
 use crate::project::{Input, Located};
 use crate::question::Questions;
 use crate::refresh::{World, current_fields};
+use crate::selection::{link, select};
 use crate::{Session, validate};
-use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{
-    AccountConfig, Action, Address, Change, Comparison, Declaration, Disruption, Graph, Json, Lifecycle, Map, PlanRow,
-    Problem, Resource, compare, digest, has_secret, references, resolve,
+    Action, Address, Declaration, Graph, Json, Map, PlanRow, Problem, Remote, Resource, digest, has_secret, references,
+    resolve,
 };
 use provision_registry::TypeSpec;
-use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
 /// The version of the stored shape.
@@ -35,65 +36,8 @@ pub struct PlanOptions {
     pub deep: bool,
     /// Keep the rows that change nothing.
     pub all: bool,
-}
-
-/// A plan as the state keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    pub version: u32,
-    pub digest: String,
-    pub lineage: String,
-    pub project: String,
-    pub created_at: String,
-    /// Who made it; the policies may say that this is not who approves it.
-    #[serde(default)]
-    pub author: String,
-    pub destroy: bool,
-    pub policies: Option<String>,
-    pub accounts: IndexMap<String, AccountConfig>,
-    pub outputs: Map,
-    pub rows: Vec<PlannedRow>,
-    /// Resources in the state once all rows are applied.
-    pub resources_after: usize,
-}
-
-/// A row with what carrying it out needs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PlannedRow {
-    pub row: PlanRow,
-    pub account: String,
-    pub region: Option<String>,
-    /// The default cloud name.
-    pub name: String,
-    /// Desired fields, references unresolved, sensitive literals sealed.
-    pub inputs: Map,
-    /// Current fields, for what is changed item by item.
-    pub prior_fields: Map,
-    pub prior_status: Option<String>,
-    /// The state that an interrupted update was to bring it back to.
-    #[serde(default)]
-    pub restore: Option<String>,
-    pub remote_id: Option<String>,
-    /// Digest of the state's row; `None` where there was none.
-    pub prior: Option<String>,
-    pub changed: Vec<String>,
-    pub lifecycle: Lifecycle,
-    /// What the resource needs, in the plan or not.
-    pub needs: Vec<Address>,
-    pub disruption: Disruption,
-    pub once_wanted: Vec<String>,
-}
-
-impl Plan {
-    /// The rows people see.
-    pub fn rows(&self) -> impl Iterator<Item = &PlanRow> {
-        self.rows.iter().map(|planned| &planned.row)
-    }
-
-    /// A row by address.
-    pub fn find(&self, address: &str) -> Option<&PlannedRow> {
-        self.rows.iter().find(|planned| planned.row.address.as_str() == address)
-    }
+    /// What the plan is for, where it is not to apply the configuration.
+    pub purpose: Option<&'static str>,
 }
 
 impl Session {
@@ -106,12 +50,21 @@ impl Session {
         let told = problems.into_iter().filter(|problem| !holes || problem.code != "provision::plan::missing_field");
         diagnostics.extend(told.map(|problem| located.diagnostic(problem)));
         Failure::check(diagnostics)?;
+        self.plan_located(&located, options)
+    }
+
+    /// Plans against a configuration that is no file: what was applied before is valid.
+    pub(crate) fn plan_of(&self, config: provision_model::Config, options: &PlanOptions) -> Result<Plan, Failure> {
+        self.plan_located(&Located::of(config), options)
+    }
+
+    fn plan_located(&self, located: &Located, options: &PlanOptions) -> Result<Plan, Failure> {
         let state = self.store.resources()?;
         let world = match options.no_refresh {
             true => World::default(),
             false => self.refresh(&located.config, &state, options.deep)?,
         };
-        let planner = Planner::new(self, &located, &state, &world, options.destroy)?;
+        let planner = Planner::new(self, located, &state, &world, options.destroy)?;
         let plan = planner.plan(options)?;
         let body = serde_json::to_value(&plan)
             .map_err(|error| Failure::new("provision::state::io", format!("cannot store the plan: {error}")))?;
@@ -120,21 +73,28 @@ impl Session {
     }
 }
 
-/// Digest of a row of the state: the ground a plan row stands on.
-pub fn ground(resource: &Resource) -> String {
-    let mut value = serde_json::to_value(resource).unwrap_or(Json::Null);
-    if let Json::Object(map) = &mut value {
-        map.shift_remove("updated_at");
-    }
-    digest(&value)
+/// The purpose of a plan back to an earlier configuration.
+pub const ROLLBACK: &str = "rollback";
+
+/// Says what going back does not bring back: a configuration comes back, data does not.
+fn own_up(row: &mut PlanRow) {
+    let said = match row.action {
+        Action::Create => "; it comes back empty, the data it held does not",
+        Action::Replace => "; the data of the one that goes is lost, and that of the earlier one does not come back",
+        Action::Delete => "; the data it holds is lost",
+        _ => return,
+    };
+    row.reason.push_str(said);
 }
 
-struct Planner<'a> {
-    session: &'a Session,
+pub struct Planner<'a> {
+    pub(crate) session: &'a Session,
     located: &'a Located,
     state: &'a [Resource],
     by_address: HashMap<&'a str, &'a Resource>,
-    world: &'a World,
+    /// Old address by new address.
+    moved: HashMap<&'a str, &'a Address>,
+    pub(crate) world: &'a World,
     destroy: bool,
     once_wanted: HashMap<Address, Vec<String>>,
     /// Desired fields as far as they are known, for the questions; never stored.
@@ -172,8 +132,38 @@ impl<'a> Planner<'a> {
                 once_wanted.entry(reference.address).or_default().push(reference.attribute);
             }
         }
-        let by_address = state.iter().map(|resource| (resource.address.as_str(), resource)).collect();
-        Ok(Self { session, located, state, by_address, world, destroy, once_wanted, desired: Default::default() })
+        let by_address: HashMap<&str, &Resource> =
+            state.iter().map(|resource| (resource.address.as_str(), resource)).collect();
+        let mut moved = HashMap::new();
+        for declaration in &config.resources {
+            let free = |old: &&Address| by_address.contains_key(old.as_str()) && !kinds.contains_key(old.as_str());
+            if !by_address.contains_key(declaration.address.as_str())
+                && let Some(old) = declaration.lifecycle.moved_from.iter().find(free)
+            {
+                moved.insert(declaration.address.as_str(), old);
+            }
+        }
+        Ok(Self {
+            session,
+            located,
+            state,
+            by_address,
+            moved,
+            world,
+            destroy,
+            once_wanted,
+            desired: Default::default(),
+        })
+    }
+
+    /// What the state has of a declaration, under its address or the one it had before.
+    fn there(&self, address: &Address) -> Option<&'a Resource> {
+        let old = self.moved.get(address.as_str()).map_or(address.as_str(), |old| old.as_str());
+        self.by_address.get(old).copied()
+    }
+
+    fn remote(&self, resource: Option<&Resource>) -> Option<&Remote> {
+        self.world.resources.get(&resource?.address).and_then(Option::as_ref)
     }
 
     fn plan(&self, options: &PlanOptions) -> Result<Plan, Failure> {
@@ -184,6 +174,9 @@ impl<'a> Planner<'a> {
             self.plan_declared(&mut rows, &mut problems)?;
         }
         self.plan_removed(&mut rows, &mut problems)?;
+        if options.purpose == Some(ROLLBACK) {
+            rows.iter_mut().for_each(|planned| own_up(&mut planned.row));
+        }
         Failure::check(problems.into_iter().map(|problem| self.located.diagnostic(problem)).collect())?;
         link(&mut rows, &self.by_address);
         let rows = select(rows, options)?;
@@ -199,6 +192,7 @@ impl<'a> Planner<'a> {
             created_at: provision_state::now(),
             author: self.session.user.clone(),
             destroy: self.destroy,
+            purpose: options.purpose.unwrap_or(if self.destroy { "destroy" } else { "apply" }).to_owned(),
             policies: config.policies.clone(),
             accounts: self.session.sealed_accounts(config)?,
             outputs: if self.destroy { Map::new() } else { self.session.sealed_outputs(&config.outputs)? },
@@ -240,8 +234,8 @@ impl<'a> Planner<'a> {
         for at in order {
             let declaration = &resources[at];
             let row = self.plan_one(declaration, &needs[at], &known, problems)?;
-            let remote = self.world.resources.get(&declaration.address).and_then(Option::as_ref);
-            let resource = self.by_address.get(declaration.address.as_str());
+            let resource = self.there(&declaration.address);
+            let remote = self.remote(resource);
             let now = match (row.row.action, resource) {
                 (Action::NoOp | Action::Update | Action::Adopt, Some(resource)) => {
                     let mut attributes = resource.inputs.clone();
@@ -282,7 +276,8 @@ impl<'a> Planner<'a> {
         let config = &self.located.config;
         let account =
             self.session.account(&declaration.account, &declaration.kind, config.accounts.get(&declaration.account))?;
-        let inputs = with_defaults(declaration, manifest, spec, &config.name, account.region.as_deref());
+        let scope = self.session.scope(&config.name);
+        let inputs = with_defaults(declaration, manifest, spec, &scope, account.region.as_deref());
         let attribute = |address: &Address, name: &str| -> Result<Option<(Json, bool)>, Failure> {
             match known.get(address) {
                 Some(Known::Now(attributes)) => attribute_of(attributes, &Map::new(), name)
@@ -291,19 +286,24 @@ impl<'a> Planner<'a> {
                 _ => Ok(None),
             }
         };
-        let env = |name: &str| self.session.env_json(name);
         let mut desired = Map::new();
         let mut secrets: HashSet<String> = HashSet::new();
+        let mut desired_unknown = false;
         for (field, value) in &inputs {
-            let resolved = resolve(value, &attribute, &env)?;
+            let resolved = resolve(value, &attribute, self.session)?;
+            desired_unknown |= resolved.unknown;
             if resolved.sensitive {
                 secrets.insert(field.clone());
             }
             desired.insert(field.clone(), resolved.value);
         }
         let region = region_of(manifest, &desired);
-        let resource = self.by_address.get(declaration.address.as_str()).copied();
+        let resource = self.there(&declaration.address);
         let mut verdict = self.verdict(declaration, spec, &desired, resource);
+        if let Some(resource) = resource {
+            let found = triggers(&declaration.lifecycle.replace_when, &attribute, self.session)?;
+            verdict.trigger(found, resource);
+        }
         for change in &mut verdict.changes {
             let field = change.path.split('.').next().unwrap_or_default();
             if secrets.contains(field) {
@@ -326,15 +326,39 @@ impl<'a> Planner<'a> {
         if verdict.action == Action::Create {
             verdict.changes = creation(spec, &secrets, &desired);
         }
-        self.desired.borrow_mut().insert(
-            declaration.address.clone(),
-            desired.into_iter().filter(|(field, _)| !secrets.contains(field)).collect(),
-        );
-        let remote = self.world.resources.get(&declaration.address).and_then(Option::as_ref);
+        if let Some(resource) = resource
+            && verdict.action == Action::Replace
+            && declaration.lifecycle.create_before_destroy
+        {
+            verdict.reason.push_str("; the new one is made first");
+            let taken = |field: &&String| desired.get(*field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
+            if let Some(field) = spec.unique.iter().find(taken) {
+                problems.push(
+                    Problem::value(
+                        "provision::plan::duplicate_name",
+                        format!(
+                            "`{}` cannot be made before the old one goes: both would have the same {field}",
+                            declaration.address
+                        ),
+                        &declaration.path,
+                    )
+                    .help(format!(
+                        "Give `{field}` a value that changes with it, or leave out `create_before_destroy`."
+                    )),
+                );
+            }
+        }
+        let plain: Map = desired.into_iter().filter(|(field, _)| !secrets.contains(field)).collect();
+        self.desired.borrow_mut().insert(declaration.address.clone(), plain.clone());
+        let remote = self.remote(resource);
         let sealed = self.seal(spec, &inputs)?;
         let restore = resource.and_then(|resource| resource.restore.clone());
-        let prior_fields = resource.map(|resource| current_fields(resource, remote)).unwrap_or_default();
-        Ok(PlannedRow {
+        let prior_fields = match resource {
+            Some(resource) => self.prior_fields(resource, remote, &secrets)?,
+            None => Map::new(),
+        };
+        let known = !desired_unknown;
+        let planned = PlannedRow {
             row: PlanRow {
                 address: declaration.address.clone(),
                 provider: manifest.name.clone(),
@@ -348,7 +372,7 @@ impl<'a> Planner<'a> {
             },
             account: declaration.account.clone(),
             region,
-            name: declaration.address.cloud_name(&config.name),
+            name: declaration.address.cloud_name(&scope),
             inputs: sealed,
             prior_status: restore.clone().or_else(|| remote.and_then(|remote| remote.status.clone())),
             restore,
@@ -360,70 +384,38 @@ impl<'a> Planner<'a> {
             needs: needs.to_vec(),
             disruption: verdict.disruption,
             once_wanted: self.once_wanted.get(&declaration.address).cloned().unwrap_or_default(),
-        })
+            moved_from: self.moved.get(declaration.address.as_str()).map(|old| (*old).clone()),
+            generation: resource.map_or(0, |resource| resource.generation),
+        };
+        // What hangs on values that come later is asked when they are there.
+        let changes = matches!(planned.row.action, Action::Create | Action::Update | Action::Replace);
+        if known
+            && changes
+            && let Err(failure) = self.session.holds(&planned, spec, Moment::Before, &plain, &Map::new())
+        {
+            let mut path = declaration.path.clone();
+            path.extend(["lifecycle".into(), "precondition".into()]);
+            let help = failure.first.help.clone().unwrap_or_default();
+            problems.push(Problem::value("provision::plan::precondition", failure.first.message, &path).help(help));
+        }
+        Ok(planned)
     }
 
-    fn verdict(
+    /// What a resource is now, as a plan keeps it: a cloud may show what is secret here.
+    fn prior_fields(
         &self,
-        declaration: &Declaration,
-        spec: &TypeSpec,
-        desired: &Map,
-        resource: Option<&Resource>,
-    ) -> Verdict {
-        let Some(resource) = resource else { return Verdict::new(Action::Create, "new") };
-        let remote = match self.world.resources.get(&declaration.address) {
-            Some(None) => return Verdict::new(Action::Create, "gone from the cloud"),
-            Some(Some(remote)) => Some(remote),
-            None => None,
-        };
-        if resource.kind != declaration.kind {
-            return Verdict::new(Action::Replace, "its type changed");
-        }
-        if resource.account != declaration.account {
-            return Verdict::new(Action::Replace, "its account changed");
-        }
-        if resource.tainted {
-            return Verdict::new(Action::Replace, "tainted: a secret it needs was lost");
-        }
-        let mut current = current_fields(resource, remote);
-        // What was never ours to set is not drift.
-        current.retain(|field, _| desired.contains_key(field) || resource.inputs.contains_key(field));
-        let sealed_equal = |plain: &Json, sealed: &Json| self.session.store.sealer().is_same(plain, sealed);
-        let Comparison { mut changes, disruption, fields } =
-            compare(&spec.fields, desired, &current, &declaration.lifecycle.ignore, &sealed_equal);
-        // Protection is only ever added by the configuration; `provision state unprotect` takes it away.
-        let flags = [
-            ("lifecycle.protect", resource.protect, declaration.lifecycle.protect || resource.protect),
-            ("lifecycle.retain", resource.retain, declaration.lifecycle.retain),
-        ];
-        let mut add = |path: &str, before: Json, after: Json| {
-            changes.push(Change { path: path.to_owned(), before, after, sensitive: false, forces_replacement: false });
-        };
-        for (path, before, after) in flags.into_iter().filter(|(_, before, after)| before != after) {
-            add(path, Json::from(before), Json::from(after));
-        }
-        if let Some(status) = &resource.restore {
-            let now = remote.and_then(|remote| remote.status.as_deref());
-            add("status", now.map_or(Json::Null, Json::from), Json::from(status.as_str()));
-        }
-        if changes.is_empty() {
-            return Verdict::new(Action::NoOp, "as it should be");
-        }
-        let names: Vec<&str> = match fields.is_empty() {
-            true if resource.restore.is_some() => vec!["status"],
-            true => vec!["lifecycle"],
-            false => fields.iter().map(String::as_str).collect(),
-        };
-        let (action, reason) = match disruption {
-            Disruption::Replace => {
-                let forcing: Vec<&str> =
-                    changes.iter().filter(|it| it.forces_replacement).map(|it| it.path.as_str()).collect();
-                (Action::Replace, format!("{} cannot be changed in place", forcing.join(", ")))
+        resource: &Resource,
+        remote: Option<&Remote>,
+        secrets: &HashSet<String>,
+    ) -> Result<Map, Failure> {
+        let mut fields = current_fields(resource, remote);
+        for (name, value) in &mut fields {
+            let sealed = |map: &Map| map.get(name).is_some_and(|value| value.get("$sealed").is_some());
+            if (secrets.contains(name) || sealed(&resource.inputs)) && value.get("$sealed").is_none() {
+                *value = self.session.store.sealer().seal(value)?;
             }
-            Disruption::Restart => (Action::Update, format!("{} changed; needs a restart", names.join(", "))),
-            Disruption::Update => (Action::Update, format!("{} changed", names.join(", "))),
-        };
-        Verdict { changes, disruption, changed: fields, ..Verdict::new(action, &reason) }
+        }
+        Ok(fields)
     }
 
     /// Sensitive literals are sealed before a plan is stored; references to the environment stay references.
@@ -446,7 +438,10 @@ impl<'a> Planner<'a> {
     fn plan_removed(&self, rows: &mut Vec<PlannedRow>, problems: &mut Vec<Problem>) -> Result<(), Failure> {
         let declared: HashSet<&str> = match self.destroy {
             true => HashSet::new(),
-            false => self.located.config.resources.iter().map(|it| it.address.as_str()).collect(),
+            false => {
+                let renamed = self.moved.values().map(|old| old.as_str());
+                self.located.config.resources.iter().map(|it| it.address.as_str()).chain(renamed).collect()
+            }
         };
         for resource in self.state.iter().filter(|it| !declared.contains(it.address.as_str())) {
             let gone = matches!(self.world.resources.get(&resource.address), Some(None));
@@ -454,6 +449,7 @@ impl<'a> Planner<'a> {
                 (_, true, _) => (Action::Forget, "gone from the cloud"),
                 (true, ..) => (Action::Forget, "retained: left in the cloud"),
                 (_, _, true) => (Action::Delete, "destroy"),
+                _ if resource.address.as_str().contains('~') => (Action::Delete, "the old one of a replacement"),
                 _ => (Action::Delete, "no longer in the configuration"),
             };
             if resource.protect && action == Action::Delete {
@@ -469,116 +465,12 @@ impl<'a> Planner<'a> {
             let (manifest, spec) = self.session.registry.type_of(&resource.kind)?;
             let remote = self.world.resources.get(&resource.address).and_then(Option::as_ref);
             rows.push(PlannedRow {
-                row: PlanRow {
-                    address: resource.address.clone(),
-                    provider: manifest.name.clone(),
-                    kind: resource.kind.clone(),
-                    action,
-                    changes: removal(spec, resource),
-                    depends_on: Vec::new(),
-                    reason: reason.to_owned(),
-                    request: Questions::empty(),
-                    plan: String::new(),
-                },
-                account: resource.account.clone(),
-                region: region_of(manifest, &resource.inputs),
-                name: resource.address.cloud_name(&self.located.config.name),
-                inputs: resource.inputs.clone(),
-                prior_fields: current_fields(resource, remote),
+                name: resource.address.cloud_name(&self.session.scope(&self.located.config.name)),
+                prior_fields: self.prior_fields(resource, remote, &HashSet::new())?,
                 prior_status: remote.and_then(|remote| remote.status.clone()),
-                restore: None,
-                remote_id: Some(resource.remote_id.clone()),
-                prior: Some(ground(resource)),
-                changed: Vec::new(),
-                lifecycle: Lifecycle::default(),
-                needs: resource.depends_on.clone(),
-                disruption: Disruption::Replace,
-                once_wanted: Vec::new(),
+                ..PlannedRow::removal(manifest, spec, resource, action, reason)
             });
         }
         Ok(())
-    }
-}
-
-struct Verdict {
-    action: Action,
-    reason: String,
-    changes: Vec<Change>,
-    changed: Vec<String>,
-    disruption: Disruption,
-}
-
-impl Verdict {
-    fn new(action: Action, reason: &str) -> Self {
-        Self {
-            action,
-            reason: reason.to_owned(),
-            changes: Vec::new(),
-            changed: Vec::new(),
-            disruption: Disruption::Update,
-        }
-    }
-}
-
-/// A removal waits for the rows of what still needs the thing: they let go of it first.
-fn link(rows: &mut [PlannedRow], state: &HashMap<&str, &Resource>) {
-    let mut waits: HashMap<Address, Vec<Address>> = HashMap::new();
-    for planned in rows.iter().filter(|planned| planned.row.action != Action::NoOp) {
-        // What it needed before: the state's dependencies, kept as `needs` of a removal and in the state for the others.
-        let before = state.get(planned.row.address.as_str()).map(|resource| resource.depends_on.as_slice());
-        let needed: HashSet<&Address> = planned.needs.iter().chain(before.unwrap_or_default()).collect();
-        for needed in needed {
-            waits.entry(needed.clone()).or_default().push(planned.row.address.clone());
-        }
-    }
-    for planned in rows.iter_mut() {
-        if matches!(planned.row.action, Action::Delete | Action::Forget) {
-            planned.row.depends_on = waits.remove(&planned.row.address).unwrap_or_default();
-        }
-    }
-}
-
-fn select(rows: Vec<PlannedRow>, options: &PlanOptions) -> Result<Vec<PlannedRow>, Failure> {
-    let names: Vec<String> = rows.iter().map(|planned| planned.row.address.to_string()).collect();
-    for wanted in options.target.iter().chain(&options.exclude) {
-        if !names.contains(wanted) {
-            let near = provision_diagnostic::nearest(wanted, names.iter().map(String::as_str));
-            return Err(Failure::new("provision::plan::target", format!("there is no resource `{wanted}` to plan"))
-                .with_help(near.map_or_else(
-                    || "See `provision plan --all` for the addresses.".to_owned(),
-                    |near| format!("Did you mean `{near}`?"),
-                )));
-        }
-    }
-    let mut keep: HashSet<String> = names.iter().cloned().collect();
-    if !options.target.is_empty() {
-        keep = options.target.iter().cloned().collect();
-        spread(&rows, &mut keep, true);
-    }
-    if !options.exclude.is_empty() {
-        let mut out: HashSet<String> = options.exclude.iter().cloned().collect();
-        spread(&rows, &mut out, false);
-        keep.retain(|address| !out.contains(address));
-    }
-    Ok(rows.into_iter().filter(|planned| keep.contains(planned.row.address.as_str())).collect())
-}
-
-/// Closes a set over what its rows wait for (`towards`), or over what waits for them.
-fn spread(rows: &[PlannedRow], set: &mut HashSet<String>, towards: bool) {
-    loop {
-        let before = set.len();
-        for planned in rows {
-            let address = planned.row.address.as_str();
-            if towards {
-                if set.contains(address) {
-                    set.extend(planned.row.depends_on.iter().map(ToString::to_string));
-                }
-            } else if planned.row.depends_on.iter().any(|needed| set.contains(needed.as_str())) {
-                set.insert(address.to_owned());
-            }
-        }
-        if set.len() == before {
-            return;
-        }
     }
 }

@@ -45,6 +45,11 @@ pub struct Located {
 }
 
 impl Located {
+    /// One that is no file.
+    pub fn of(config: Config) -> Self {
+        Self { config, positions: None }
+    }
+
     /// The diagnostic of a problem, at its place in the source where there is one.
     pub fn diagnostic(&self, problem: Problem) -> Diagnostic {
         let mut found = Diagnostic::error(problem.code, problem.message);
@@ -110,8 +115,17 @@ impl Session {
     }
 
     fn request(&self, file: &Path) -> Request {
+        let mut sources = vec![Source::File(file.to_path_buf())];
+        if let Some(environment) = &self.environment {
+            // What an environment says stands above what the rest of the file says.
+            sources.push(beside(file, &format!("{ABOVE} above import_of_file.environments.\"{environment}\"")));
+        }
+        self.request_of(sources)
+    }
+
+    fn request_of(&self, sources: Vec<Source>) -> Request {
         Request {
-            sources: vec![Source::File(file.to_path_buf())],
+            sources,
             library: Some(self.registry.library()),
             import_paths: self.import_paths.clone(),
             positions: true,
@@ -127,8 +141,52 @@ impl Session {
             return Err(Failure::new(code, format!("there is no file {}", file.display()))
                 .with_help("Go to a project folder, name one with --project, or give a Nickel file."));
         }
+        if let Some(environment) = &self.environment {
+            self.check_environment(file, environment)?;
+        }
         let (evaluated, diagnostics) = self.evaluator.eval_partial(&self.request(file))?;
         let evaluated = Arc::unwrap_or_clone(evaluated);
         Ok((evaluated.value, Some(evaluated.positions), diagnostics))
+    }
+
+    /// Refuses an environment that the file does not have.
+    fn check_environment(&self, file: &Path, environment: &str) -> Result<(), Failure> {
+        let names =
+            "let environments = std.record.get_or \"environments\" {} import_of_file in std.record.fields environments";
+        let request = Request { sources: vec![beside(file, names)], positions: false, ..self.request_of(Vec::new()) };
+        // What is wrong with the file itself is told when it is evaluated.
+        let Ok(found) = self.evaluator.eval(&request) else { return Ok(()) };
+        let known: Vec<&str> = found.value.as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        if known.contains(&environment) {
+            return Ok(());
+        }
+        let help = match provision_diagnostic::nearest(environment, known.iter().copied()) {
+            Some(near) => format!("Did you mean `{near}`?"),
+            None if known.is_empty() => format!("Add `environments.{environment} = {{ … }}` to {}.", file.display()),
+            None => format!("There are {}.", known.join(", ")),
+        };
+        Err(Failure::new("provision::config::environment", format!("there is no environment `{environment}`"))
+            .with_help(help))
+    }
+}
+
+/// A function that gives every leaf of a record the highest priority; references are leaves.
+const ABOVE: &str = r#"let rec above = fun value =>
+  std.array.fold_left
+    (fun all name =>
+      let it = std.record.get name value in
+      let leaf = !(std.is_record it) || std.array.any (std.string.is_match "^\\$") (std.record.fields it) in
+      all & (if leaf then { "%{name}" | force = it } else { "%{name}" = above it }))
+    {}
+    (std.record.fields value)
+in"#;
+
+/// A text of Nickel beside a file, which it calls `import_of_file`.
+fn beside(file: &Path, text: &str) -> Source {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    Source::Text {
+        name: format!("environment of {name}"),
+        folder: file.parent().map(Path::to_path_buf).unwrap_or_default(),
+        text: format!("let import_of_file = import {} in {text}", Json::from(name.as_ref())),
     }
 }

@@ -107,7 +107,7 @@ impl<'a> Questions<'a> {
         let principal = uid(USER, &self.asker);
         let resource = uid(&cedar_type(manifest, type_name), row.address.as_str());
         let project = uid("Provision::Project", &self.project);
-        let environment = uid("Provision::Environment", "default");
+        let environment = uid("Provision::Environment", self.session.environment_name());
         let provider = uid("Provision::Provider", &manifest.name);
         let mut facts = Facts::of(spec, fields);
         facts.attributes.insert("address".into(), Json::from(row.address.as_str()));
@@ -134,7 +134,7 @@ impl<'a> Questions<'a> {
             action: uid("Provision::Action", action.name()),
             resource,
             context: json!({
-                "environment": "default",
+                "environment": self.session.environment_name(),
                 "source": self.session.source,
                 "time": {"__extn": {"fn": "datetime", "arg": cedar_time(&self.time)}},
                 "approvals": [],

@@ -4,8 +4,11 @@ use crate::Session;
 use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{AccountConfig, Address, Config, LABEL_STATE, Map, Remote, Resource};
-use provision_providers::{CallError, Control};
+use provision_providers::{Account, CallError, Control};
+use provision_registry::TypeSpec;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// What the clouds show.
 #[derive(Default)]
@@ -30,19 +33,9 @@ impl Session {
             groups.entry((resource.account.as_str(), resource.kind.as_str(), region)).or_default().push(resource);
         }
         let groups: Vec<(Group<'_>, Vec<&Resource>)> = groups.into_iter().collect();
-        let results: Vec<Result<World, Failure>> = std::thread::scope(|scope| {
-            let handles: Vec<_> = groups
-                .iter()
-                .map(|(group, members)| scope.spawn(move || self.refresh_group(accounts, group, members, deep)))
-                .collect();
-            handles
-                .into_iter()
-                .map(|handle| {
-                    handle
-                        .join()
-                        .unwrap_or_else(|_| Err(Failure::new("provision::provider::unavailable", "a refresh failed")))
-                })
-                .collect()
+        let ask = |(group, members): &(Group<'_>, Vec<&Resource>)| self.refresh_group(accounts, group, members, deep);
+        let results = bounded(&groups, self.readers, ask).into_iter().map(|result| {
+            result.unwrap_or_else(|| Err(Failure::new("provision::provider::unavailable", "a refresh failed")))
         });
         let mut world = World::default();
         for result in results {
@@ -62,9 +55,10 @@ impl Session {
     ) -> Result<World, Failure> {
         let mut world = World::default();
         let opened = self.account(account, kind, accounts.get(*account))?;
+        let (_, spec) = self.registry.type_of(kind)?;
         let type_name = kind.split_once('.').map_or("", |(_, name)| name);
         let flag = self.stop.flag();
-        let control = Control { interrupt: &flag, retrying: &|_, _| {} };
+        let control = Control { interrupt: &flag, clock: &*self.outside.clock, retrying: &|_, _| {} };
         let failed = |error: CallError| error.failure(&format!("cannot list {kind}"));
         let label = Some((LABEL_STATE, self.store.lineage()));
         let Some(listed) = opened.provider.list(type_name, region.as_deref(), label, &control).map_err(failed)? else {
@@ -76,15 +70,78 @@ impl Session {
             let found = match found {
                 Some(remote) if !deep => Some(remote),
                 // Absence from a list proves nothing: pages shift, labels can be taken off.
-                _ => opened
-                    .provider
-                    .read(type_name, region.as_deref(), &resource.remote_id, &control)
-                    .map_err(|error| error.failure(&format!("cannot read `{}`", resource.address)))?,
+                _ => {
+                    let sought = Sought {
+                        account: &opened,
+                        spec,
+                        type_name,
+                        region: region.as_deref(),
+                        id: &resource.remote_id,
+                        born: Some(&resource.created_at),
+                    };
+                    sought
+                        .read(&control)
+                        .map_err(|error| error.failure(&format!("cannot read `{}`", resource.address)))?
+                }
             };
             world.resources.insert(resource.address.clone(), found);
         }
         world.strays.extend(by_id.into_values().map(|remote| ((*kind).to_owned(), remote)));
         Ok(world)
+    }
+}
+
+/// What `work` makes of each item, in their order, `at_once` at a time; `None` for one whose work came to nothing.
+pub(crate) fn bounded<T: Sync, R: Send>(items: &[T], at_once: usize, work: impl Fn(&T) -> R + Sync) -> Vec<Option<R>> {
+    let next = AtomicUsize::new(0);
+    let (next, work) = (&next, &work);
+    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once.min(items.len()))
+            .map(|_| {
+                scope.spawn(move || {
+                    let mut made = Vec::new();
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(item) = items.get(at) else { return made };
+                        made.push((at, work(item)));
+                    }
+                })
+            })
+            .collect();
+        for (at, result) in workers.into_iter().filter_map(|worker| worker.join().ok()).flatten() {
+            results[at] = Some(result);
+        }
+    });
+    results
+}
+
+/// One resource that is asked for by its id.
+pub(crate) struct Sought<'a> {
+    pub account: &'a Account,
+    pub spec: &'a TypeSpec,
+    pub type_name: &'a str,
+    pub region: Option<&'a str>,
+    pub id: &'a str,
+    /// When it was made, RFC 3339, where that is known.
+    pub born: Option<&'a str>,
+}
+
+impl Sought<'_> {
+    /// Reads it. What was made a moment ago may be there unseen, now and then even after it was seen: it counts as gone
+    /// only when its type's consistency window is over.
+    pub fn read(&self, control: &Control<'_>) -> Result<Option<Remote>, CallError> {
+        let window = crate::settle::duration(&self.spec.window);
+        let age = self.born.and_then(|born| chrono::DateTime::parse_from_rfc3339(born).ok());
+        let age = age.and_then(|born| (chrono::Utc::now() - born.to_utc()).to_std().ok()).unwrap_or(window);
+        let until = control.clock.now() + window.saturating_sub(age);
+        loop {
+            let found = self.account.provider.read(self.type_name, self.region, self.id, control)?;
+            let over = control.clock.now() >= until || self.spec.read.is_none();
+            if found.is_some() || over || !control.sleep(Duration::from_millis(250)) {
+                return Ok(found);
+            }
+        }
     }
 }
 
@@ -97,4 +154,24 @@ pub fn current_fields(resource: &Resource, remote: Option<&Remote>) -> Map {
         }
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_so_many_are_under_way_and_the_order_stays() {
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let items: Vec<usize> = (0..100).collect();
+        let results = bounded(&items, 4, |item| {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            running.fetch_sub(1, Ordering::SeqCst);
+            item * 2
+        });
+        assert_eq!(results, items.iter().map(|item| Some(item * 2)).collect::<Vec<_>>());
+        assert!(most.load(Ordering::SeqCst) <= 4, "{most:?}");
+        assert_eq!(bounded(&[] as &[usize], 4, |item| *item), Vec::<Option<usize>>::new());
+    }
 }

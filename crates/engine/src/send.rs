@@ -1,6 +1,7 @@
 //! Owns sending the calls of an operation: a lost answer is settled before anything is sent again.
 
 use crate::execute::{Executor, Run, Stopped};
+use crate::session::Sabotage;
 use crate::settle::Found;
 use provision_diagnostic::Failure;
 use provision_model::{Action, Map, Remote, Status, compare};
@@ -19,7 +20,7 @@ impl Executor<'_> {
             run.attempt.fetch_max(attempt + 1, Ordering::Relaxed);
             self.tell(run, Status::Retrying, None, Some(error.to_string()));
         };
-        body(&Control { interrupt: self.session.stop.hard_flag(), retrying: &retrying })
+        body(&self.session.control(&retrying))
     }
 
     fn send(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> Result<Result<Sent, CallError>, Failure> {
@@ -48,7 +49,11 @@ impl Executor<'_> {
                 return Err(self.give_up(run, entry, &what, &error, None));
             }
             self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            let blind = self.session.sabotage == Some(Sabotage::BlindResend) && error.class == Class::InDoubt;
             let found = self.with_control(run, |control| {
+                if blind {
+                    return Ok(Found::None);
+                }
                 // A conflict says that something is there: ours shows at once or not at all, stale lists aside.
                 self.session.search(&run.account, run.spec, entry, control)
             });
@@ -151,9 +156,10 @@ impl Executor<'_> {
     }
 
     fn pause(&self, sends: u32) {
-        let time = Duration::from_millis(200 * u64::from(sends));
-        let control = Control { interrupt: self.session.stop.hard_flag(), retrying: &|_, _| {} };
-        control.sleep(time);
+        // Full jitter: those that lost their answers together do not come back together.
+        let longest = 400.0 * f64::from(sends);
+        let time = Duration::from_secs_f64((50.0 + self.session.chance() * longest) / 1000.0);
+        self.session.control(&|_, _| {}).sleep(time);
     }
 
     pub(crate) fn await_step(

@@ -1,16 +1,30 @@
-//! Owns a session: one project with everything a command needs, and the way to stop it.
+//! Owns a session: one project with everything a command needs, what is outside it, and the way to stop it.
 
 use indexmap::IndexMap;
 use provision_diagnostic::Failure;
-use provision_model::{AccountConfig, Config, Json, Map};
+use provision_model::{AccountConfig, Address, Config, Json, Map, SecretSource, Sources};
 use provision_nickel::Evaluator;
-use provision_providers::Account;
+use provision_providers::{Account, CallError, Control, Outside};
 use provision_registry::Registry;
-use provision_state::Store;
+use provision_state::{Location, Secrets, Store};
+use rand::Rng;
+use rand::rngs::StdRng;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The most bytes that a file or a program may give as a secret.
+const SECRET: u64 = 1 << 20;
+
+/// A program that gives a secret ends within this time.
+const PROGRAM: Duration = Duration::from_secs(30);
+
+/// What a source gave, once it has been asked.
+type Slot = Arc<Mutex<Option<Json>>>;
 
 /// Environment variables as the caller sees them.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -20,7 +34,11 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 pub struct Stop {
     soft: Arc<AtomicBool>,
     hard: Arc<AtomicBool>,
+    interrupted: Arc<Mutex<Option<Instant>>>,
 }
+
+/// A second Ctrl-C within this time parks at once.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl Stop {
     /// Starts nothing new; told again, parks what is in flight.
@@ -28,6 +46,14 @@ impl Stop {
         if self.soft.swap(true, Ordering::SeqCst) {
             self.hard.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// Ctrl-C: starts nothing new; a second one soon after parks what is in flight.
+    pub fn interrupt(&self) {
+        let mut last = self.interrupted.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = last.is_some_and(|at| at.elapsed() < AGAIN);
+        *last = Some(Instant::now());
+        if again { self.park() } else { self.wind_down() }
     }
 
     /// Starts nothing new, however often it is said.
@@ -55,6 +81,22 @@ impl Stop {
     }
 }
 
+/// Faults that can be built in.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The call is sent before it is written down.
+    CallBeforeJournal,
+    /// A create whose answer was lost is sent again without looking.
+    BlindResend,
+    /// Settling takes an interrupted create for one that was not made.
+    SettleForgets,
+    /// Settling takes an interrupted update for done.
+    SettleTrusts,
+    /// A deletion is written down without being sent.
+    DeleteUnsent,
+}
+
 /// One project and what a command needs to work on it.
 pub struct Session {
     pub project: PathBuf,
@@ -69,8 +111,21 @@ pub struct Session {
     pub import_paths: Vec<PathBuf>,
     /// Positions are shown relative to this folder.
     pub shown_from: PathBuf,
+    /// The environment of the configuration that is worked on; `None` where there are none.
+    pub environment: Option<String>,
     pub stop: Stop,
+    /// Clock and wire.
+    pub outside: Outside,
+    /// How many kinds are listed at a time.
+    pub readers: usize,
+    /// What chance decides: which of those that are ready goes first, and how long somebody waits. `None`: the machine's.
+    pub dice: Option<Mutex<StdRng>>,
+    /// A fault that was built in to see that the simulation finds it; never set but by it.
+    #[doc(hidden)]
+    pub sabotage: Option<Sabotage>,
     pub(crate) accounts: Mutex<HashMap<String, Account>>,
+    /// What sources of secrets gave; nothing keeps it longer than the session.
+    asked: Mutex<HashMap<SecretSource, Slot>>,
 }
 
 impl Session {
@@ -82,8 +137,33 @@ impl Session {
         env: Environment,
         user: String,
     ) -> Result<Session, Failure> {
-        let store = Store::open(&project)?;
-        Ok(Session {
+        Self::open_in(project, None, registry, evaluator, env, user)
+    }
+
+    /// A session on one environment of a project, which has a state of its own.
+    pub fn open_in(
+        project: PathBuf,
+        environment: Option<String>,
+        registry: Arc<Registry>,
+        evaluator: Evaluator,
+        env: Environment,
+        user: String,
+    ) -> Result<Session, Failure> {
+        let store = Store::open_at(&project, &location(&*env, environment.as_deref())?)?;
+        Ok(Self { environment, ..Self::over(store, project, registry, evaluator, env, user) })
+    }
+
+    /// A session over a state that is open already.
+    pub fn over(
+        store: Arc<Store>,
+        project: PathBuf,
+        registry: Arc<Registry>,
+        evaluator: Evaluator,
+        env: Environment,
+        user: String,
+    ) -> Session {
+        Session {
+            environment: None,
             shown_from: project.clone(),
             project,
             store,
@@ -94,8 +174,38 @@ impl Session {
             source: "cli".into(),
             import_paths: Vec::new(),
             stop: Stop::default(),
+            outside: Outside::default(),
+            readers: 16,
+            dice: None,
+            sabotage: None,
             accounts: Mutex::default(),
-        })
+            asked: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn control<'a>(&'a self, retrying: &'a (dyn Fn(u32, &CallError) + Sync)) -> Control<'a> {
+        Control { interrupt: self.stop.hard_flag(), clock: &*self.outside.clock, retrying }
+    }
+
+    /// A number from 0 up to, not including, 1.
+    pub(crate) fn chance(&self) -> f64 {
+        match &self.dice {
+            Some(dice) => dice.lock().unwrap_or_else(PoisonError::into_inner).random(),
+            None => rand::random(),
+        }
+    }
+
+    /// What default cloud names begin with.
+    pub(crate) fn scope(&self, project: &str) -> String {
+        match &self.environment {
+            Some(environment) => format!("{project}-{environment}"),
+            None => project.to_owned(),
+        }
+    }
+
+    /// The environment's name in policies.
+    pub(crate) fn environment_name(&self) -> &str {
+        self.environment.as_deref().unwrap_or("default")
     }
 
     /// Opens an account once and keeps it, with its connections and budget.
@@ -109,7 +219,7 @@ impl Session {
             return Ok(account.clone());
         }
         let opened = config.map(|config| self.opened(config)).transpose()?;
-        let account = Account::open(name, manifest, opened.as_ref(), &|variable| (self.env)(variable))?;
+        let account = Account::open(name, manifest, opened.as_ref(), &|variable| (self.env)(variable), &self.outside)?;
         accounts.insert(key, account.clone());
         Ok(account)
     }
@@ -144,7 +254,14 @@ impl Session {
         let settings = config
             .settings
             .iter()
-            .map(|(name, value)| Ok((name.clone(), self.store.sealer().open_value(value)?)))
+            .map(|(name, value)| {
+                let value = self.store.sealer().open_value(value)?;
+                let value = match value.get("$secret").and_then(SecretSource::read).flatten() {
+                    Some(source) => self.secret(&source)?,
+                    None => value,
+                };
+                Ok((name.clone(), value))
+            })
             .collect::<Result<_, Failure>>()?;
         Ok(AccountConfig { provider: config.provider.clone(), settings })
     }
@@ -154,5 +271,200 @@ impl Session {
             Failure::new("provision::provider::credential", format!("the environment variable {name} is not set"))
                 .with_help(format!("Set it, for example `$env.{name} = …`."))
         })
+    }
+
+    /// The encrypted files of the project, as this session's user sees them.
+    pub(crate) fn secrets(&self) -> Secrets {
+        Secrets::new(&self.project, &self.shown_from, &|name| (self.env)(name))
+    }
+
+    fn ask(&self, source: &SecretSource) -> Result<Json, Failure> {
+        match source {
+            SecretSource::Env(name) => self.env_json(name),
+            SecretSource::Age { name, field } => {
+                let value = self.secrets().get(name)?;
+                match field {
+                    Some(field) => Secrets::pick(&value, &format!("`{name}`"), field),
+                    None => Ok(value),
+                }
+            }
+            SecretSource::File(path) => {
+                let read = |path: &Path| -> std::io::Result<Vec<u8>> {
+                    let mut bytes = Vec::new();
+                    std::fs::File::open(path)?.take(SECRET + 1).read_to_end(&mut bytes)?;
+                    Ok(bytes)
+                };
+                let bytes = read(&self.project.join(path)).map_err(|error| {
+                    no_secret(format!("the file `{path}` cannot be read: {}", error.kind()))
+                        .with_help("Paths are relative to the project; check that it is there and readable.")
+                })?;
+                secret_text(bytes, &format!("the file `{path}`"))
+            }
+            SecretSource::Command(words) => {
+                let stop = || self.stop.is_requested();
+                let (what, printed) = printed(words, &self.project, PROGRAM, &stop)?;
+                secret_text(printed, &what)
+            }
+        }
+    }
+}
+
+impl Sources<Failure> for Session {
+    fn env(&self, name: &str) -> Result<Json, Failure> {
+        self.env_json(name)
+    }
+
+    /// Asked once in a session, and by one at a time: a program may have to ask its user something.
+    fn secret(&self, source: &SecretSource) -> Result<Json, Failure> {
+        let slot: Slot =
+            self.asked.lock().unwrap_or_else(PoisonError::into_inner).entry(source.clone()).or_default().clone();
+        let mut kept = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = &*kept {
+            return Ok(value.clone());
+        }
+        let value = self.ask(source)?;
+        *kept = Some(value.clone());
+        Ok(value)
+    }
+}
+
+/// Where the state of an environment is kept: `PROVISION_STATE` names a database, `PROVISION_STATE_PASSWORD` and
+/// `PROVISION_STATE_KEY` hold what must not stand in it.
+pub fn location(env: &dyn Fn(&str) -> Option<String>, environment: Option<&str>) -> Result<Location, Failure> {
+    if let Some(name) = environment
+        && !Address::valid_part(name)
+    {
+        return Err(Failure::new(
+            "provision::config::invalid",
+            format!("`{name}` is not a valid name of an environment"),
+        )
+        .with_help("Use lower-case letters, digits, `_` and `-`, starting with a letter."));
+    }
+    let set = |name: &str| env(name).filter(|value| !value.is_empty());
+    Ok(Location {
+        url: set("PROVISION_STATE"),
+        password: set("PROVISION_STATE_PASSWORD").or_else(|| set("PGPASSWORD")),
+        key: set("PROVISION_STATE_KEY"),
+        environment: environment.map(str::to_owned),
+    })
+}
+
+fn no_secret(message: String) -> Failure {
+    Failure::new("provision::secret::source", message)
+}
+
+/// Text as a secret, without the line end that follows it.
+fn secret_text(bytes: Vec<u8>, what: &str) -> Result<Json, Failure> {
+    if bytes.len() as u64 > SECRET {
+        return Err(no_secret(format!("{what} gave more than 1 MiB"))
+            .with_help("A secret is a password or a key; keep larger things elsewhere."));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| {
+        no_secret(format!("{what} gave no text")).with_help("Give text in UTF-8, for example as base64.")
+    })?;
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    if text.is_empty() {
+        return Err(no_secret(format!("{what} gave nothing"))
+            .with_help("Check that the secret is there; an empty one is taken for a mistake."));
+    }
+    Ok(Json::from(text))
+}
+
+/// What a program prints, with what messages call it: its name, for arguments may be secret. What it says on its error
+/// output is not shown, for the same reason.
+fn printed(
+    words: &[String],
+    folder: &Path,
+    limit: Duration,
+    stop: &dyn Fn() -> bool,
+) -> Result<(String, Vec<u8>), Failure> {
+    let (program, arguments) =
+        words.split_first().ok_or_else(|| no_secret("a source of a secret names no program".to_owned()))?;
+    let what = format!("`{program}`");
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| {
+        no_secret(format!("{what}, which gives a secret, cannot be started: {}", error.kind())).with_help(
+            "Give the program and its arguments as a list; no shell reads them, and the PATH must lead to it.",
+        )
+    })?;
+    // Read meanwhile: a program with much to say waits for its reader.
+    let (sender, printed) = std::sync::mpsc::channel();
+    if let Some(mut stdout) = child.stdout.take() {
+        std::thread::spawn(move || {
+            let mut all = Vec::new();
+            let read = stdout.by_ref().take(SECRET + 1).read_to_end(&mut all);
+            let _ = sender.send(read.map(|_| all));
+            // More than a secret is of no use, but its writer must come to an end.
+            let _ = std::io::copy(&mut stdout, &mut std::io::sink());
+        });
+    }
+    let end = Instant::now() + limit;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < end && !stop() => std::thread::sleep(Duration::from_millis(10)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let message = match stop() {
+                    true => format!("{what}, which gives a secret, was stopped"),
+                    false => format!("{what}, which gives a secret, did not end within {} s", limit.as_secs()),
+                };
+                return Err(
+                    no_secret(message).with_help("Run it by itself: it may wait for an input that it cannot get here.")
+                );
+            }
+        }
+    };
+    if !status.success() {
+        let how = match status.code() {
+            Some(code) => format!("ended with exit code {code}"),
+            None => "was ended by a signal".to_owned(),
+        };
+        return Err(no_secret(format!("{what}, which gives a secret, {how}"))
+            .with_help("Run it by itself in the project's folder to see what it says."));
+    }
+    // Whoever it left behind may hold its output open: what came until now is all.
+    match printed.recv_timeout(Duration::from_secs(2)) {
+        Ok(Ok(all)) => Ok((what, all)),
+        _ => Err(no_secret(format!("{what}, which gives a secret, did not close its output"))
+            .with_help("Give a program that ends with all that it started.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(words: &[&str], stop: bool) -> Result<Json, Failure> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let (what, printed) = printed(&words, folder.path(), Duration::from_millis(300), &|| stop)?;
+        secret_text(printed, &what)
+    }
+
+    #[test]
+    fn a_program_gives_its_output_without_the_last_line_end() {
+        assert_eq!(run(&["printf", "a b\n\n"], false).unwrap(), Json::from("a b\n"));
+        assert_eq!(run(&["printf", "%s", "$HOME; ls"], false).unwrap(), Json::from("$HOME; ls"));
+    }
+
+    #[test]
+    fn a_program_that_fails_lingers_or_says_nothing_gives_no_secret() {
+        let cases: [(&[&str], bool, &str); 6] = [
+            (&["sh", "-c", "echo canary >&2; exit 3"], false, "exit code 3"),
+            (&["sleep", "20"], false, "did not end within"),
+            (&["sleep", "20"], true, "was stopped"),
+            (&["true"], false, "gave nothing"),
+            (&["printf", "\\377"], false, "no text"),
+            (&["no-such-program", "canary"], false, "cannot be started"),
+        ];
+        for (words, stop, said) in cases {
+            let failure = run(words, stop).unwrap_err();
+            assert_eq!(failure.code(), "provision::secret::source");
+            assert!(failure.first.message.contains(said) && failure.first.help.is_some(), "{failure:?}");
+            assert!(!failure.first.message.contains("canary"), "{failure:?}");
+        }
     }
 }

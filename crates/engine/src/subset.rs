@@ -87,7 +87,8 @@ impl Session {
         for at in chosen {
             let planned = &subset.plan.rows[at];
             let row = &planned.row;
-            let now = state.get(&row.address);
+            let renamed = || planned.moved_from.as_ref().and_then(|old| state.get(old));
+            let now = state.get(&row.address).or_else(renamed);
             let done = |action: Action| ended.contains(&(row.address.clone(), action));
             let finished = match row.action {
                 Action::NoOp => true,
@@ -160,6 +161,17 @@ fn open_ends(
         .filter(|planned| pending(planned))
         .map(|planned| (planned.row.address.as_str(), planned))
         .collect();
+    // Who holds on to what, now or in this plan.
+    let mut held: HashMap<&str, Vec<&str>> = HashMap::new();
+    if subset.todo.iter().any(|at| is_removal(subset.plan.rows[*at].row.action)) {
+        for (&address, other) in &open {
+            let before = state.get(address).map(|it| it.depends_on.as_slice()).unwrap_or_default();
+            let needs: HashSet<&Address> = before.iter().chain(&other.needs).collect();
+            for needed in needs {
+                held.entry(needed.as_str()).or_default().push(address);
+            }
+        }
+    }
     let mut out = Vec::new();
     let mut report = |missing: &str, row: &Address, why: &str| {
         out.push(
@@ -182,11 +194,9 @@ fn open_ends(
             }
         }
         if is_removal(planned.row.action) {
-            for (address, other) in &open {
-                // Also one that lets go of it in this plan must do so first.
-                let before = state.get(*address).is_some_and(|it| it.depends_on.contains(&planned.row.address));
-                let waits = before || other.needs.contains(&planned.row.address);
-                if waits && !planned.row.depends_on.iter().any(|needed| needed.as_str() == *address) {
+            // Also one that lets go of it in this plan must do so first.
+            for address in held.get(planned.row.address.as_str()).into_iter().flatten() {
+                if !planned.row.depends_on.iter().any(|needed| needed.as_str() == *address) {
                     report(
                         address,
                         &planned.row.address,

@@ -2,8 +2,8 @@
 
 use crate::Session;
 use provision_model::{
-    Action, Config, Declaration, FieldSpec, FieldType, Graph, Json, Map, Problem, RESERVED, Reference, Site, Step,
-    check_fields, cycle_of, is_later, malformed, references, variables,
+    Action, Config, Declaration, FieldSpec, FieldType, Graph, Json, Map, Problem, RESERVED, Reference, SecretSource,
+    Site, Step, check_fields, cycle_of, is_later, malformed, references, secret_sources, variables,
 };
 use provision_registry::{Manifest, TypeSpec};
 use std::collections::HashMap;
@@ -38,6 +38,10 @@ pub fn validate(session: &Session, config: &Config) -> Vec<Problem> {
         path.extend(reference.path.clone());
         check_reference(session, &reference, None, path, &by_address, &mut problems);
     }
+    for (name, value) in &config.outputs {
+        let at = |rest: Vec<Step>| [vec!["outputs".into(), name.as_str().into()], rest].concat();
+        check_forms(session, value, &at, &mut problems);
+    }
     check_cycles(config, &mut problems);
     check_unique(session, config, &mut problems);
     check_accounts(session, config, &mut problems);
@@ -66,14 +70,7 @@ fn check_resource(
             at.extend(rest);
             at
         };
-        for (rest, form) in malformed(value) {
-            let at = at(rest);
-            let what = format!("`{}` is no reference", provision_model::display_path(&at));
-            problems.push(
-                Problem::value("provision::plan::unknown_reference", what, &at)
-                    .help(format!("To refer to something, {form}.")),
-            );
-        }
+        check_forms(session, value, &at, problems);
         for (rest, variable) in variables(value) {
             if (session.env)(&variable).is_none() {
                 problems.push(
@@ -145,6 +142,25 @@ fn check_resource(
             )
             .help(format!("Add `providers.{} = p.{}.account & {{ … }}`.", declaration.account, manifest.name)),
         );
+    }
+}
+
+/// References that are not of their form, and secrets that are not in the project. `at` gives the place of a part of the
+/// value in the configuration.
+fn check_forms(session: &Session, value: &Json, at: &dyn Fn(Vec<Step>) -> Vec<Step>, problems: &mut Vec<Problem>) {
+    for wrong in malformed(value) {
+        let path = at(wrong.path);
+        let message = format!("`{}` is no {}", provision_model::display_path(&path), wrong.what);
+        problems.push(Problem::value(wrong.code, message, &path).help(wrong.help));
+    }
+    for (rest, source) in secret_sources(value) {
+        if let SecretSource::Age { name, .. } = source
+            && let Err(failure) = session.secrets().check(&name)
+        {
+            let told = *failure.first;
+            let problem = Problem::value("provision::secret::unknown", told.message, &at(rest));
+            problems.push(Problem { help: told.help, ..problem });
+        }
     }
 }
 

@@ -18,6 +18,11 @@ impl Address {
         &self.0
     }
 
+    /// The address of the old one, in its generation, while the new one is there already: no declaration can have it.
+    pub fn replaced(&self, generation: u64) -> Self {
+        Self(format!("{}~{generation}", self.0))
+    }
+
     /// Whether one part is valid: `[a-z][a-z0-9_-]*` or a number.
     pub fn valid_part(part: &str) -> bool {
         let mut chars = part.chars();

@@ -53,13 +53,46 @@ pub struct Lifecycle {
     pub ignore: Vec<String>,
     /// Take a region, size or image that the catalogue does not list.
     pub allow_unknown: bool,
+    /// A replacement makes the new one first.
+    pub create_before_destroy: bool,
+    /// Values whose change replaces the resource; references may stand among them.
+    pub replace_when: Vec<Json>,
+    /// Addresses it had before: what the state has there is this resource.
+    pub moved_from: Vec<Address>,
+    /// What must hold before anything is done to it.
+    pub precondition: Vec<Condition>,
+    /// What must hold when something was done to it.
+    pub postcondition: Vec<Condition>,
+}
+
+/// A condition written in Nickel: a function of the resource that gives `true`, or a text that says what is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// The source of the function, for example `fun self => self.status == "running"`.
+    pub condition: String,
+    /// What is said when it gives `false`.
+    #[serde(default)]
+    pub message: Option<String>,
 }
 
 /// Names inside a resource that are not fields of the cloud.
 pub const RESERVED: &[&str] = &["$type", "$key", "$provider", "lifecycle", "depends_on"];
 
-const TOP: &[&str] = &["name", "resources", "providers", "outputs", "policies"];
-const LIFECYCLE: &[&str] = &["protect", "retain", "ignore", "allow_unknown"];
+const TOP: &[&str] = &["name", "resources", "providers", "outputs", "policies", "environments"];
+const LIFECYCLE: &[&str] = &[
+    "protect",
+    "retain",
+    "ignore",
+    "allow_unknown",
+    "create_before_destroy",
+    "replace_when",
+    "moved_from",
+    "precondition",
+    "postcondition",
+];
+/// Those that may be one where others are many.
+const LISTS: &[&str] = &["ignore", "replace_when", "moved_from", "precondition", "postcondition"];
 
 impl Declaration {
     /// `hetzner` of `hetzner.server`.
@@ -263,7 +296,7 @@ fn read_lifecycle(value: Option<&Json>, path: &[Step], problems: &mut Vec<Proble
         let known: Map = map
             .iter()
             .filter(|(key, _)| LIFECYCLE.contains(&key.as_str()))
-            .map(|(k, v)| (k.clone(), v.clone()))
+            .map(|(key, value)| (key.clone(), as_written(key, value)))
             .collect();
         if let Ok(lifecycle) = serde_json::from_value(Json::Object(known)) {
             return lifecycle;
@@ -271,9 +304,29 @@ fn read_lifecycle(value: Option<&Json>, path: &[Step], problems: &mut Vec<Proble
     }
     problems.push(
         Problem::value("provision::plan::type", format!("`{}` has a wrong type", crate::display_path(&at)), &at)
-            .help("`protect`, `retain` and `allow_unknown` are booleans, `ignore` is a list of field names."),
+            .help(
+                "`protect`, `retain`, `create_before_destroy` and `allow_unknown` are booleans, `ignore` and `moved_from` lists of names, `replace_when` a list of values, conditions texts or records `{condition, message}`.",
+            ),
     );
     Lifecycle::default()
+}
+
+/// One value stands for a list of one, and a condition's text for the whole condition.
+fn as_written(key: &str, value: &Json) -> Json {
+    if !LISTS.contains(&key) {
+        return value.clone();
+    }
+    let items = match value {
+        Json::Array(items) => items.clone(),
+        one => vec![one.clone()],
+    };
+    match key {
+        "precondition" | "postcondition" => items
+            .into_iter()
+            .map(|item| if item.is_string() { serde_json::json!({"condition": item}) } else { item })
+            .collect(),
+        _ => Json::Array(items),
+    }
 }
 
 #[cfg(test)]

@@ -13,12 +13,15 @@ mod rows;
 mod spec;
 
 pub use address::Address;
-pub use config::{AccountConfig, Config, Declaration, Lifecycle, RESERVED};
+pub use config::{AccountConfig, Condition, Config, Declaration, Lifecycle, RESERVED};
 pub use diff::{Comparison, compare, shown};
 pub use digest::{canonical, digest, short_hash};
 pub use graph::{Graph, cycle_of};
 pub use path::{Problem, Site, Step, display_path, lookup};
-pub use reference::{Reference, Resolution, has_secret, malformed, references, resolve, unknown, variables};
+pub use reference::{
+    AttributeOf, Malformed, Reference, Resolution, SecretSource, Sources, has_secret, malformed, references, resolve,
+    secret_sources, unknown, variables,
+};
 pub use resource::{Identity, LABEL_OP, LABEL_STATE, Remote, Resource};
 pub use rows::{Action, Change, Event, Outcome, PlanRow, Question, Recovered, SENSITIVE, Status, UNKNOWN};
 pub use spec::{Disruption, Encode, FieldSpec, FieldType, IdentityClass, Visible, check_fields, is_later};

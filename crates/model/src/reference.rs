@@ -1,4 +1,4 @@
-//! Owns references inside data: finding them, and putting values in their place.
+//! Owns references inside data: finding them, and putting values in their place. Where a secret is counts as one.
 
 use crate::{Address, Json, Map, Step};
 
@@ -19,6 +19,71 @@ pub struct Resolution {
     pub unknown: bool,
     /// A part came from a secret.
     pub sensitive: bool,
+}
+
+/// Where a secret is, other than in the data itself: `{"$secret": {"age": "db"}}` and its like.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SecretSource {
+    /// An encrypted file of the project, and a dotted path into what it holds.
+    Age { name: String, field: Option<String> },
+    /// A file, relative to the project.
+    File(String),
+    /// What a program prints: its name and its arguments.
+    Command(Vec<String>),
+    /// An environment variable.
+    Env(String),
+}
+
+/// How a source is written.
+const SOURCE_FORM: &str = "Say where the secret is with `p.secret { age = \"NAME\" }` (and `field = \"a.b\"`), \
+    `{ file = \"PATH\" }`, `{ command = [\"PROGRAM\", …] }` or `{ env = \"NAME\" }`, and nothing beside it.";
+
+impl SecretSource {
+    /// Reads what a `$secret` holds: a record with a field `age`, `file`, `command` or `env` says where the secret is, and
+    /// is `Some(None)` where it does not say it well. Anything else is the secret itself.
+    pub fn read(inner: &Json) -> Option<Option<SecretSource>> {
+        let map = inner.as_object()?;
+        let kind = ["age", "file", "command", "env"].into_iter().find(|kind| map.contains_key(*kind))?;
+        Some(Self::of_kind(kind, map))
+    }
+
+    fn of_kind(kind: &str, map: &Map) -> Option<SecretSource> {
+        if map.keys().any(|key| key != kind && !(kind == "age" && key == "field")) {
+            return None;
+        }
+        let text = |value: &Json| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let value = map.get(kind)?;
+        match kind {
+            "age" => {
+                let field = match map.get("field").filter(|field| !field.is_null()) {
+                    // `a..b` is a slip, and not the same as `a.b`.
+                    Some(field) => Some(text(field).filter(|path| path.split('.').all(|part| !part.is_empty()))?),
+                    None => None,
+                };
+                Some(SecretSource::Age { name: text(value)?, field })
+            }
+            "file" => Some(SecretSource::File(text(value)?)),
+            "env" => Some(SecretSource::Env(text(value)?)),
+            _ => {
+                let words = value.as_array()?.iter().map(|word| word.as_str().map(str::to_owned));
+                let words: Vec<String> = words.collect::<Option<_>>()?;
+                words.first().is_some_and(|program| !program.is_empty()).then_some(SecretSource::Command(words))
+            }
+        }
+    }
+}
+
+/// Something that looks like a reference and is not of its form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// Where in the value it stands.
+    pub path: Vec<Step>,
+    /// A code of the closed list of `provision-diagnostic`.
+    pub code: &'static str,
+    /// What it should have been.
+    pub what: &'static str,
+    /// The next step.
+    pub help: &'static str,
 }
 
 /// The address and attribute of a `$ref` record.
@@ -62,23 +127,37 @@ pub fn references(value: &Json) -> Vec<Reference> {
     found
 }
 
-/// References that are not of their form, with what they should look like.
-pub fn malformed(value: &Json) -> Vec<(Vec<Step>, &'static str)> {
+/// References that are not of their form.
+pub fn malformed(value: &Json) -> Vec<Malformed> {
     let mut found = Vec::new();
     walk(value, &mut Vec::new(), &mut |value, path| {
         let Some(map) = value.as_object() else { return false };
+        let reference = ("provision::plan::unknown_reference", "reference");
         let wrong = [
-            ("$ref", parse_ref(value).is_some(), "write `p.ref \"address\" \"attribute\"`"),
-            ("$env", map.get("$env").is_some_and(Json::is_string), "write `p.env \"NAME\"`"),
-            ("$join", map.get("$join").is_some_and(Json::is_array), "write `p.join [\"text\", …]`"),
+            (
+                map.contains_key("$ref") && parse_ref(value).is_none(),
+                reference,
+                "To refer to something, write `p.ref \"address\" \"attribute\"`.",
+            ),
+            (
+                map.get("$env").is_some_and(|name| !name.is_string()),
+                reference,
+                "To refer to something, write `p.env \"NAME\"`.",
+            ),
+            (
+                map.get("$join").is_some_and(|parts| !parts.is_array()),
+                reference,
+                "To refer to something, write `p.join [\"text\", …]`.",
+            ),
+            (
+                map.get("$secret").and_then(SecretSource::read) == Some(None),
+                ("provision::secret::source", "source of a secret"),
+                SOURCE_FORM,
+            ),
         ];
-        match wrong.into_iter().find(|(key, right, _)| map.contains_key(*key) && !right) {
-            Some((_, _, form)) => {
-                found.push((path.to_vec(), form));
-                true
-            }
-            None => false,
-        }
+        let Some((_, (code, what), help)) = wrong.into_iter().find(|(wrong, ..)| *wrong) else { return false };
+        found.push(Malformed { path: path.to_vec(), code, what, help });
+        true
     });
     found
 }
@@ -89,6 +168,29 @@ pub fn variables(value: &Json) -> Vec<(Vec<Step>, String)> {
     walk(value, &mut Vec::new(), &mut |value, path| {
         let Some(name) = value.get("$env").and_then(Json::as_str) else { return false };
         found.push((path.to_vec(), name.to_owned()));
+        true
+    });
+    found.extend(secret_sources(value).into_iter().filter_map(|(path, source)| match source {
+        SecretSource::Env(name) => Some((path, name)),
+        _ => None,
+    }));
+    found
+}
+
+/// The sources of secrets a value stands on, with where it names them.
+pub fn secret_sources(value: &Json) -> Vec<(Vec<Step>, SecretSource)> {
+    let mut found = Vec::new();
+    walk(value, &mut Vec::new(), &mut |value, path| {
+        let Some(Some(source)) = value.get("$secret").and_then(SecretSource::read) else { return false };
+        let kind = match source {
+            SecretSource::Age { .. } => "age",
+            SecretSource::File(_) => "file",
+            SecretSource::Command(_) => "command",
+            SecretSource::Env(_) => "env",
+        };
+        let mut at = path.to_vec();
+        at.extend(["$secret".into(), kind.into()]);
+        found.push((at, source));
         true
     });
     found
@@ -104,13 +206,18 @@ pub fn unknown() -> Json {
 /// Gives a resource's attribute and whether it is sensitive; `Ok(None)` when it is not known yet.
 pub type AttributeOf<'a, E> = dyn Fn(&Address, &str) -> Result<Option<(Json, bool)>, E> + 'a;
 
+/// Gives what is outside the configuration and the state, or an error that names it.
+pub trait Sources<E> {
+    /// An environment variable.
+    fn env(&self, name: &str) -> Result<Json, E>;
+
+    /// A secret, from where it is.
+    fn secret(&self, source: &SecretSource) -> Result<Json, E>;
+}
+
 /// Puts values in the place of references. `attribute` gives a resource's attribute, `Ok(None)` when it is not known
-/// yet; `env` gives an environment variable, or an error naming it.
-pub fn resolve<E>(
-    value: &Json,
-    attribute: &AttributeOf<'_, E>,
-    env: &dyn Fn(&str) -> Result<Json, E>,
-) -> Result<Resolution, E> {
+/// yet; `sources` gives the rest.
+pub fn resolve<E>(value: &Json, attribute: &AttributeOf<'_, E>, sources: &dyn Sources<E>) -> Result<Resolution, E> {
     if let Some((address, name)) = parse_ref(value) {
         return Ok(match attribute(&address, &name)? {
             Some((value, sensitive)) => Resolution { value, unknown: false, sensitive },
@@ -120,16 +227,19 @@ pub fn resolve<E>(
     match value {
         Json::Object(map) => {
             if let Some(name) = map.get("$env").and_then(Json::as_str) {
-                return Ok(Resolution { value: env(name)?, unknown: false, sensitive: false });
+                return Ok(Resolution { value: sources.env(name)?, unknown: false, sensitive: false });
             }
             if let Some(inner) = map.get("$secret") {
-                return Ok(Resolution { sensitive: true, ..resolve(inner, attribute, env)? });
+                if let Some(Some(source)) = SecretSource::read(inner) {
+                    return Ok(Resolution { value: sources.secret(&source)?, unknown: false, sensitive: true });
+                }
+                return Ok(Resolution { sensitive: true, ..resolve(inner, attribute, sources)? });
             }
             if let Some(Json::Array(parts)) = map.get("$join") {
                 let mut out = Resolution { value: Json::Null, unknown: false, sensitive: false };
                 let mut text = String::new();
                 for part in parts {
-                    let part = resolve(part, attribute, env)?;
+                    let part = resolve(part, attribute, sources)?;
                     out.unknown |= part.unknown;
                     out.sensitive |= part.sensitive;
                     match part.value {
@@ -143,7 +253,7 @@ pub fn resolve<E>(
             let mut out = Resolution { value: Json::Null, unknown: false, sensitive: false };
             let mut resolved = Map::new();
             for (key, item) in map {
-                let item = resolve(item, attribute, env)?;
+                let item = resolve(item, attribute, sources)?;
                 out.unknown |= item.unknown;
                 out.sensitive |= item.sensitive;
                 resolved.insert(key.clone(), item.value);
@@ -155,7 +265,7 @@ pub fn resolve<E>(
             let mut out = Resolution { value: Json::Null, unknown: false, sensitive: false };
             let mut resolved = Vec::with_capacity(items.len());
             for item in items {
-                let item = resolve(item, attribute, env)?;
+                let item = resolve(item, attribute, sources)?;
                 out.unknown |= item.unknown;
                 out.sensitive |= item.sensitive;
                 resolved.push(item.value);
@@ -189,16 +299,31 @@ mod tests {
         }
     }
 
+    /// What is outside, by its name.
+    struct Outside;
+
+    impl Sources<String> for Outside {
+        fn env(&self, name: &str) -> Result<Json, String> {
+            Ok(json!(format!("<{name}>")))
+        }
+
+        fn secret(&self, source: &SecretSource) -> Result<Json, String> {
+            match source {
+                SecretSource::Age { name, field } => Ok(json!({"name": name, "field": field})),
+                other => Err(format!("{other:?}")),
+            }
+        }
+    }
+
     #[test]
     fn joins_and_unknowns() {
-        let env = |name: &str| Ok(json!(format!("<{name}>")));
         let value = json!({"a": [{"$ref": {"address": "net", "attribute": "id"}}],
             "b": {"$join": ["n", {"$ref": {"address": "net", "attribute": "id"}}, {"$env": "X"}]}});
-        let out = resolve(&value, &get, &env).unwrap();
+        let out = resolve(&value, &get, &Outside).unwrap();
         assert_eq!(out.value, json!({"a": [7], "b": "n7<X>"}));
         assert!(!out.unknown);
         let later = json!({"$join": ["http://", {"$ref": {"address": "web", "attribute": "ip"}}]});
-        assert!(resolve(&later, &get, &env).unwrap().unknown);
+        assert!(resolve(&later, &get, &Outside).unwrap().unknown);
         assert_eq!(references(&value).len(), 2);
     }
 
@@ -206,7 +331,7 @@ mod tests {
     fn malformed_references_and_variables_are_found_where_they_stand() {
         let value =
             json!({"a": [{"$ref": "net"}, {"$env": "X"}], "b": {"$join": ["x", {"$env": "Y"}]}, "c": {"$join": "x"}});
-        let paths: Vec<Vec<Step>> = malformed(&value).into_iter().map(|(path, _)| path).collect();
+        let paths: Vec<Vec<Step>> = malformed(&value).into_iter().map(|wrong| wrong.path).collect();
         assert_eq!(paths, [vec!["a".into(), 0.into()], vec![Step::from("c")]]);
         assert_eq!(
             variables(&value),
@@ -215,5 +340,43 @@ mod tests {
                 (vec!["b".into(), "$join".into(), 1.into()], "Y".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn a_secret_comes_from_where_it_is_said_to_be_or_is_what_is_written() {
+        let value = json!({"a": {"$secret": {"age": "db", "field": "x.y"}}, "b": {"$secret": {"env": "X"}},
+            "c": [{"$secret": {"file": "f"}}, {"$secret": {"command": ["pass", "show"]}}],
+            "d": {"$secret": {"user": "u"}}, "e": {"$secret": {"$env": "Y"}}});
+        assert!(malformed(&value).is_empty());
+        let kinds: Vec<String> = secret_sources(&value).iter().map(|(path, _)| crate::display_path(path)).collect();
+        assert_eq!(kinds, ["a.$secret.age", "b.$secret.env", "c.0.$secret.file", "c.1.$secret.command"]);
+        let names: Vec<String> = variables(&value).into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names, ["Y", "X"]);
+        let out = resolve(&value["a"], &get, &Outside).unwrap();
+        assert!(out.sensitive && out.value == json!({"name": "db", "field": "x.y"}));
+        let out = resolve(&value["d"], &get, &Outside).unwrap();
+        assert!(out.sensitive && out.value == json!({"user": "u"}));
+        assert_eq!(resolve(&value["c"][0], &get, &Outside).unwrap_err(), "File(\"f\")");
+    }
+
+    #[test]
+    fn a_source_that_is_not_of_its_form_is_told() {
+        for wrong in [
+            json!({"age": 3}),
+            json!({"age": ""}),
+            json!({"age": "db", "fild": "x"}),
+            json!({"age": "db", "field": "x..y"}),
+            json!({"age": "db", "file": "x"}),
+            json!({"file": "x", "field": "y"}),
+            json!({"command": "pass show db"}),
+            json!({"command": []}),
+            json!({"command": ["pass", 3]}),
+            json!({"env": {"$env": "X"}}),
+        ] {
+            let found = malformed(&json!({"a": {"$secret": wrong.clone()}}));
+            assert_eq!(found.len(), 1, "{wrong}");
+            assert_eq!(found[0].code, "provision::secret::source", "{wrong}");
+            assert_eq!(found[0].path, [Step::from("a")], "{wrong}");
+        }
     }
 }

@@ -46,6 +46,9 @@ pub struct Resource {
     /// The vendor's word for the state that an interrupted update was to bring it back to.
     #[serde(default)]
     pub restore: Option<String>,
+    /// Digest of the values of `replace_when` it was made with.
+    #[serde(default)]
+    pub triggers: Option<String>,
     /// RFC 3339.
     pub created_at: String,
     /// RFC 3339.

@@ -1,7 +1,7 @@
 //! Owns opening an account: resolving its settings, credentials and endpoint from the configuration and environment.
 
 use crate::auth::Authenticator;
-use crate::{Local, ManifestProvider, Provider};
+use crate::{Local, ManifestProvider, Outside, Provider};
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{AccountConfig, Json, Map};
 use provision_registry::{Auth, Credential, Manifest, Protocol};
@@ -26,6 +26,7 @@ impl Account {
         manifest: &Arc<Manifest>,
         config: Option<&AccountConfig>,
         env: &Environment<'_>,
+        outside: &Outside,
     ) -> Result<Account, Failure> {
         let empty = Map::new();
         let settings = config.map_or(&empty, |config| &config.settings);
@@ -50,7 +51,8 @@ impl Account {
         };
         let endpoint = endpoint(manifest, settings, env)?;
         let authenticator = authenticator(name, manifest, settings, env)?;
-        let provider = Arc::new(ManifestProvider::new(manifest.clone(), endpoint, authenticator, region.clone()));
+        let provider =
+            Arc::new(ManifestProvider::new(manifest.clone(), endpoint, authenticator, region.clone(), outside));
         Ok(Account { name: name.to_owned(), provider, region })
     }
 }

@@ -28,6 +28,7 @@ impl Authenticator {
         headers: &[(String, String)],
         body: &[u8],
         region: &str,
+        time: SystemTime,
     ) -> Result<Vec<(String, String)>, String> {
         match self {
             Self::None => Ok(Vec::new()),
@@ -39,7 +40,7 @@ impl Authenticator {
                     .identity(&identity)
                     .region(region)
                     .name(service)
-                    .time(SystemTime::now())
+                    .time(time)
                     .settings(SigningSettings::default())
                     .build()
                     .map_err(|error| error.to_string())?

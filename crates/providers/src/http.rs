@@ -1,10 +1,11 @@
 //! Owns sending one request: budget, classification of what came back, and repeating what certainly had no effect.
 
 use crate::auth::Authenticator;
+use crate::outside::{Outside, Wire, WireAnswer, WireError, WireRequest};
 use crate::{CallError, Class, Control, wire, xml};
 use provision_model::Json;
 use provision_registry::{ErrorRules, Protocol, RateLimit};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longest an answer may take. A create that waits for capacity is slow; a repeated one is expensive.
@@ -34,7 +35,7 @@ pub struct Transport {
     authenticator: Authenticator,
     errors: ErrorRules,
     rate_limit: RateLimit,
-    agent: ureq::Agent,
+    wire: Arc<dyn Wire>,
     /// Nobody of this account sends before this instant.
     not_before: Mutex<Instant>,
 }
@@ -54,18 +55,9 @@ impl Transport {
         authenticator: Authenticator,
         errors: ErrorRules,
         rate_limit: RateLimit,
+        outside: &Outside,
     ) -> Self {
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            // Credentials must not follow a redirect to another host; no vendor here redirects.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(ANSWER_TIMEOUT))
-            .max_idle_connections_per_host(32)
-            .user_agent(concat!("nu-provision/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
+        let wire = outside.wire.clone().unwrap_or_else(|| Arc::new(Http::new()));
         Self {
             provider: provider.to_owned(),
             protocol,
@@ -73,25 +65,25 @@ impl Transport {
             authenticator,
             errors,
             rate_limit,
-            agent,
-            not_before: Mutex::new(Instant::now()),
+            wire,
+            not_before: Mutex::new(outside.clock.now()),
         }
     }
 
     /// Sends until there is an answer or a reason to stop. A mutating request whose fate is unknown is
     /// [`Class::InDoubt`] at once.
     pub fn call(&self, request: &Outgoing, control: &Control<'_>) -> Result<Json, CallError> {
-        let begun = Instant::now();
+        let begun = control.clock.now();
         let mut attempt = 1;
         loop {
             self.await_budget(control)?;
-            let error = match self.once(request) {
+            let error = match self.once(request, control) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
             let again = match error.class {
                 Class::Throttle => attempt < 30,
-                Class::Busy => begun.elapsed() < BUSY_LIMIT,
+                Class::Busy => control.clock.now() - begun < BUSY_LIMIT,
                 Class::NotSent => attempt < 6,
                 Class::Unavailable => attempt < 8,
                 _ => false,
@@ -101,7 +93,7 @@ impl Transport {
             }
             let pause = error.retry_after.unwrap_or_else(|| backoff(attempt));
             if error.class == Class::Throttle {
-                self.hold_for(pause);
+                self.hold_for(pause, control);
             }
             (control.retrying)(attempt, &error);
             if !control.sleep(pause) {
@@ -115,16 +107,16 @@ impl Transport {
         CallError::new(class, &self.provider, code, message)
     }
 
-    fn hold_for(&self, pause: Duration) {
+    fn hold_for(&self, pause: Duration, control: &Control<'_>) {
         if let Ok(mut not_before) = self.not_before.lock() {
-            *not_before = (*not_before).max(Instant::now() + pause);
+            *not_before = (*not_before).max(control.clock.now() + pause);
         }
     }
 
     fn await_budget(&self, control: &Control<'_>) -> Result<(), CallError> {
         loop {
             let wait = match self.not_before.lock() {
-                Ok(not_before) => not_before.saturating_duration_since(Instant::now()),
+                Ok(not_before) => not_before.saturating_duration_since(control.clock.now()),
                 Err(_) => Duration::ZERO,
             };
             if !control.sleep(wait) {
@@ -136,16 +128,17 @@ impl Transport {
         }
     }
 
-    fn once(&self, request: &Outgoing) -> Result<Json, CallError> {
+    fn once(&self, request: &Outgoing, control: &Control<'_>) -> Result<Json, CallError> {
         let unknown_fate = if request.mutating { Class::InDoubt } else { Class::Unavailable };
-        let answer = match self.send(request) {
+        let answer = match self.send(request, control) {
             Ok(answer) => answer,
-            Err(SendError::Build(message)) => return Err(self.error(Class::Rejected, "", message)),
-            Err(SendError::NotSent(message)) => return Err(self.error(Class::NotSent, "", message)),
-            Err(SendError::Lost(message)) => return Err(self.error(unknown_fate, "", message)),
+            Err(WireError::Build(message)) => return Err(self.error(Class::Rejected, "", message)),
+            Err(WireError::NotSent(message)) => return Err(self.error(Class::NotSent, "", message)),
+            Err(WireError::Lost(message)) => return Err(self.error(unknown_fate, "", message)),
         };
         if answer.remaining == Some(0) && self.rate_limit.refill_per_second.is_some_and(|rate| rate > 0.0) {
-            self.hold_for(Duration::from_secs_f64(1.0 / self.rate_limit.refill_per_second.unwrap_or(1.0)));
+            let pause = Duration::from_secs_f64(1.0 / self.rate_limit.refill_per_second.unwrap_or(1.0));
+            self.hold_for(pause, control);
         }
         let parsed = self.parse(&answer.body);
         if (200..300).contains(&answer.status) {
@@ -209,8 +202,8 @@ impl Transport {
         CallError { retry_after: answer.retry_after, ..self.error(class, &code, message) }
     }
 
-    fn send(&self, request: &Outgoing) -> Result<Answer, SendError> {
-        let build = |error: &dyn std::fmt::Display| SendError::Build(error.to_string());
+    fn send(&self, request: &Outgoing, control: &Control<'_>) -> Result<Answer, WireError> {
+        let build = |error: &dyn std::fmt::Display| WireError::Build(error.to_string());
         let mut url = format!("{}{}", self.endpoint.replace("{region}", &request.region), request.path);
         if self.protocol == Protocol::Ec2Query && !url.ends_with('/') {
             url.push('/');
@@ -239,43 +232,79 @@ impl Transport {
         }
         let signed = self
             .authenticator
-            .headers(&request.method, &url, &headers, body.as_deref().unwrap_or_default(), &request.region)
+            .headers(
+                &request.method,
+                &url,
+                &headers,
+                body.as_deref().unwrap_or_default(),
+                &request.region,
+                control.clock.wall(),
+            )
             .map_err(|error| build(&error))?;
-        let mut builder = ureq::http::Request::builder().method(request.method.as_str()).uri(&url);
-        for (name, value) in headers.iter().chain(&signed) {
+        headers.extend(signed);
+        let answer = self.wire.exchange(WireRequest { method: request.method.clone(), url, headers, body })?;
+        let header = |name: &str| answer.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+        let retry_after = header("retry-after")
+            .and_then(|value| value.parse::<f64>().ok())
+            .map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 120.0)));
+        let left = self.rate_limit.remaining_header.as_deref().map(str::to_ascii_lowercase);
+        let remaining = left.and_then(|name| header(&name)).and_then(|value| value.parse().ok());
+        Ok(Answer { status: answer.status, retry_after, remaining, body: answer.body })
+    }
+}
+
+/// HTTP over the network.
+struct Http {
+    agent: ureq::Agent,
+}
+
+impl Http {
+    fn new() -> Self {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            // Credentials must not follow a redirect to another host; no vendor here redirects.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(ANSWER_TIMEOUT))
+            .max_idle_connections_per_host(32)
+            .user_agent(concat!("nu-provision/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into();
+        Self { agent }
+    }
+}
+
+impl Wire for Http {
+    fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError> {
+        let build = |error: &dyn std::fmt::Display| WireError::Build(error.to_string());
+        let mut builder = ureq::http::Request::builder().method(request.method.as_str()).uri(&request.url);
+        for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        let answered = match body {
+        let answered = match request.body {
             Some(bytes) => self.agent.run(builder.body(bytes).map_err(|error| build(&error))?),
             None => self.agent.run(builder.body(()).map_err(|error| build(&error))?),
         };
         let mut response = answered.map_err(send_error)?;
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let retry_after = header("retry-after")
-            .and_then(|value| value.parse::<f64>().ok())
-            .map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 120.0)));
-        let remaining =
-            self.rate_limit.remaining_header.as_deref().and_then(header).and_then(|value| value.parse().ok());
+        let headers = response.headers().iter();
+        let headers = headers
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+            .collect();
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_vec().map_err(send_error)?;
-        Ok(Answer { status, retry_after, remaining, body })
+        Ok(WireAnswer { status, headers, body })
     }
 }
 
-enum SendError {
-    Build(String),
-    NotSent(String),
-    Lost(String),
-}
-
-fn send_error(error: ureq::Error) -> SendError {
+fn send_error(error: ureq::Error) -> WireError {
     let message = error.to_string();
     match &error {
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => SendError::NotSent(message),
-        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => SendError::NotSent(message),
-        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => SendError::NotSent(message),
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => SendError::Build(message),
-        _ => SendError::Lost(message),
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => WireError::NotSent(message),
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => WireError::NotSent(message),
+        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => WireError::NotSent(message),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => WireError::Build(message),
+        _ => WireError::Lost(message),
     }
 }
 

@@ -8,6 +8,7 @@ mod auth;
 mod error;
 mod http;
 mod local;
+mod outside;
 mod runtime;
 mod waiting;
 mod wire;
@@ -16,6 +17,7 @@ mod xml;
 pub use account::{Account, Environment};
 pub use error::{CallError, Class};
 pub use local::Local;
+pub use outside::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
 pub use runtime::ManifestProvider;
 
 use provision_model::{Action, Address, Identity, Json, Map, Remote};
@@ -26,6 +28,7 @@ use std::time::Duration;
 /// What a caller of a provider brings: a way to stop, and an ear for retries.
 pub struct Control<'a> {
     pub interrupt: &'a AtomicBool,
+    pub clock: &'a dyn Clock,
     /// Told before each repetition.
     pub retrying: &'a (dyn Fn(u32, &CallError) + Sync),
 }
@@ -33,16 +36,16 @@ pub struct Control<'a> {
 impl Control<'_> {
     /// Sleeps, waking early when interrupted; false when it was.
     pub fn sleep(&self, time: Duration) -> bool {
-        let end = std::time::Instant::now() + time;
+        let end = self.clock.now() + time;
         loop {
             if self.interrupt.load(Ordering::Relaxed) {
                 return false;
             }
-            let left = end.saturating_duration_since(std::time::Instant::now());
+            let left = end.saturating_duration_since(self.clock.now());
             if left.is_zero() {
                 return true;
             }
-            std::thread::sleep(left.min(Duration::from_millis(50)));
+            self.clock.wait(left);
         }
     }
 }
@@ -63,6 +66,8 @@ pub struct Operation {
     pub prior: Map,
     /// The vendor's word for the state before the operation.
     pub prior_status: Option<String>,
+    /// The vendor's word for its state now, where a step hangs on it.
+    pub status: Option<String>,
     /// The state that an earlier, interrupted update was to bring it back to.
     pub restore: Option<String>,
     /// Top-level fields that differ.

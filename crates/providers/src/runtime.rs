@@ -3,7 +3,7 @@
 use crate::auth::Authenticator;
 use crate::http::{Outgoing, Transport, escape};
 use crate::waiting::{ActionBoard, StatusBoard};
-use crate::{CallError, CallStep, Class, Control, Operation, Pending, Provider, Sent, StepKind, wire};
+use crate::{CallError, CallStep, Class, Control, Operation, Outside, Pending, Provider, Sent, StepKind, wire};
 use provision_model::{Action, FieldType, Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote, short_hash};
 use provision_registry::{Call, Manifest, Pagination, Protocol, StepSpec, TypeSpec};
 use std::collections::HashSet;
@@ -28,6 +28,7 @@ impl ManifestProvider {
         endpoint: String,
         authenticator: Authenticator,
         region: Option<String>,
+        outside: &Outside,
     ) -> Self {
         let transport = Transport::new(
             &manifest.name,
@@ -36,6 +37,7 @@ impl ManifestProvider {
             authenticator,
             manifest.errors.clone(),
             manifest.rate_limit.clone(),
+            outside,
         );
         Self { manifest, transport, region, actions: ActionBoard::default(), statuses: StatusBoard::default() }
     }
@@ -192,6 +194,15 @@ impl Provider for ManifestProvider {
             }
             Action::Adopt | Action::Forget | Action::NoOp => {}
         }
+        // What an interrupted operation has brought about already is not asked for again: some clouds refuse that.
+        let mut status = operation.status.clone();
+        out.retain(|step| {
+            let there = !step.until.is_empty() && status.as_ref().is_some_and(|status| step.until.contains(status));
+            if !step.until.is_empty() && !there {
+                status = step.until.first().cloned();
+            }
+            !there
+        });
         out
     }
 

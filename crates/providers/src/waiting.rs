@@ -36,7 +36,7 @@ impl ActionBoard {
         control: &Control<'_>,
     ) -> Result<(), CallError> {
         let poisoned = || CallError::new(Class::Unavailable, provider, "", "the action poller failed");
-        let begun = Instant::now();
+        let begun = control.clock.now();
         let mut pause = FIRST_PAUSE;
         self.board.lock().map_err(|_| poisoned())?.wanted.extend(pending.iter().map(|action| action.id.clone()));
         loop {
@@ -49,7 +49,7 @@ impl ActionBoard {
                 ));
             }
             let mut board = self.board.lock().map_err(|_| poisoned())?;
-            if board.asked.is_none_or(|at| at.elapsed() >= pause) && !board.wanted.is_empty() {
+            if board.asked.is_none_or(|at| control.clock.now() - at >= pause) && !board.wanted.is_empty() {
                 let ids: Vec<String> = board.wanted.iter().cloned().collect();
                 for batch in ids.chunks(polling.batch.max(1)) {
                     let answer = ask(batch)?;
@@ -73,7 +73,7 @@ impl ActionBoard {
                         board.over.insert(id, error);
                     }
                 }
-                board.asked = Some(Instant::now());
+                board.asked = Some(control.clock.now());
             }
             if pending.iter().all(|action| board.over.contains_key(&action.id)) {
                 let failed = pending.iter().filter_map(|action| board.over.remove(&action.id).flatten()).next();
@@ -83,7 +83,7 @@ impl ActionBoard {
                 };
             }
             drop(board);
-            if begun.elapsed() > TIMEOUT {
+            if control.clock.now() - begun > TIMEOUT {
                 return Err(CallError::new(
                     Class::Unavailable,
                     provider,
@@ -120,15 +120,15 @@ impl StatusBoard {
         control: &Control<'_>,
     ) -> Result<(), CallError> {
         let poisoned = || CallError::new(Class::Unavailable, provider, "", "the state poller failed");
-        let begun = Instant::now();
+        let begun = control.clock.now();
         let mut pause = FIRST_PAUSE;
         let board = self.boards.lock().map_err(|_| poisoned())?.entry(key.to_owned()).or_default().clone();
         loop {
             let listed = {
                 let mut snapshot = board.lock().map_err(|_| poisoned())?;
-                let usable = snapshot.as_ref().is_some_and(|(at, _)| *at >= begun && at.elapsed() < pause);
+                let usable = snapshot.as_ref().is_some_and(|(at, _)| *at >= begun && control.clock.now() - *at < pause);
                 if !usable {
-                    let at = Instant::now();
+                    let at = control.clock.now();
                     *snapshot = Some((at, list()?));
                 }
                 snapshot.as_ref().and_then(|(_, states)| states.get(id).cloned())
@@ -146,7 +146,7 @@ impl StatusBoard {
                 }
                 _ => {}
             }
-            if begun.elapsed() > TIMEOUT {
+            if control.clock.now() - begun > TIMEOUT {
                 return Err(CallError::new(
                     Class::Unavailable,
                     provider,

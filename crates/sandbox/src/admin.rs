@@ -44,19 +44,29 @@ pub fn answer(world: &mut World, call: &Call) -> Reply {
     }
 }
 
-fn status(world: &World, now: i64) -> Value {
-    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+/// What somebody made and did not take away: scope, kind, id and the vendor's own shape.
+pub fn alive(world: &World, now: i64) -> Vec<(String, String, String, Value)> {
+    let mut found = Vec::new();
     for (scope, kind, rows) in world.store.census(now) {
         if BOOKKEEPING.contains(&kind) {
             continue;
         }
-        let cloud = scope.split('/').next().unwrap_or(scope).to_owned();
-        // What came with the account, or is only still listed as terminated, was not left behind by anybody.
-        let alive = rows.iter().filter(|row| {
+        for row in rows {
             let value = row.at(now);
-            value["_builtin"] != true && value["instanceState"]["name"] != "terminated"
-        });
-        *counts.entry((cloud, kind.to_owned())).or_default() += alive.count();
+            // What came with the account, or is only still listed as terminated, was not left behind by anybody.
+            if value["_builtin"] != true && value["instanceState"]["name"] != "terminated" {
+                found.push((scope.to_owned(), kind.to_owned(), row.id.clone(), value));
+            }
+        }
+    }
+    found
+}
+
+fn status(world: &World, now: i64) -> Value {
+    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (scope, kind, ..) in alive(world, now) {
+        let cloud = scope.split('/').next().unwrap_or(&scope).to_owned();
+        *counts.entry((cloud, kind)).or_default() += 1;
     }
     let resources: Vec<Value> = counts
         .into_iter()

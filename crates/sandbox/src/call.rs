@@ -12,6 +12,20 @@ pub enum Cloud {
 }
 
 impl Cloud {
+    /// The cloud that answers at a path; `None` for the control API.
+    pub fn of(raw_path: &str) -> Option<Self> {
+        let decoded = percent_decode(raw_path, false);
+        if below(&decoded, "/_sandbox").is_some() {
+            None
+        } else if below(&decoded, "/v1").is_some() {
+            Some(Cloud::Hetzner)
+        } else if below(&decoded, "/1.3").is_some() {
+            Some(Cloud::Upcloud)
+        } else {
+            Some(Cloud::Aws)
+        }
+    }
+
     /// The name users see.
     pub fn name(self) -> &'static str {
         match self {
@@ -42,7 +56,53 @@ pub struct Call {
     pub stale_ms: i64,
 }
 
+/// What follows a prefix of whole segments.
+fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 impl Call {
+    /// A request as it came, at a time in milliseconds since the epoch.
+    pub fn new(
+        method: &str,
+        raw_path: &str,
+        raw_query: &str,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+        now: i64,
+    ) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: percent_decode(raw_path, false),
+            raw_path: raw_path.to_owned(),
+            raw_query: raw_query.to_owned(),
+            params: parse_form(raw_query),
+            headers,
+            body,
+            now,
+            stale_ms: 0,
+        }
+    }
+
+    /// The same with the path below a prefix.
+    pub fn below(mut self, prefix: &str) -> Self {
+        self.path = below(&self.path, prefix).unwrap_or(&self.path).to_owned();
+        self
+    }
+
+    /// The same as the cloud sees it.
+    pub fn entering(self, cloud: Cloud) -> Self {
+        match cloud {
+            Cloud::Hetzner => self.below("/v1"),
+            Cloud::Upcloud => self.below("/1.3"),
+            Cloud::Aws => {
+                let mut call = self;
+                call.params.extend(parse_form(&String::from_utf8_lossy(&call.body)));
+                call
+            }
+        }
+    }
+
     /// The non-empty segments of the path.
     pub fn segments(&self) -> Vec<&str> {
         self.path.split('/').filter(|part| !part.is_empty()).collect()

@@ -1,7 +1,7 @@
 //! Owns the socket: plain HTTP/1.1 on loopback, one request at a time given to the world.
 
 use crate::admin;
-use crate::call::{Call, Cloud, Reply, parse_form, percent_decode};
+use crate::call::{Call, Cloud, Reply};
 use crate::world::{Options, World};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -108,41 +108,17 @@ async fn serve(
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
-    let mut call = Call {
-        method: head.method.as_str().to_owned(),
-        path: String::new(),
-        params: parse_form(&raw_query),
-        raw_path,
-        raw_query,
-        headers,
-        body,
-        now: 0,
-        stale_ms: 0,
-    };
-    let decoded = percent_decode(&call.raw_path, false);
-    let below = |prefix: &str| decoded.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    let reply = if let Some(rest) = below("/_sandbox") {
-        call.path = rest.to_owned();
-        call.now = now();
-        admin::answer(&mut lock(&world), &call)
-    } else {
-        let cloud = if let Some(rest) = below("/v1") {
-            call.path = rest.to_owned();
-            Cloud::Hetzner
-        } else if let Some(rest) = below("/1.3") {
-            call.path = rest.to_owned();
-            Cloud::Upcloud
-        } else {
-            call.path = decoded.clone();
-            call.params.extend(parse_form(&String::from_utf8_lossy(&call.body)));
-            Cloud::Aws
-        };
+    let cloud = Cloud::of(&raw_path);
+    if cloud.is_some() {
         let latency = lock(&world).faults.faults.latency_ms;
         if latency > 0 {
             tokio::time::sleep(Duration::from_millis(latency)).await;
         }
-        call.now = now();
-        lock(&world).answer(cloud, call).ok_or(Hangup)?
+    }
+    let call = Call::new(head.method.as_str(), &raw_path, &raw_query, headers, body, now());
+    let reply = match cloud {
+        None => admin::answer(&mut lock(&world), &call.below("/_sandbox")),
+        Some(cloud) => lock(&world).answer(cloud, call.entering(cloud)).ok_or(Hangup)?,
     };
     respond(reply).map_err(|_| Hangup)
 }

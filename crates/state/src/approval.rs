@@ -1,9 +1,10 @@
 //! Owns approvals: who let which plan through, in which role, until when, and whether it was used.
 
+use crate::audit::{self, AuditEntry};
+use crate::db::{Row, vals};
 use crate::{Lease, Store, now};
 use provision_diagnostic::Failure;
-use provision_model::Address;
-use rusqlite::{OptionalExtension, Row, params};
+use provision_model::{Address, Json, Map};
 use serde::{Deserialize, Serialize};
 
 /// One approval. It is given to a plan as it stands, told by its digest, and is used once.
@@ -35,18 +36,35 @@ impl Approval {
             && self.address.as_ref().is_none_or(|own| own == address)
     }
 
-    fn read(row: &Row<'_>) -> rusqlite::Result<Approval> {
-        Ok(Approval {
-            id: row.get(0)?,
-            plan: row.get(1)?,
-            address: row.get::<_, Option<String>>(2)?.map(Address::new),
-            role: row.get(3)?,
-            by: row.get(4)?,
-            at: row.get(5)?,
-            until: row.get(6)?,
-            used: row.get(7)?,
-            policies: row.get(8)?,
-        })
+    fn read(row: &Row) -> Approval {
+        Approval {
+            id: row.text(0).to_owned(),
+            plan: row.text(1).to_owned(),
+            address: row.opt(2).map(Address::new),
+            role: row.text(3).to_owned(),
+            by: row.text(4).to_owned(),
+            at: row.text(5).to_owned(),
+            until: row.text(6).to_owned(),
+            used: row.opt(7).map(str::to_owned),
+            policies: row.text(8).to_owned(),
+        }
+    }
+
+    fn told(&self, actor: &str, event: &str) -> AuditEntry {
+        let mut detail = Map::new();
+        for (name, value) in
+            [("approval", &self.id), ("plan", &self.plan), ("role", &self.role), ("until", &self.until)]
+        {
+            detail.insert(name.into(), Json::from(value.as_str()));
+        }
+        AuditEntry {
+            time: now(),
+            actor: actor.to_owned(),
+            event: event.to_owned(),
+            subject: self.address.as_ref().map(ToString::to_string),
+            serial: None,
+            detail,
+        }
     }
 }
 
@@ -55,47 +73,52 @@ const COLUMNS: &str = "id, plan, address, role, \"by\", at, until, used, policie
 impl Store {
     /// Keeps an approval.
     pub fn put_approval(&self, approval: &Approval) -> Result<(), Failure> {
-        let address = approval.address.as_ref().map(Address::as_str);
-        self.write(|transaction| {
-            transaction.execute(
-                &format!("insert into approvals ({COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
-                params![
-                    approval.id,
-                    approval.plan,
-                    address,
-                    approval.role,
-                    approval.by,
-                    approval.at,
-                    approval.until,
-                    approval.used,
-                    approval.policies
-                ],
-            )?;
+        let approval = approval.clone();
+        let (lineage, told) = (self.lineage().to_owned(), approval.told(&approval.by, "approval.give"));
+        self.write(move |database| {
+            let sql = format!(
+                "insert into approvals ({COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) on conflict do nothing"
+            );
+            let values = vals![
+                &approval.id,
+                &approval.plan,
+                approval.address.as_ref().map(Address::as_str),
+                &approval.role,
+                &approval.by,
+                &approval.at,
+                &approval.until,
+                approval.used.as_deref(),
+                &approval.policies
+            ];
+            if database.run(&sql, values)? == 1 {
+                audit::append(database, &lineage, &told)?;
+            }
             Ok(())
         })
     }
 
     /// All approvals, the newest first.
     pub fn approvals(&self) -> Result<Vec<Approval>, Failure> {
-        self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached(&format!("select {COLUMNS} from approvals order by at desc, id"))?;
-            statement.query_map([], Approval::read)?.collect()
-        })
+        let rows = self.rows(&format!("select {COLUMNS} from approvals order by at desc, id"), &[])?;
+        Ok(rows.iter().map(Approval::read).collect())
     }
 
     /// Marks approvals as used; refused when one of them was used or taken back meanwhile.
     pub fn use_approvals(&self, lease: &Lease, ids: &[String]) -> Result<(), Failure> {
-        let time = now();
-        let all = self.fenced(lease, |transaction| {
-            let unused = "select 1 from approvals where id = ?1 and used is null";
-            for id in ids {
-                if transaction.query_row(unused, [id], |_| Ok(())).optional()?.is_none() {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (time, ids) = (now(), ids.to_vec());
+        let all = self.fenced(lease, move |database| {
+            // Run again, it finds the marks of its own first time.
+            let open = "select 1 from approvals where id = ?1 and (used is null or used = ?2)";
+            for id in &ids {
+                if database.row(open, vals![id, &time])?.is_none() {
                     return Ok(false);
                 }
             }
-            for id in ids {
-                transaction.execute("update approvals set used = ?2 where id = ?1", params![id, time])?;
+            for id in &ids {
+                database.run("update approvals set used = ?2 where id = ?1", vals![id, &time])?;
             }
             Ok(true)
         })?;
@@ -108,22 +131,28 @@ impl Store {
 
     /// One approval.
     pub fn approval(&self, id: &str) -> Result<Approval, Failure> {
-        let found: Option<Approval> = self.read(|connection| {
-            connection
-                .query_row(&format!("select {COLUMNS} from approvals where id = ?1"), [id], Approval::read)
-                .optional()
-        })?;
-        found.ok_or_else(|| {
+        let found = self.rows(&format!("select {COLUMNS} from approvals where id = ?1"), vals![id])?;
+        found.first().map(Approval::read).ok_or_else(|| {
             Failure::new("provision::apply::approval", format!("there is no approval `{id}`"))
                 .with_help("Run `provision approvals` to see them.")
         })
     }
 
     /// Takes back an approval that was not used.
-    pub fn revoke_approval(&self, id: &str) -> Result<Approval, Failure> {
+    pub fn revoke_approval(&self, id: &str, user: &str) -> Result<Approval, Failure> {
         let approval = self.approval(id)?;
-        let gone = self
-            .write(|transaction| transaction.execute("delete from approvals where id = ?1 and used is null", [id]))?;
+        let (lineage, told) = (self.lineage().to_owned(), approval.told(user, "approval.revoke"));
+        let id = id.to_owned();
+        let gone = {
+            let id = id.clone();
+            self.write(move |database| {
+                let gone = database.run("delete from approvals where id = ?1 and used is null", vals![&id])?;
+                if gone == 1 {
+                    audit::append(database, &lineage, &told)?;
+                }
+                Ok(gone)
+            })?
+        };
         if gone == 0 {
             return Err(Failure::new("provision::apply::approval", format!("the approval `{id}` was used already"))
                 .with_help("What was applied is not undone by taking it back; plan the way back."));

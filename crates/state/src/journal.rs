@@ -1,6 +1,6 @@
 //! Owns the journal's shapes and its one transition function: what may be recorded after what.
 
-use provision_model::{Action, Address, Identity, Map};
+use provision_model::{Action, Address, Identity, Lifecycle, Map};
 use serde::{Deserialize, Serialize};
 
 /// How far an operation got.
@@ -47,6 +47,18 @@ pub struct Entry {
     /// Given by the store.
     #[serde(default)]
     pub id: i64,
+    /// Tells a repeated write of the same entry from another entry.
+    #[serde(default)]
+    pub uid: String,
+    /// The change of the history it is part of.
+    #[serde(default)]
+    pub serial: i64,
+    /// Who wants it.
+    #[serde(default)]
+    pub actor: String,
+    /// The policies that allowed it.
+    #[serde(default)]
+    pub allowed_by: Vec<String>,
     pub address: Address,
     /// `hetzner.server`.
     pub kind: String,
@@ -56,6 +68,11 @@ pub struct Entry {
     pub phase: Phase,
     /// What is being sent, sensitive values sealed.
     pub inputs: Map,
+    /// The fields as they were written, references unresolved, sensitive values sealed: what the history keeps.
+    #[serde(default)]
+    pub declared: Map,
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
     pub identity: Identity,
     pub generation: u64,
     pub remote_id: Option<String>,
@@ -71,6 +88,12 @@ pub struct Entry {
     /// The vendor's word for the state before the first step.
     pub prior_status: Option<String>,
     pub depends_on: Vec<Address>,
+    /// It makes the new one of a replacement while the old one, which has the address, is there still.
+    #[serde(default)]
+    pub makes_first: bool,
+    /// Digest of the values of `replace_when`.
+    #[serde(default)]
+    pub triggers: Option<String>,
     pub protect: bool,
     pub retain: bool,
     pub steps: Vec<StepRecord>,

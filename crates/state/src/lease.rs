@@ -1,8 +1,8 @@
 //! Owns the lease: one writer at a time, with a heartbeat, a fencing number, and takeover that cannot hurt a live owner.
 
+use crate::db::{Database, DbError, vals};
 use crate::{Store, io};
 use provision_diagnostic::Failure;
-use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -41,7 +41,7 @@ impl LeaseInfo {
     }
 
     /// A process of this machine that certainly runs no more.
-    fn is_dead_here(&self) -> bool {
+    pub(crate) fn is_dead_here(&self) -> bool {
         let here = Self::here("");
         if here.host != self.host || self.host.is_empty() || self.started.is_empty() {
             return false;
@@ -67,6 +67,7 @@ fn boot_seconds() -> i64 {
 /// The right to write, given up when dropped.
 pub struct Lease {
     store: Arc<Store>,
+    user: String,
     owner: String,
     fencing: i64,
     deadline: Arc<AtomicI64>,
@@ -80,45 +81,38 @@ impl Lease {
     pub fn acquire(store: &Arc<Store>, user: &str) -> Result<Lease, Failure> {
         let info = LeaseInfo::here(user);
         let owner = serde_json::to_string(&info).map_err(|error| io("lease", &error))?;
-        let now = chrono::Utc::now().timestamp();
-        let fencing = store.write(|transaction| {
-            let found: Option<(String, i64, i64)> = transaction
-                .query_row("select owner, fencing, expires_at from lease", [], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-                .optional()?;
-            let mut fencing = 1;
-            if let Some((other, number, expires_at)) = found {
-                fencing = number + 1;
-                let holder: Option<LeaseInfo> = serde_json::from_str(&other).ok();
-                let free = expires_at == 0
-                    || holder.as_ref().is_some_and(LeaseInfo::is_dead_here)
-                    || now > expires_at + LONGEST_REQUEST.as_secs() as i64;
-                if !free {
-                    return Ok(Err(holder));
+        let begun = boot_seconds();
+        let taken = {
+            let owner = owner.clone();
+            let boot = info.boot.clone();
+            store.write(move |database| {
+                let now = database.clock()?;
+                let mut fencing = 1;
+                if let Some(held) = held(database)? {
+                    // Run again after an answer that was lost, it finds itself.
+                    fencing = if held.owner == owner { held.fencing } else { held.fencing + 1 };
+                    if held.owner != owner && !held.is_free(now, &boot, LONGEST_REQUEST) {
+                        return Ok(Err(held.info()));
+                    }
                 }
-            }
-            transaction.execute(
-                "insert into lease values (1, ?1, ?2, ?3)
-                 on conflict (one) do update set owner = ?1, fencing = ?2, expires_at = ?3",
-                params![owner, fencing, now + TERM.as_secs() as i64],
-            )?;
-            Ok(Ok(fencing))
-        })?;
-        let fencing = match fencing {
+                let sql = "insert into lease (one, owner, fencing, expires_at, expires_boot) values (1, ?1, ?2, ?3, ?4)
+                     on conflict (one) do update set owner = excluded.owner, fencing = excluded.fencing,
+                       expires_at = excluded.expires_at, expires_boot = excluded.expires_boot";
+                let (wall, boot) = (now + term(), boot_seconds() + term());
+                database.run(sql, vals![&owner, fencing, wall, boot])?;
+                Ok(Ok(fencing))
+            })?
+        };
+        let fencing = match taken {
             Ok(fencing) => fencing,
             Err(holder) => {
-                let who = holder.map_or_else(
-                    || "somebody".to_owned(),
-                    |holder| {
-                        format!("{} (process {} on {}, since {})", holder.user, holder.pid, holder.host, holder.since)
-                    },
-                );
-                return Err(Failure::new("provision::lease::held", format!("the state is in use by {who}"))
-                    .with_help("Wait for it to finish, then run the command again."));
+                let who = holder.map_or_else(|| "somebody".to_owned(), |holder| holder.to_string());
+                return Err(Failure::new("provision::lease::held", format!("the state is in use by {who}")).with_help(
+                    "Wait for it to finish, then run the command again; `provision lock show` tells about it.",
+                ));
             }
         };
-        let deadline = Arc::new(AtomicI64::new(boot_seconds() + TERM.as_secs() as i64));
+        let deadline = Arc::new(AtomicI64::new(begun + term()));
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let lost = Arc::new(AtomicBool::new(false));
         let heart = {
@@ -126,7 +120,13 @@ impl Lease {
                 (store.clone(), owner.clone(), deadline.clone(), stop.clone(), lost.clone());
             std::thread::spawn(move || beat(&store, &owner, fencing, &deadline, &stop, &lost))
         };
-        Ok(Lease { store: store.clone(), owner, fencing, deadline, stop, lost, heart: Some(heart) })
+        let user = user.to_owned();
+        Ok(Lease { store: store.clone(), user, owner, fencing, deadline, stop, lost, heart: Some(heart) })
+    }
+
+    /// Who holds it.
+    pub fn user(&self) -> &str {
+        &self.user
     }
 
     /// The number every commit is checked against.
@@ -141,6 +141,145 @@ impl Lease {
         }
         Ok(())
     }
+}
+
+fn term() -> i64 {
+    TERM.as_secs() as i64
+}
+
+/// The lease as its row has it.
+struct Held {
+    owner: String,
+    fencing: i64,
+    expires_at: i64,
+    expires_boot: i64,
+}
+
+/// The lease's row, locked until the transaction ends.
+fn held(database: &mut dyn Database) -> Result<Option<Held>, DbError> {
+    let sql =
+        format!("select owner, fencing, expires_at, expires_boot from lease where one = 1{}", database.for_update());
+    Ok(database.row(&sql, &[])?.map(|row| Held {
+        owner: row.text(0).to_owned(),
+        fencing: row.int(1),
+        expires_at: row.int(2),
+        expires_boot: row.int(3),
+    }))
+}
+
+impl Held {
+    fn info(&self) -> Option<LeaseInfo> {
+        serde_json::from_str(&self.owner).ok()
+    }
+
+    /// Whether somebody else may take it: given back, its process certainly dead, or not renewed for its whole term and
+    /// `grace` more.
+    fn is_free(&self, now: i64, boot: &str, grace: Duration) -> bool {
+        let grace = grace.as_secs() as i64;
+        if self.expires_at == 0 {
+            return true;
+        }
+        let Some(info) = self.info() else { return now > self.expires_at + grace };
+        if info.is_dead_here() {
+            return true;
+        }
+        // In the same life of the same machine, the clock that nobody sets decides.
+        match info.boot == boot && !boot.is_empty() && self.expires_boot > 0 {
+            true => boot_seconds() > self.expires_boot + grace,
+            false => now > self.expires_at + grace,
+        }
+    }
+}
+
+impl std::fmt::Display for LeaseInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (process {} on {}, since {})", self.user, self.pid, self.host, self.since)
+    }
+}
+
+/// The lease for people: who has it and how long it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRow {
+    pub user: String,
+    pub host: String,
+    pub pid: u32,
+    /// RFC 3339, as the other times.
+    pub since: String,
+    pub expires: String,
+    /// `held`, or `stale`: not renewed in time, or its process is dead.
+    pub status: String,
+    pub fencing: i64,
+}
+
+impl Store {
+    /// Who holds the lease; `None` when nobody does.
+    pub fn lease_row(&self) -> Result<Option<LeaseRow>, Failure> {
+        let boot = boot_id();
+        self.read(|database| {
+            let now = database.clock()?;
+            let held = match held(database)? {
+                Some(held) if held.expires_at != 0 => held,
+                _ => return Ok(None),
+            };
+            let Some(info) = held.info() else { return Ok(None) };
+            let stale = held.is_free(now, &boot, Duration::ZERO);
+            let expires = chrono::DateTime::from_timestamp(held.expires_at, 0).unwrap_or_default();
+            Ok(Some(LeaseRow {
+                user: info.user,
+                host: info.host,
+                pid: info.pid,
+                since: info.since,
+                expires: expires.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+                status: if stale { "stale" } else { "held" }.to_owned(),
+                fencing: held.fencing,
+            }))
+        })
+    }
+
+    /// Takes the lease away from who does not renew it any more, and writes down why. A live owner keeps it.
+    pub fn break_lease(&self, user: &str, reason: &str) -> Result<LeaseRow, Failure> {
+        let Some(row) = self.lease_row()? else {
+            return Err(Failure::new("provision::lease::free", "nobody holds the lease of the state")
+                .with_help("There is nothing to break; run the command you wanted to run."));
+        };
+        let (boot, lineage) = (boot_id(), self.lineage().to_owned());
+        let mut detail = provision_model::Map::new();
+        detail.insert("reason".into(), reason.into());
+        detail.insert("holder".into(), format!("{} process {} on {}", row.user, row.pid, row.host).into());
+        let entry = crate::AuditEntry {
+            time: crate::now(),
+            actor: user.to_owned(),
+            event: "lease.break".into(),
+            subject: None,
+            serial: None,
+            detail,
+        };
+        let broken = self.write(move |database| {
+            let now = database.clock()?;
+            let Some(held) = held(database)? else { return Ok(true) };
+            if held.expires_at != 0 && !held.is_free(now, &boot, Duration::ZERO) {
+                return Ok(false);
+            }
+            // The number moves on: whoever held it cannot write any more.
+            database.run("update lease set fencing = fencing + 1, expires_at = 0 where one = 1", &[])?;
+            crate::audit::append(database, &lineage, &entry)?;
+            Ok(true)
+        })?;
+        if broken {
+            return Ok(row);
+        }
+        Err(Failure::new(
+            "provision::lease::held",
+            format!("the state is in use by {} (process {} on {}), who is alive", row.user, row.pid, row.host),
+        )
+        .with_help(
+            "Stop that process; its lease is free at once where it ran here, or soon after it stops renewing it.",
+        ))
+    }
+}
+
+fn boot_id() -> String {
+    LeaseInfo::here("").boot
 }
 
 pub(crate) fn lost() -> Failure {
@@ -165,15 +304,14 @@ fn beat(
         drop(stopped);
         // The deadline counts from before the write: a slow disk must not lengthen it.
         let begun = boot_seconds();
-        let expires_at = chrono::Utc::now().timestamp() + TERM.as_secs() as i64;
-        let changed = store.write(|transaction| {
-            transaction.execute(
-                "update lease set expires_at = ?1 where fencing = ?2 and owner = ?3",
-                params![expires_at, fencing, owner],
-            )
+        let owner = owner.to_owned();
+        let changed = store.write(move |database| {
+            let sql = "update lease set expires_at = ?1, expires_boot = ?2 where fencing = ?3 and owner = ?4";
+            let wall = database.clock()? + term();
+            database.run(sql, vals![wall, begun + term(), fencing, &owner])
         });
         match changed {
-            Ok(1) => deadline.store(begun + TERM.as_secs() as i64, Ordering::Release),
+            Ok(1) => deadline.store(begun + term(), Ordering::Release),
             Ok(_) => {
                 lost.store(true, Ordering::Release);
                 return;
@@ -194,11 +332,9 @@ impl Drop for Lease {
             let _ = heart.join();
         }
         // Left behind it would only make the next one wait.
-        let _ = self.store.write(|transaction| {
-            transaction.execute(
-                "update lease set expires_at = 0 where fencing = ?1 and owner = ?2",
-                params![self.fencing, self.owner],
-            )
+        let (fencing, owner) = (self.fencing, self.owner.clone());
+        let _ = self.store.write(move |database| {
+            database.run("update lease set expires_at = 0 where fencing = ?1 and owner = ?2", vals![fencing, &owner])
         });
     }
 }

@@ -1,19 +1,38 @@
-//! Owns what must not be lost: resources, the operation journal, plans, outputs, the lease; rows in SQLite, one
-//! transaction per step of the journal protocol. Knows the model only.
+//! Owns what must not be lost: resources, the operation journal, plans, outputs, the lease, the history, the audit log;
+//! rows in SQLite or PostgreSQL, one transaction per step of the journal protocol. Knows the model only.
 
 mod approval;
+mod audit;
+mod backup;
+mod commit;
+mod db;
+mod history;
 mod journal;
 mod lease;
+mod operations;
+mod postgres;
+mod resources;
 mod schema;
 mod seal;
+mod secrets;
+mod sqlite;
 mod store;
+mod transfer;
 
 pub use approval::Approval;
+pub use audit::{AuditEntry, AuditProblem, AuditRow, Verified};
+pub use backup::{BackupRow, Restored, list as backups, restore};
+pub use db::{Database, DbError, Dialect, Row, Trouble, Val};
+pub use history::{Changed, Counts, HistoryRow, NewChange, Version, revision};
 pub use journal::{Entry, Phase, PolicyInForce, Record, StepRecord};
-pub use lease::{Lease, LeaseInfo};
+pub use lease::{Lease, LeaseInfo, LeaseRow};
+pub use resources::Edit;
 pub use schema::SCHEMA_VERSION;
 pub use seal::Sealer;
-pub use store::Store;
+pub use secrets::{Audience, SecretRow, SecretWritten, Secrets, SecretsReady};
+pub use sqlite::Sqlite;
+pub use store::{Location, Store};
+pub use transfer::Imported;
 
 use provision_diagnostic::Failure;
 

@@ -52,6 +52,39 @@ impl Sealer {
         }
     }
 
+    /// A key that is not kept in a file.
+    pub fn from_key(text: &str) -> Result<Sealer, Failure> {
+        let identity = text.trim().parse().map_err(|_| {
+            Failure::new("provision::state::io", "the key of the state is no age identity: PROVISION_STATE_KEY")
+                .with_help("Set it to the line of the state's identity.txt that begins with AGE-SECRET-KEY-.")
+        })?;
+        Ok(Sealer { identity })
+    }
+
+    /// A key that nobody else has.
+    pub fn fresh_key() -> String {
+        age::x25519::Identity::generate().to_string().expose_secret().to_owned()
+    }
+
+    /// The key that signs the audit log's checkpoints, derived from the state's key.
+    pub(crate) fn signing_key(&self) -> ed25519_dalek::SigningKey {
+        let bytes = self.keyed(b"nu-provision audit checkpoint 1");
+        ed25519_dalek::SigningKey::from_bytes(&bytes)
+    }
+
+    /// Signs a text; hexadecimal.
+    pub fn sign(&self, text: &str) -> String {
+        data_encoding::HEXLOWER.encode(&ed25519_dalek::Signer::sign(&self.signing_key(), text.as_bytes()).to_bytes())
+    }
+
+    /// Whether this state's key signed a text.
+    pub fn is_signed(&self, text: &str, signature: &str) -> bool {
+        let bytes = data_encoding::HEXLOWER.decode(signature.as_bytes()).unwrap_or_default();
+        ed25519_dalek::Signature::from_slice(&bytes).is_ok_and(|signature| {
+            ed25519_dalek::Verifier::verify(&self.signing_key().verifying_key(), text.as_bytes(), &signature).is_ok()
+        })
+    }
+
     /// Whether a folder has a key.
     pub fn exists(folder: &Path) -> bool {
         folder.join("identity.txt").exists()
@@ -93,12 +126,18 @@ impl Sealer {
         }
     }
 
-    fn digest(&self, value: &Json) -> String {
+    /// A digest that only who has the key can make: equal values have equal ones.
+    pub fn digest(&self, value: &Json) -> String {
+        data_encoding::HEXLOWER.encode(&self.keyed(canonical(value).as_bytes()))
+    }
+
+    /// HMAC-SHA256 under the state's key.
+    fn keyed(&self, text: &[u8]) -> [u8; 32] {
         let key = self.identity.to_string();
         // HMAC takes keys of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()) else { return String::new() };
-        mac.update(canonical(value).as_bytes());
-        data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes())
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()) else { return [0; 32] };
+        mac.update(text);
+        mac.finalize().into_bytes().into()
     }
 }
 

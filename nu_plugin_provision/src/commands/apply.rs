@@ -1,16 +1,16 @@
 //! Owns `provision apply`: rows of a plan in, events out.
 
 use crate::ProvisionPlugin;
-use crate::open::{parallel, project_flag, project_folder, session, session_in};
+use crate::open::{environment, parallel, project_flag, project_folder, session, session_in};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Example, FromValue, HandlerGuard, LabeledError, PipelineData, Record, SignalAction, Signals, Signature, Span,
-    SyntaxShape, Type, Value,
+    Spanned, SyntaxShape, Type, Value,
 };
 use provision_diagnostic::Failure;
-use provision_engine::{ApplyOptions, Event, Session, Status, Stop};
-use provision_nu_bridge::{Kind, rows, shell, stream, to_json};
+use provision_engine::{ApplyOptions, Event, Session, Status, Stop, is_plan_file};
+use provision_nu_bridge::{Kind, labeled, resolve_path, rows, shell, stream, to_json};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -42,6 +42,7 @@ impl PluginCommand for Apply {
 
     fn signature(&self) -> Signature {
         let signature = Signature::build(self.name())
+            .optional("file", SyntaxShape::Filepath, "A plan that `provision plan --out` wrote.")
             .named("parallel", SyntaxShape::Int, "Operations at a time, 16 by default.", None)
             .switch("yes", "Apply the whole project without rows on the pipeline.", Some('y'))
             .named(
@@ -50,6 +51,7 @@ impl PluginCommand for Apply {
                 "Ids of the approvals to use; by default all that the plan has.",
                 None,
             )
+            .named("reason", SyntaxShape::String, "Why, for `provision history` and the audit log.", Some('m'))
             .switch("quiet", "Draw no progress bar.", Some('q'))
             .input_output_types(vec![
                 (Type::Nothing, Type::table()),
@@ -73,6 +75,11 @@ impl PluginCommand for Apply {
                 description: "Apply what the policies allow",
                 result: None,
             },
+            Example {
+                example: "provision apply plan.json --reason 'release 4.2'",
+                description: "Apply a plan that another job made",
+                result: None,
+            },
             Example { example: "provision apply --yes", description: "Plan and apply in one go", result: None },
         ]
     }
@@ -84,8 +91,8 @@ impl PluginCommand for Apply {
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
-        let noted = input.metadata_ref().and_then(|metadata| noted_project(&metadata.custom));
-        let given = match input {
+        let noted = input.metadata_ref().and_then(|metadata| noted(&metadata.custom));
+        let mut given = match input {
             PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _) => None,
             input => {
                 let mut given = Vec::new();
@@ -96,23 +103,52 @@ impl PluginCommand for Apply {
             }
         };
         let session = match (project_folder(engine, call)?, noted) {
-            (None, Some(project)) => session_in(plugin, engine, call.head, &project)?,
+            (None, Some((project, environment))) => session_in(plugin, engine, call.head, &project, environment)?,
+            (Some(project), Some((_, noted))) => {
+                let environment = environment(engine, call)?.or(noted);
+                session_in(plugin, engine, call.head, &project, environment)?
+            }
             _ => session(plugin, engine, call)?,
         };
+        if let Some(file) = call.opt::<Spanned<String>>(0)? {
+            let raised = |failure| labeled(&failure, file.span, "this file");
+            let text = std::fs::read_to_string(resolve_path(engine, &file.item)?).map_err(|error| {
+                let message = format!("the plan {} cannot be read: {error}", file.item);
+                raised(
+                    Failure::new("provision::plan::file", message)
+                        .with_help("Give a file that `provision plan --out` wrote."),
+                )
+            })?;
+            let value: provision_engine::Json = serde_json::from_str(&text).unwrap_or_default();
+            given = Some(session.take_plan(&value).map_err(raised)?);
+        } else if let Some([one]) = given.as_deref()
+            && is_plan_file(one)
+        {
+            given =
+                Some(session.take_plan(one).map_err(|failure| labeled(&failure, call.head, "while applying this"))?);
+        }
         let approvals = match call.get_flag_value("approval") {
             None => None,
             Some(Value::String { val, .. }) => Some(vec![val]),
             Some(ids) => Some(Vec::<String>::from_value(ids)?),
         };
-        let options =
-            ApplyOptions { parallel: parallel(engine, call)?, yes: call.has_flag("yes")?, destroy: false, approvals };
+        let options = ApplyOptions {
+            parallel: parallel(engine, call)?,
+            yes: call.has_flag("yes")?,
+            destroy: false,
+            approvals,
+            reason: call.get_flag("reason")?,
+            ..ApplyOptions::default()
+        };
         start(session, given, options, engine, call)
     }
 }
 
-fn noted_project(custom: &Record) -> Option<PathBuf> {
+/// The project and the environment that the rows are from.
+fn noted(custom: &Record) -> Option<(PathBuf, Option<String>)> {
     let note = custom.get("provision_plan")?.as_record().ok()?;
-    Some(PathBuf::from(note.get("project")?.as_str().ok()?))
+    let environment = note.get("environment").and_then(|value| value.as_str().ok()).map(str::to_owned);
+    Some((PathBuf::from(note.get("project")?.as_str().ok()?), environment))
 }
 
 enum Message {
@@ -156,7 +192,7 @@ pub fn start(
     match events.receiver.recv() {
         Ok(Message::End(Err(failure))) => {
             events.over = true;
-            return Err(provision_nu_bridge::labeled(&failure, call.head, "while applying this"));
+            return Err(labeled(&failure, call.head, "while applying this"));
         }
         Ok(message) => events.early = Some(message),
         Err(_) => events.over = true,

@@ -31,6 +31,7 @@ impl PluginCommand for Destroy {
         let signature = Signature::build(self.name())
             .named("parallel", SyntaxShape::Int, "Operations at a time, 16 by default.", None)
             .switch("yes", "Consent to delete everything.", Some('y'))
+            .named("reason", SyntaxShape::String, "Why, for `provision history` and the audit log.", Some('m'))
             .switch("quiet", "Draw no progress bar.", Some('q'))
             .input_output_types(vec![(Type::Nothing, Type::table())])
             .category(super::category());
@@ -57,6 +58,7 @@ impl PluginCommand for Destroy {
             parallel: parallel(engine, call)?,
             yes: call.has_flag("yes")?,
             destroy: true,
+            reason: call.get_flag("reason")?,
             ..ApplyOptions::default()
         };
         super::apply::start(session, None, options, engine, call)

@@ -3,14 +3,23 @@
 mod apply;
 mod approvals;
 mod approve;
+mod audit;
 mod destroy;
+mod drift;
+mod graph;
+mod heal;
+mod history;
+mod import;
+mod lock;
 mod output;
 mod plan;
 mod policy_accept;
 mod provider_list;
 mod provision;
 mod recover;
+mod refresh;
 mod sandbox;
+mod secret;
 mod state;
 
 use crate::ProvisionPlugin;
@@ -30,11 +39,20 @@ pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
         Box::new(destroy::Destroy),
         Box::new(output::Output),
         Box::new(recover::Recover),
+        Box::new(refresh::Refresh),
+        Box::new(drift::Drift),
+        Box::new(heal::Heal),
+        Box::new(import::Import),
+        Box::new(graph::Graph),
         Box::new(policy_accept::PolicyAccept),
         Box::new(provider_list::ProviderList),
     ];
     all.extend(state::all());
     all.extend(sandbox::all());
+    all.extend(secret::all());
+    all.extend(history::all());
+    all.extend(audit::all());
+    all.extend(lock::all());
     all
 }
 

@@ -1,13 +1,14 @@
 //! Owns `provision plan`: what would change, as rows.
 
 use crate::ProvisionPlugin;
-use crate::open::{project_flag, project_folder, session_in};
+use crate::open::{environment, project_flag, project_folder, session_in};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
-    Example, LabeledError, PipelineData, PipelineMetadata, Record, Signature, Spanned, SyntaxShape, Type, Value, record,
+    Example, LabeledError, PipelineData, PipelineMetadata, Record, Signature, Span, Spanned, SyntaxShape, Type, Value,
+    record,
 };
 use provision_diagnostic::Failure;
-use provision_engine::{Input, PlanOptions, SourceNote, find_project};
+use provision_engine::{Input, PlanOptions, Session, SourceNote, find_project};
 use provision_nu_bridge::{labeled, resolve_path, to_json};
 use std::path::PathBuf;
 
@@ -57,7 +58,19 @@ impl PluginCommand for Plan {
             )
             .switch("deep", "Also read each resource by id: sees fields that lists do not show.", None)
             .switch("all", "Keep the rows that change nothing.", Some('a'))
-            .input_output_types(vec![(Type::Nothing, Type::table()), (Type::Any, Type::table())])
+            .named(
+                "out",
+                SyntaxShape::Filepath,
+                "Also write the plan to this file, signed, for `provision apply`.",
+                None,
+            )
+            .switch("json", "Give the plan as a JSON document instead of rows.", None)
+            .input_output_types(vec![
+                (Type::Nothing, Type::table()),
+                (Type::Nothing, Type::String),
+                (Type::Any, Type::table()),
+                (Type::Any, Type::String),
+            ])
             .category(super::category());
         project_flag(signature)
     }
@@ -68,6 +81,11 @@ impl PluginCommand for Plan {
             Example {
                 example: "nickel eval infra.ncl | provision plan | where provider == hetzner | provision apply",
                 description: "Apply what is to change on one cloud",
+                result: None,
+            },
+            Example {
+                example: "provision plan --out plan.json | where action in [replace delete]",
+                description: "Write a plan that another job applies with `provision apply plan.json`",
                 result: None,
             },
             Example {
@@ -119,7 +137,7 @@ impl PluginCommand for Plan {
                     .with_help("Check the path of the file.");
             return Err(labeled(&failure, span, "this file"));
         }
-        let session = session_in(plugin, engine, span, &project)?;
+        let session = session_in(plugin, engine, span, &project, environment(engine, call)?)?;
         let stop = session.stop.clone();
         let _guard = engine.register_signal_handler(Box::new(move |_| stop.request()))?;
         let options = PlanOptions {
@@ -129,15 +147,33 @@ impl PluginCommand for Plan {
             no_refresh: matches!(call.get_flag_value("refresh"), Some(Value::Bool { val: false, .. })),
             deep: call.has_flag("deep")?,
             all: call.has_flag("all")?,
+            purpose: None,
         };
-        let plan = session.plan(&source, &options).map_err(|failure| labeled(&failure, span, "while planning this"))?;
-        let rows = plan.rows().map(|row| super::value(row, call.head, &[])).collect();
-        let mut custom = Record::new();
-        let note = record! { "project" => Value::string(project.to_string_lossy(), call.head) };
-        custom.insert("provision_plan", Value::record(note, call.head));
-        let metadata = PipelineMetadata { custom, ..PipelineMetadata::default() };
-        Ok(PipelineData::value(Value::list(rows, call.head), Some(metadata)))
+        let raised = |failure| labeled(&failure, span, "while planning this");
+        let plan = session.plan(&source, &options).map_err(raised)?;
+        if let Some(file) = call.get_flag::<Spanned<String>>("out")? {
+            let path = resolve_path(engine, &file.item)?;
+            session.write_plan(&plan, &path).map_err(|failure| labeled(&failure, file.span, "this file"))?;
+        }
+        if call.has_flag("json")? {
+            return Ok(PipelineData::value(Value::string(plan.document().to_string(), call.head), None));
+        }
+        Ok(table(&plan, &session, call.head))
     }
+}
+
+/// The rows of a plan, with a note of where they are from for who applies them.
+pub(super) fn table(plan: &provision_engine::Plan, session: &Session, span: Span) -> PipelineData {
+    let rows = plan.rows().map(|row| super::value(row, span, &[])).collect();
+    let mut custom = Record::new();
+    let environment = session.environment.as_ref().map_or(Value::nothing(span), |name| Value::string(name, span));
+    let note = record! {
+        "project" => Value::string(session.project.to_string_lossy(), span),
+        "environment" => environment,
+    };
+    custom.insert("provision_plan", Value::record(note, span));
+    let metadata = PipelineMetadata { custom, ..PipelineMetadata::default() };
+    PipelineData::value(Value::list(rows, span), Some(metadata))
 }
 
 /// What `nickel eval` noted about its result.

@@ -1,0 +1,63 @@
+//! Owns asking about changes that are made at once, not planned first: taking a resource in, letting one go.
+
+use crate::Session;
+use crate::gate::{Answer, Gate, denial};
+use crate::plan::{Plan, PlannedRow};
+use crate::question::Questions;
+use indexmap::IndexMap;
+use provision_diagnostic::{Diagnostic, Failure};
+use provision_model::{Config, Map};
+
+impl Session {
+    /// Refuses what the policies do not allow, all of it in one error. `rows` come with the fields the policies see;
+    /// `after` is how many resources there will be.
+    pub(crate) fn may_do(
+        &self,
+        gate: &Gate,
+        config: &Config,
+        purpose: &str,
+        after: usize,
+        rows: &[(&PlannedRow, &Map)],
+    ) -> Result<(), Failure> {
+        let plan = Plan {
+            version: 1,
+            digest: String::new(),
+            lineage: self.store.lineage().to_owned(),
+            project: config.name.clone(),
+            created_at: provision_state::now(),
+            author: self.user.clone(),
+            destroy: false,
+            purpose: purpose.to_owned(),
+            policies: config.policies.clone(),
+            accounts: IndexMap::new(),
+            outputs: Map::new(),
+            rows: rows.iter().map(|(planned, _)| (*planned).clone()).collect(),
+            resources_after: after,
+        };
+        let questions = Questions::new(self, &plan)?;
+        let mut refused: Vec<Diagnostic> = Vec::new();
+        for (planned, fields) in rows {
+            let action = planned.row.action;
+            let what = format!("`{}`", planned.row.address);
+            match gate.ask(&questions.of(planned, fields, action))? {
+                Answer::Allowed(_) => {}
+                Answer::Denied(decision) | Answer::Error(decision) => {
+                    refused.push(*denial(&decision, action.name(), &what).first);
+                }
+                Answer::Waiting(decision) => refused.push(
+                    denial(&decision, action.name(), &what)
+                        .first
+                        .with_help("Approvals are for plans: who may do this at once is said without `@approval`."),
+                ),
+                Answer::Pending => refused.push(
+                    Diagnostic::error(
+                        "provision::apply::denied",
+                        format!("{} of {what} is denied: the policies do not decide it", action.name()),
+                    )
+                    .with_help("Write the policy so that it can be decided from what is known of the resource."),
+                ),
+            }
+        }
+        Failure::check(refused)
+    }
+}

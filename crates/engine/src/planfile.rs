@@ -1,0 +1,89 @@
+//! Owns plans as files: written and signed in one place, applied in another.
+//!
+//! A file is JSON: `{format, version, lineage, digest, plan, signature}`. The signature is Ed25519, by the state's key, over
+//! the canonical JSON of `plan`. What is sensitive in a plan is sealed, in the file as in the state.
+
+use crate::Session;
+use crate::plan::Plan;
+use provision_diagnostic::Failure;
+use provision_model::{Json, canonical, digest};
+use serde_json::json;
+use std::path::Path;
+
+/// What a plan file says it is.
+const FORMAT: &str = "nu-provision plan";
+/// The version of its shape.
+const VERSION: u64 = 1;
+
+/// Whether data is a plan file.
+pub fn is_plan_file(value: &Json) -> bool {
+    value["format"] == FORMAT
+}
+
+impl Session {
+    /// Writes a plan to a file, whole or not at all.
+    pub fn write_plan(&self, plan: &Plan, file: &Path) -> Result<(), Failure> {
+        let body = serde_json::to_value(plan).map_err(|error| unreadable(&error))?;
+        let text = json!({
+            "format": FORMAT,
+            "version": VERSION,
+            "lineage": self.store.lineage(),
+            "digest": plan.digest,
+            "signature": self.store.sealer().sign(&canonical(&body)),
+            "plan": body,
+        });
+        let failed = |error: std::io::Error| {
+            Failure::new("provision::plan::file", format!("cannot write the plan to {}: {error}", file.display()))
+                .with_help("Choose a folder that is there and writable.")
+        };
+        let mut name = file.file_name().unwrap_or_default().to_os_string();
+        name.push(".new");
+        let beside = file.with_file_name(name);
+        std::fs::write(&beside, text.to_string()).map_err(failed)?;
+        std::fs::rename(&beside, file).map_err(failed)
+    }
+
+    /// Takes a plan file over into the state, and gives its rows; refuses one that this state's key did not sign.
+    pub fn take_plan(&self, value: &Json) -> Result<Vec<Json>, Failure> {
+        let wrong = |what: &str, help: &str| Failure::new("provision::plan::file", what).with_help(help);
+        if !is_plan_file(value) {
+            return Err(wrong("this is no plan file", "Give a file that `provision plan --out` wrote."));
+        }
+        match value["version"].as_u64() {
+            Some(version) if version <= VERSION => {}
+            version => {
+                let version = version.unwrap_or_default();
+                return Err(wrong(
+                    &format!("the plan file has version {version}, this build knows versions up to {VERSION}"),
+                    "Update nu-provision to a version that knows this file.",
+                ));
+            }
+        }
+        if value["lineage"] != self.store.lineage() {
+            return Err(wrong(
+                "the plan file was made for another state",
+                "Apply it where it was planned, or plan again here.",
+            ));
+        }
+        let signature = value["signature"].as_str().unwrap_or_default();
+        if !self.store.sealer().is_signed(&canonical(&value["plan"]), signature) {
+            return Err(Failure::new("provision::plan::tampered", "the plan file is not as it was signed")
+                .with_help("Plan again; a plan is applied as it was made."));
+        }
+        let plan: Plan = serde_json::from_value(value["plan"].clone()).map_err(|error| unreadable(&error))?;
+        let mut bare = plan.clone();
+        bare.digest = String::new();
+        bare.rows.iter_mut().for_each(|planned| planned.row.plan.clear());
+        if digest(&serde_json::to_value(&bare).unwrap_or(Json::Null)) != plan.digest {
+            return Err(Failure::new("provision::plan::tampered", "the plan file is not what its digest says")
+                .with_help("Plan again; a plan is applied as it was made."));
+        }
+        self.store.put_plan(&plan.digest, &value["plan"])?;
+        plan.rows().map(|row| serde_json::to_value(row).map_err(|error| unreadable(&error))).collect()
+    }
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new("provision::plan::file", format!("the plan file cannot be read: {error}"))
+        .with_help("Plan again with this version of nu-provision.")
+}

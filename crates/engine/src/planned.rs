@@ -1,0 +1,150 @@
+//! Owns a plan as it is kept: its rows, with what carrying them out needs.
+
+use crate::changes::removal;
+use crate::desired::region_of;
+use crate::question::Questions;
+use indexmap::IndexMap;
+use provision_model::{AccountConfig, Action, Address, Disruption, Json, Lifecycle, Map, PlanRow, Resource, digest};
+use provision_registry::{Manifest, TypeSpec};
+use serde::{Deserialize, Serialize};
+
+/// A plan as the state keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub version: u32,
+    pub digest: String,
+    pub lineage: String,
+    pub project: String,
+    pub created_at: String,
+    /// Who made it; the policies may say that this is not who approves it.
+    #[serde(default)]
+    pub author: String,
+    pub destroy: bool,
+    /// What it is for: `apply`, `destroy`, `heal`, `rollback`.
+    #[serde(default = "apply")]
+    pub purpose: String,
+    pub policies: Option<String>,
+    pub accounts: IndexMap<String, AccountConfig>,
+    pub outputs: Map,
+    pub rows: Vec<PlannedRow>,
+    /// Resources in the state once all rows are applied.
+    pub resources_after: usize,
+}
+
+fn apply() -> String {
+    "apply".to_owned()
+}
+
+/// A row with what carrying it out needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedRow {
+    pub row: PlanRow,
+    pub account: String,
+    pub region: Option<String>,
+    /// The default cloud name.
+    pub name: String,
+    /// Desired fields, references unresolved, sensitive literals sealed.
+    pub inputs: Map,
+    /// Current fields, for what is changed item by item.
+    pub prior_fields: Map,
+    pub prior_status: Option<String>,
+    /// The state that an interrupted update was to bring it back to.
+    #[serde(default)]
+    pub restore: Option<String>,
+    pub remote_id: Option<String>,
+    /// Digest of the state's row; `None` where there was none.
+    pub prior: Option<String>,
+    pub changed: Vec<String>,
+    pub lifecycle: Lifecycle,
+    /// What the resource needs, in the plan or not.
+    pub needs: Vec<Address>,
+    pub disruption: Disruption,
+    pub once_wanted: Vec<String>,
+    /// The address the state has it under.
+    #[serde(default)]
+    pub moved_from: Option<Address>,
+    /// The generation of what the state has.
+    #[serde(default)]
+    pub generation: u64,
+}
+
+impl PlannedRow {
+    /// A row that takes a resource away, or lets it go.
+    pub(crate) fn removal(
+        manifest: &Manifest,
+        spec: &TypeSpec,
+        resource: &Resource,
+        action: Action,
+        reason: &str,
+    ) -> PlannedRow {
+        PlannedRow {
+            row: PlanRow {
+                address: resource.address.clone(),
+                provider: manifest.name.clone(),
+                kind: resource.kind.clone(),
+                action,
+                changes: removal(spec, resource),
+                depends_on: Vec::new(),
+                reason: reason.to_owned(),
+                request: Questions::empty(),
+                plan: String::new(),
+            },
+            account: resource.account.clone(),
+            region: region_of(manifest, &resource.inputs),
+            name: String::new(),
+            inputs: resource.inputs.clone(),
+            prior_fields: Map::new(),
+            prior_status: None,
+            restore: None,
+            remote_id: Some(resource.remote_id.clone()),
+            prior: Some(ground(resource)),
+            changed: Vec::new(),
+            lifecycle: Lifecycle::default(),
+            needs: resource.depends_on.clone(),
+            disruption: Disruption::Replace,
+            once_wanted: Vec::new(),
+            moved_from: None,
+            generation: resource.generation,
+        }
+    }
+
+    /// Whether it is a replacement that makes the new one before the old one goes.
+    pub fn makes_first(&self) -> bool {
+        self.row.action == Action::Replace && self.lifecycle.create_before_destroy
+    }
+}
+
+impl Plan {
+    /// The rows people see.
+    pub fn rows(&self) -> impl Iterator<Item = &PlanRow> {
+        self.rows.iter().map(|planned| &planned.row)
+    }
+
+    /// The plan as a document for other programs: `{format_version, project, digest, created_at, author, purpose, rows}`,
+    /// rows as people see them. Fields are added within a format version, never changed or removed.
+    pub fn document(&self) -> Json {
+        serde_json::json!({
+            "format_version": "1",
+            "project": self.project,
+            "digest": self.digest,
+            "created_at": self.created_at,
+            "author": self.author,
+            "purpose": self.purpose,
+            "rows": self.rows().collect::<Vec<_>>(),
+        })
+    }
+
+    /// A row by address.
+    pub fn find(&self, address: &str) -> Option<&PlannedRow> {
+        self.rows.iter().find(|planned| planned.row.address.as_str() == address)
+    }
+}
+
+/// Digest of a row of the state: the ground a plan row stands on.
+pub fn ground(resource: &Resource) -> String {
+    let mut value = serde_json::to_value(resource).unwrap_or(Json::Null);
+    if let Json::Object(map) = &mut value {
+        map.shift_remove("updated_at");
+    }
+    digest(&value)
+}

@@ -1,0 +1,35 @@
+//! Owns the way back: a plan to the configuration that a change of the history left.
+
+use crate::Session;
+use crate::desired::declaration_of;
+use crate::plan::{Plan, PlanOptions, ROLLBACK};
+use provision_diagnostic::Failure;
+use provision_model::Config;
+
+impl Session {
+    /// Plans back to what was configured after a change. It is a plan like any other: nothing is done yet, and what
+    /// cannot be brought back is said in each row's reason.
+    pub fn rollback(&self, serial: i64, options: &PlanOptions) -> Result<Plan, Failure> {
+        let change = self.store.change(serial)?;
+        let versions = self.store.versions_at(serial)?;
+        let sealer = self.store.sealer();
+        let resources = versions
+            .iter()
+            // The old half of a replacement that was under way is nothing anybody wrote.
+            .filter(|version| !version.resource.address.as_str().contains('~'))
+            .map(|version| declaration_of(version, sealer))
+            .collect::<Result<_, _>>()?;
+        let name = match change.project {
+            Some(name) => name,
+            None => self.configured()?.name,
+        };
+        let config = Config {
+            name,
+            resources,
+            accounts: self.store.accounts()?,
+            outputs: self.store.outputs_at(serial)?,
+            policies: change.policies,
+        };
+        self.plan_of(config, &PlanOptions { purpose: Some(ROLLBACK), ..options.clone() })
+    }
+}

@@ -1,0 +1,188 @@
+//! Owns the order of an apply: the graph of its operations, and who may run next.
+
+use crate::Session;
+use crate::execute::Done;
+use crate::plan::Plan;
+use provision_model::{Action, Address};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+/// How long what is in flight may take after a stop was asked for, before it is parked.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// One node of the execution graph: a row, or one of the two halves of a replacement.
+pub struct Node {
+    pub row: usize,
+    pub action: Action,
+    pub needs: Vec<usize>,
+}
+
+/// The execution graph of some rows. Dependencies outside the subset are settled: closure was checked.
+pub fn graph(plan: &Plan, todo: &[usize], state: &[provision_model::Resource]) -> Vec<Node> {
+    let prior: HashMap<&str, &[Address]> =
+        state.iter().map(|resource| (resource.address.as_str(), resource.depends_on.as_slice())).collect();
+    let mut nodes: Vec<Node> = Vec::new();
+    // The node that takes a row's resource away, and the one that leaves it as it should be.
+    let mut taking: HashMap<&str, usize> = HashMap::new();
+    let mut making: HashMap<&str, usize> = HashMap::new();
+    let mut making_first: HashSet<&str> = HashSet::new();
+    for &row in todo {
+        let planned = &plan.rows[row].row;
+        let address = planned.address.as_str();
+        // A replacement whose deletion is done already is a creation.
+        if planned.action == Action::Replace && prior.contains_key(address) {
+            taking.insert(address, nodes.len());
+            nodes.push(Node { row, action: Action::Delete, needs: Vec::new() });
+            if plan.rows[row].makes_first() {
+                making_first.insert(address);
+            }
+        }
+        let action = match planned.action {
+            Action::Replace => Action::Create,
+            action => action,
+        };
+        match action {
+            Action::Delete | Action::Forget => taking.insert(address, nodes.len()),
+            _ => making.insert(address, nodes.len()),
+        };
+        nodes.push(Node { row, action, needs: Vec::new() });
+    }
+    let mut edges: Vec<(usize, usize)> = Vec::new();
+    for &row in todo {
+        let planned = &plan.rows[row];
+        let address = planned.row.address.as_str();
+        if let Some(&make) = making.get(address) {
+            edges.extend(planned.needs.iter().filter_map(|need| making.get(need.as_str())).map(|need| (make, *need)));
+            if let Some(&take) = taking.get(address) {
+                edges.push(if planned.makes_first() { (take, make) } else { (make, take) });
+            }
+        }
+        // Who needed a thing lets go of it before it is taken away.
+        for needed in prior.get(address).copied().unwrap_or_default() {
+            let Some(&take) = taking.get(needed.as_str()) else { continue };
+            match (taking.get(address), making.get(address)) {
+                (Some(&own), _) => edges.push((take, own)),
+                // Where the new one is there first, an update turns to it and the old one goes afterwards.
+                (None, Some(&make)) if making_first.contains(needed.as_str()) => edges.push((take, make)),
+                // An update waits for the new one where there is one; it cannot also come before the old one goes.
+                (None, Some(&make)) if !making.contains_key(needed.as_str()) || !planned.needs.contains(needed) => {
+                    edges.push((take, make));
+                }
+                _ => {}
+            }
+        }
+    }
+    // A node may be needed for several reasons; it is waited for once.
+    edges.sort_unstable();
+    edges.dedup();
+    for (node, need) in edges {
+        nodes[node].needs.push(need);
+    }
+    nodes
+}
+
+/// Who may run next. Each finished node frees those that waited for it; nothing is scanned twice.
+pub struct Schedule<'a> {
+    nodes: &'a [Node],
+    needed_by: Vec<Vec<usize>>,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+struct Inner {
+    ready: VecDeque<usize>,
+    waiting_for: Vec<usize>,
+    outcomes: Vec<Option<Done>>,
+    running: usize,
+}
+
+impl<'a> Schedule<'a> {
+    pub fn new(nodes: &'a [Node]) -> Self {
+        let mut needed_by = vec![Vec::new(); nodes.len()];
+        for (at, node) in nodes.iter().enumerate() {
+            for &need in &node.needs {
+                needed_by[need].push(at);
+            }
+        }
+        let waiting_for: Vec<usize> = nodes.iter().map(|node| node.needs.len()).collect();
+        let ready = (0..nodes.len()).filter(|at| waiting_for[*at] == 0).collect();
+        let outcomes = nodes.iter().map(|_| None).collect();
+        let inner = Mutex::new(Inner { ready, waiting_for, outcomes, running: 0 });
+        Self { nodes, needed_by, inner, changed: Condvar::new() }
+    }
+
+    /// The next node, or `None` when there is no more for anybody.
+    pub fn next(&self, session: &Session) -> Option<usize> {
+        let stop = session.stop.flag();
+        let mut inner = self.inner.lock().ok()?;
+        loop {
+            if stop.load(std::sync::atomic::Ordering::SeqCst) {
+                return None;
+            }
+            if !inner.ready.is_empty() {
+                // In the order of the file, or as the dice of a simulation fall.
+                let chosen = match &session.dice {
+                    None => 0,
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the length")]
+                    Some(_) => (session.chance() * inner.ready.len() as f64) as usize,
+                };
+                inner.running += 1;
+                return inner.ready.remove(chosen);
+            }
+            if inner.running == 0 {
+                self.changed.notify_all();
+                return None;
+            }
+            inner = self.changed.wait_timeout(inner, Duration::from_millis(100)).ok()?.0;
+        }
+    }
+
+    pub fn finish(&self, at: usize, outcome: Done) {
+        let Ok(mut inner) = self.inner.lock() else { return };
+        inner.running -= 1;
+        let well = matches!(outcome, Done::Well);
+        inner.outcomes[at] = Some(outcome);
+        if well {
+            for &next in &self.needed_by[at] {
+                inner.waiting_for[next] -= 1;
+                if inner.waiting_for[next] == 0 {
+                    inner.ready.push_back(next);
+                }
+            }
+        } else {
+            let mut skip: Vec<usize> = self.needed_by[at].clone();
+            while let Some(next) = skip.pop() {
+                if inner.outcomes[next].is_none() {
+                    inner.outcomes[next] = Some(Done::Skipped);
+                    skip.extend(&self.needed_by[next]);
+                }
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Parks what is still in flight some time after a stop was asked for.
+    pub fn watch(&self, session: &Session) {
+        let mut stopped_at = None;
+        loop {
+            let Ok(inner) = self.inner.lock() else { return };
+            if inner.running == 0 && (inner.ready.is_empty() || session.stop.is_requested()) {
+                return;
+            }
+            let Ok((inner, _)) = self.changed.wait_timeout(inner, Duration::from_millis(100)) else { return };
+            drop(inner);
+            if session.stop.is_requested() {
+                let since: &mut std::time::Instant = stopped_at.get_or_insert_with(std::time::Instant::now);
+                if since.elapsed() > GRACE {
+                    session.stop.park();
+                }
+            }
+        }
+    }
+
+    pub fn into_outcomes(self) -> Vec<Option<Done>> {
+        debug_assert_eq!(self.nodes.len(), self.needed_by.len());
+        self.inner.into_inner().map(|inner| inner.outcomes).unwrap_or_default()
+    }
+}

@@ -1,0 +1,117 @@
+//! Owns what a plan decides about one resource: nothing, a change in place, a replacement, and why.
+
+use crate::desired::Triggers;
+use crate::plan::Planner;
+use crate::refresh::current_fields;
+use provision_model::{Action, Change, Comparison, Declaration, Disruption, Json, Map, Resource, compare};
+use provision_registry::TypeSpec;
+
+pub struct Verdict {
+    pub action: Action,
+    pub reason: String,
+    pub changes: Vec<Change>,
+    pub changed: Vec<String>,
+    pub disruption: Disruption,
+}
+
+impl Verdict {
+    /// Replaces a resource whose `replace_when` came to something else, or to what is not known yet.
+    pub fn trigger(&mut self, found: Option<Triggers>, resource: &Resource) {
+        if !matches!(self.action, Action::NoOp | Action::Update) {
+            return;
+        }
+        let reason = match (found, &resource.triggers) {
+            (Some(Triggers::Later), _) => "a value of `replace_when` is known only after apply",
+            (Some(Triggers::Known(now)), Some(before)) if now != *before => "a value of `replace_when` changed",
+            // It is noted from now on; that it was written is no reason to replace what is there.
+            (Some(Triggers::Known(_)), None) if self.action == Action::NoOp => {
+                self.action = Action::Update;
+                self.reason = "`replace_when` is noted".to_owned();
+                return;
+            }
+            _ => return,
+        };
+        self.action = Action::Replace;
+        self.reason = reason.to_owned();
+        self.disruption = Disruption::Replace;
+    }
+
+    pub fn new(action: Action, reason: &str) -> Self {
+        Self {
+            action,
+            reason: reason.to_owned(),
+            changes: Vec::new(),
+            changed: Vec::new(),
+            disruption: Disruption::Update,
+        }
+    }
+}
+
+impl Planner<'_> {
+    pub fn verdict(
+        &self,
+        declaration: &Declaration,
+        spec: &TypeSpec,
+        desired: &Map,
+        resource: Option<&Resource>,
+    ) -> Verdict {
+        let Some(resource) = resource else { return Verdict::new(Action::Create, "new") };
+        let remote = match self.world.resources.get(&resource.address) {
+            Some(None) => return Verdict::new(Action::Create, "gone from the cloud"),
+            Some(Some(remote)) => Some(remote),
+            None => None,
+        };
+        if resource.kind != declaration.kind {
+            return Verdict::new(Action::Replace, "its type changed");
+        }
+        if resource.account != declaration.account {
+            return Verdict::new(Action::Replace, "its account changed");
+        }
+        if resource.tainted {
+            return Verdict::new(Action::Replace, "tainted: a secret it needs was lost");
+        }
+        let mut current = current_fields(resource, remote);
+        // What was never ours to set is not drift.
+        current.retain(|field, _| desired.contains_key(field) || resource.inputs.contains_key(field));
+        let sealed_equal = |plain: &Json, sealed: &Json| self.session.store.sealer().is_same(plain, sealed);
+        let Comparison { mut changes, disruption, fields } =
+            compare(&spec.fields, desired, &current, &declaration.lifecycle.ignore, &sealed_equal);
+        // Protection is only ever added by the configuration; `provision state unprotect` takes it away.
+        let flags = [
+            ("lifecycle.protect", resource.protect, declaration.lifecycle.protect || resource.protect),
+            ("lifecycle.retain", resource.retain, declaration.lifecycle.retain),
+        ];
+        let mut add = |path: &str, before: Json, after: Json| {
+            changes.push(Change { path: path.to_owned(), before, after, sensitive: false, forces_replacement: false });
+        };
+        for (path, before, after) in flags.into_iter().filter(|(_, before, after)| before != after) {
+            add(path, Json::from(before), Json::from(after));
+        }
+        if resource.address != declaration.address {
+            add("address", Json::from(resource.address.as_str()), Json::from(declaration.address.as_str()));
+        }
+        if let Some(status) = &resource.restore {
+            let now = remote.and_then(|remote| remote.status.as_deref());
+            add("status", now.map_or(Json::Null, Json::from), Json::from(status.as_str()));
+        }
+        if changes.is_empty() {
+            return Verdict::new(Action::NoOp, "as it should be");
+        }
+        let names: Vec<&str> = match fields.is_empty() {
+            true if resource.restore.is_some() => vec!["status"],
+            true if resource.address != declaration.address => vec!["address"],
+            true => vec!["lifecycle"],
+            false => fields.iter().map(String::as_str).collect(),
+        };
+        let (action, reason) = match disruption {
+            Disruption::Replace => {
+                let forcing: Vec<&str> =
+                    changes.iter().filter(|it| it.forces_replacement).map(|it| it.path.as_str()).collect();
+                (Action::Replace, format!("{} cannot be changed in place", forcing.join(", ")))
+            }
+            Disruption::Restart => (Action::Update, format!("{} changed; needs a restart", names.join(", "))),
+            Disruption::Update => (Action::Update, format!("{} changed", names.join(", "))),
+        };
+        Verdict { changes, disruption, changed: fields, ..Verdict::new(action, &reason) }
+    }
+}

@@ -1,0 +1,75 @@
+//! Owns what is outside: the clock, and the wire that carries a request to a cloud. A simulation brings its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A clock that goes on, and a way to wait for it.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Instant;
+    /// The time of day, which signatures carry.
+    fn wall(&self) -> SystemTime;
+    /// Waits; may be woken early.
+    fn wait(&self, time: Duration);
+}
+
+/// The machine's own.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn wait(&self, time: Duration) {
+        // Whoever asked to stop is heard soon.
+        std::thread::sleep(time.min(Duration::from_millis(50)));
+    }
+}
+
+/// A request as it goes over the wire, signed.
+pub struct WireRequest {
+    pub method: String,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<Vec<u8>>,
+}
+
+/// An answer as it came.
+pub struct WireAnswer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+pub enum WireError {
+    /// The request could not be made.
+    Build(String),
+    /// It certainly did not reach the cloud.
+    NotSent(String),
+    /// It may have.
+    Lost(String),
+}
+
+/// Carries requests to a cloud.
+pub trait Wire: Send + Sync {
+    fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError>;
+}
+
+/// Clock and wire; the machine's own when a wire is not given.
+#[derive(Clone)]
+pub struct Outside {
+    pub clock: Arc<dyn Clock>,
+    pub wire: Option<Arc<dyn Wire>>,
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), wire: None }
+    }
+}

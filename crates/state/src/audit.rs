@@ -1,0 +1,237 @@
+//! Owns the audit log: append-only, every entry chained to the one before by its hash, checkpoints signed.
+//!
+//! An entry's hash is SHA-256 over the hash before it, a line feed, and the entry's canonical JSON; the first one follows
+//! the state's lineage. Checkpoints sign `lineage, sequence number, hash, time`, one per line, with an Ed25519 key that is
+//! derived from the state's key. The newest checkpoint is also kept in the file `audit.head` beside the state, so that
+//! cutting off the end of the log shows.
+
+use crate::db::{Database, DbError, vals};
+use crate::store::parsed;
+use crate::{Lease, Store, io, now};
+use data_encoding::HEXLOWER;
+use provision_diagnostic::Failure;
+use provision_model::{Json, Map, canonical};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+
+/// Entries that are looked at in one go.
+const PAGE: i64 = 10_000;
+
+/// Something that was done, by whom.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// RFC 3339.
+    pub time: String,
+    pub actor: String,
+    /// `apply.begin`, `operation.begin`, `lease.break`, …
+    pub event: String,
+    /// The address or other thing it was done to.
+    pub subject: Option<String>,
+    /// The change of the history it is part of.
+    pub serial: Option<i64>,
+    /// Further facts; never a secret.
+    pub detail: Map,
+}
+
+/// An entry with its place in the chain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditRow {
+    /// Counted from 1.
+    pub seq: i64,
+    #[serde(flatten)]
+    pub entry: AuditEntry,
+    pub hash: String,
+}
+
+/// What is wrong with the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditProblem {
+    pub seq: i64,
+    pub problem: String,
+}
+
+/// What verifying the log found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    pub valid: bool,
+    pub entries: i64,
+    pub checkpoints: i64,
+    /// The hash of the newest entry.
+    pub head: Option<String>,
+    pub problems: Vec<AuditProblem>,
+}
+
+/// The signed state of the log at one entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Checkpoint {
+    /// Version of this file's shape.
+    version: u32,
+    seq: i64,
+    at: String,
+    hash: String,
+    /// Hexadecimal.
+    signature: String,
+}
+
+const CHECKPOINT_VERSION: u32 = 1;
+
+fn chained(before: &str, data: &str) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(before.as_bytes());
+    hasher.update(b"\n");
+    hasher.update(data.as_bytes());
+    HEXLOWER.encode(&hasher.finalize())
+}
+
+fn signed_text(lineage: &str, seq: i64, hash: &str, at: &str) -> String {
+    format!("{lineage}\n{seq}\n{hash}\n{at}")
+}
+
+/// Adds an entry at the end of the chain.
+pub(crate) fn append(database: &mut dyn Database, lineage: &str, entry: &AuditEntry) -> Result<(), DbError> {
+    let head = format!("select seq, hash from audit_head where one = 1{}", database.for_update());
+    let (seq, before) =
+        database.row(&head, &[])?.map_or((0, String::new()), |row| (row.int(0), row.text(1).to_owned()));
+    let before = if seq == 0 { lineage } else { &before };
+    let data = canonical(&serde_json::to_value(entry).unwrap_or(Json::Null));
+    let hash = chained(before, &data);
+    database.run("insert into audit (seq, data, hash) values (?1, ?2, ?3)", vals![seq + 1, data, &hash])?;
+    database.run("update audit_head set seq = ?1, hash = ?2 where one = 1", vals![seq + 1, &hash])?;
+    Ok(())
+}
+
+impl Store {
+    pub(crate) fn audit_entry(&self, lease: &Lease, event: &str, subject: Option<&str>, detail: Map) -> AuditEntry {
+        AuditEntry {
+            time: now(),
+            actor: lease.user().to_owned(),
+            event: event.to_owned(),
+            subject: subject.map(str::to_owned),
+            serial: None,
+            detail,
+        }
+    }
+
+    /// Writes something down that the holder of the lease did.
+    pub fn audit(&self, lease: &Lease, event: &str, subject: Option<&str>, detail: Map) -> Result<(), Failure> {
+        let entry = self.audit_entry(lease, event, subject, detail);
+        let lineage = self.lineage().to_owned();
+        self.fenced(lease, move |database| append(database, &lineage, &entry))
+    }
+
+    /// Signs the log as it is. Without one there is nothing to sign.
+    pub fn checkpoint(&self) -> Result<(), Failure> {
+        let rows = self.rows("select seq, hash from audit_head where one = 1", &[])?;
+        let Some((seq, hash)) = rows.first().map(|row| (row.int(0), row.text(1).to_owned())) else { return Ok(()) };
+        if seq == 0 {
+            return Ok(());
+        }
+        let at = now();
+        let signature = self.sealer().sign(&signed_text(self.lineage(), seq, &hash, &at));
+        let checkpoint = Checkpoint { version: CHECKPOINT_VERSION, seq, at, hash, signature };
+        let kept = checkpoint.clone();
+        self.write(move |database| {
+            let sql = "insert into checkpoints (seq, at, hash, signature) values (?1, ?2, ?3, ?4)
+                 on conflict (seq) do nothing";
+            database.run(sql, vals![kept.seq, &kept.at, &kept.hash, &kept.signature])?;
+            Ok(())
+        })?;
+        self.write_head(&checkpoint)
+    }
+
+    fn head_file(&self) -> Option<PathBuf> {
+        (!self.folder().as_os_str().is_empty()).then(|| self.folder().join("audit.head"))
+    }
+
+    fn write_head(&self, checkpoint: &Checkpoint) -> Result<(), Failure> {
+        let Some(file) = self.head_file() else { return Ok(()) };
+        let text = serde_json::to_string_pretty(checkpoint).unwrap_or_default();
+        let beside = file.with_extension("head.new");
+        std::fs::write(&beside, text)
+            .and_then(|()| std::fs::rename(&beside, &file))
+            .map_err(|error| io("write the audit log of", &error))
+    }
+
+    /// Entries from a sequence number on, at most a page of them.
+    pub fn audit_page(&self, from: i64) -> Result<Vec<AuditRow>, Failure> {
+        let sql = "select seq, data, hash from audit where seq >= ?1 order by seq limit ?2";
+        self.rows(sql, vals![from, PAGE])?
+            .iter()
+            .map(|row| Ok(AuditRow { seq: row.int(0), entry: parsed(row.text(1))?, hash: row.text(2).to_owned() }))
+            .collect()
+    }
+
+    /// Looks for entries that were altered, removed, put elsewhere or cut off.
+    pub fn verify_audit(&self) -> Result<Verified, Failure> {
+        let mut found = Verified { valid: true, entries: 0, checkpoints: 0, head: None, problems: Vec::new() };
+        let mut before = self.lineage().to_owned();
+        let checkpoints = self.rows("select seq, at, hash, signature from checkpoints order by seq", &[])?;
+        let mut checkpoints: Vec<Checkpoint> = checkpoints
+            .iter()
+            .map(|row| Checkpoint {
+                version: CHECKPOINT_VERSION,
+                seq: row.int(0),
+                at: row.text(1).to_owned(),
+                hash: row.text(2).to_owned(),
+                signature: row.text(3).to_owned(),
+            })
+            .collect();
+        found.checkpoints = checkpoints.len() as i64;
+        checkpoints.extend(self.read_head(&mut found));
+        let mut told = |seq: i64, problem: &str| found.problems.push(AuditProblem { seq, problem: problem.to_owned() });
+        for checkpoint in &checkpoints {
+            let text = signed_text(self.lineage(), checkpoint.seq, &checkpoint.hash, &checkpoint.at);
+            if !self.sealer().is_signed(&text, &checkpoint.signature) {
+                told(checkpoint.seq, "the signature of the checkpoint is not ours");
+            }
+        }
+        let by_seq: std::collections::HashMap<i64, &str> =
+            checkpoints.iter().map(|checkpoint| (checkpoint.seq, checkpoint.hash.as_str())).collect();
+        let mut next = 1;
+        loop {
+            let sql = "select seq, data, hash from audit where seq >= ?1 order by seq limit ?2";
+            let page = self.rows(sql, vals![next, PAGE])?;
+            if page.is_empty() {
+                break;
+            }
+            for row in &page {
+                let (seq, hash) = (row.int(0), row.text(2));
+                if seq != next {
+                    told(next, &format!("{} entries are missing", seq - next));
+                    // What follows the gap is looked at for itself.
+                } else if chained(&before, row.text(1)) != hash {
+                    told(seq, "the entry is not the one that was written, or not in its place");
+                }
+                if by_seq.get(&seq).is_some_and(|signed| *signed != hash) {
+                    told(seq, "the entry is not the one that was signed");
+                }
+                before = hash.to_owned();
+                next = seq + 1;
+                found.entries += 1;
+            }
+        }
+        let newest = checkpoints.iter().map(|checkpoint| checkpoint.seq).max().unwrap_or(0);
+        let head = self.rows("select seq, hash from audit_head where one = 1", &[])?;
+        let (head_seq, head_hash) = head.first().map_or((0, String::new()), |row| (row.int(0), row.text(1).to_owned()));
+        if next <= newest.max(head_seq) {
+            told(next, &format!("the log ends before entry {}, which was there", newest.max(head_seq)));
+        } else if head_seq != next - 1 || (head_seq > 0 && head_hash != before) {
+            told(head_seq, "the end of the log is not where it was");
+        }
+        found.head = (found.entries > 0).then_some(before);
+        found.valid = found.problems.is_empty();
+        Ok(found)
+    }
+
+    fn read_head(&self, found: &mut Verified) -> Option<Checkpoint> {
+        let text = std::fs::read_to_string(self.head_file()?).ok()?;
+        match serde_json::from_str::<Checkpoint>(&text) {
+            Ok(checkpoint) if checkpoint.version <= CHECKPOINT_VERSION => Some(checkpoint),
+            _ => {
+                found.problems.push(AuditProblem { seq: 0, problem: "the file audit.head cannot be read".into() });
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Owns the journal protocol's writes: each is one transaction, checked against the lease, with its line in the audit log.
+
+use crate::audit::{self, AuditEntry};
+use crate::db::{Database, DbError, vals};
+use crate::history::{Version, keep_version};
+use crate::resources::put_resource;
+use crate::store::{parsed, text_of};
+use crate::{Entry, Lease, Phase, Record, Store, io, now};
+use provision_diagnostic::Failure;
+use provision_model::{Action, Address, Json, Map, Resource};
+
+impl Store {
+    /// Writes an operation down before its first call; gives it with its id.
+    pub fn begin(&self, lease: &Lease, mut entry: Entry) -> Result<Entry, Failure> {
+        entry.phase = Phase::Begun;
+        entry.uid = crate::new_id();
+        let (written, text) = (entry.clone(), text_of(&entry)?);
+        let mut detail = outcome(&entry);
+        detail.insert("allowed_by".into(), Json::from(entry.allowed_by.clone()));
+        let (lineage, told) = (self.lineage().to_owned(), told(&entry, "operation.begin", detail));
+        entry.id = self.fenced(lease, move |database| {
+            let known = database.row("select id from journal where uid = ?1", vals![&written.uid])?;
+            if let Some(row) = known {
+                return Ok(row.int(0));
+            }
+            let sql = "insert into journal (address, plan, phase, data, open, uid) values (?1, ?2, 'begun', ?3, 1, ?4)
+                 returning id";
+            let row = database.row(sql, vals![written.address.as_str(), &written.plan, &text, &written.uid])?;
+            audit::append(database, &lineage, &told)?;
+            Ok(row.map_or(0, |row| row.int(0)))
+        })?;
+        Ok(entry)
+    }
+
+    /// Records what happened to an operation, durably, before anything that follows from it.
+    pub fn record(&self, lease: &Lease, entry: &mut Entry, record: &Record) -> Result<(), Failure> {
+        self.finish(lease, entry, record, |_| Ok(()))
+    }
+
+    /// Ends an operation and writes the resource it left, in one transaction. Where another one has the address still,
+    /// which the new one is to replace, that one stays under an address of its own until it is deleted.
+    pub fn end_with(&self, lease: &Lease, entry: &mut Entry, resource: &Resource) -> Result<(), Failure> {
+        let (text, generation, created) = (text_of(resource)?, entry.generation as i64, entry.action == Action::Create);
+        let version = Version {
+            resource: resource.clone(),
+            declared: declared(entry, resource),
+            lifecycle: entry.lifecycle.clone(),
+        };
+        let serial = entry.serial;
+        let old = self.resource(resource.address.as_str())?;
+        let old = old.filter(|old| entry.makes_first && created && old.remote_id != resource.remote_id);
+        let old = old
+            .map(|mut old| {
+                old.address = old.address.replaced(old.generation);
+                let text = text_of(&old)?;
+                Ok::<_, Failure>((Version::of(old, None), text))
+            })
+            .transpose()?;
+        self.finish(lease, entry, &Record::Ended, move |database| {
+            if let Some((old, text)) = &old {
+                put_resource(database, &old.resource, text, serial)?;
+                keep_version(database, old.resource.address.as_str(), serial, Some(old))?;
+            }
+            put_resource(database, &version.resource, &text, serial)?;
+            let address = version.resource.address.as_str();
+            keep_version(database, address, serial, Some(&version))?;
+            if created {
+                let sql = "insert into generations (address, generation) values (?1, ?2)
+                     on conflict (address) do update set generation = excluded.generation";
+                database.run(sql, vals![address, generation])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends an operation that left nothing.
+    pub fn end_without(&self, lease: &Lease, entry: &mut Entry) -> Result<(), Failure> {
+        let (address, serial) = (entry.address.clone(), entry.serial);
+        self.finish(lease, entry, &Record::Ended, move |database| {
+            database.run("delete from resources where address = ?1", vals![address.as_str()])?;
+            keep_version(database, address.as_str(), serial, None)
+        })
+    }
+
+    /// Closes an operation whose effect the next plan sees, writing what the cloud shows now.
+    pub fn close_with(
+        &self,
+        lease: &Lease,
+        entry: &mut Entry,
+        reason: &str,
+        resource: Option<&Resource>,
+    ) -> Result<(), Failure> {
+        let written = resource.map(|resource| Ok::<_, Failure>((resource.clone(), text_of(resource)?))).transpose()?;
+        let record = Record::Closed { reason: reason.to_owned() };
+        let serial = entry.serial;
+        let declared = resource.map(|resource| declared(entry, resource)).unwrap_or_default();
+        let lifecycle = entry.lifecycle.clone();
+        self.finish(lease, entry, &record, move |database| {
+            let Some((resource, text)) = &written else { return Ok(()) };
+            put_resource(database, resource, text, serial)?;
+            let version =
+                Version { resource: resource.clone(), declared: declared.clone(), lifecycle: lifecycle.clone() };
+            keep_version(database, resource.address.as_str(), serial, Some(&version))
+        })
+    }
+
+    fn finish(
+        &self,
+        lease: &Lease,
+        entry: &mut Entry,
+        record: &Record,
+        body: impl Fn(&mut dyn Database) -> Result<(), DbError> + Send + Sync + 'static,
+    ) -> Result<(), Failure> {
+        let mut next = entry.clone();
+        next.apply(record).map_err(|error| io("write", &error))?;
+        let text = text_of(&next)?;
+        let phase = serde_json::to_value(next.phase).ok().and_then(|phase| phase.as_str().map(str::to_owned));
+        let event = match record {
+            Record::Created { .. } => Some("operation.created"),
+            Record::Ended => Some("operation.end"),
+            Record::Closed { .. } => Some("operation.close"),
+            // The steps are in the journal; the log has what they come to.
+            Record::Step(_) => None,
+        };
+        let told = event.map(|event| told(&next, event, outcome(&next)));
+        let (lineage, id, open) = (self.lineage().to_owned(), next.id, next.is_open());
+        self.fenced(lease, move |database| {
+            // Written a second time, because nobody knew whether the first time held, it is written once.
+            let sql = "update journal set phase = ?2, data = ?3, open = ?4 where id = ?1 and data <> ?3";
+            let changed = database.run(sql, vals![id, phase.as_deref().unwrap_or_default(), &text, open])?;
+            body(database)?;
+            if let (1, Some(told)) = (changed, &told) {
+                audit::append(database, &lineage, told)?;
+            }
+            Ok(())
+        })?;
+        *entry = next;
+        Ok(())
+    }
+
+    /// Operations that somebody has to settle, oldest first.
+    pub fn open_entries(&self) -> Result<Vec<Entry>, Failure> {
+        let rows = self.rows("select id, data from journal where open = 1 order by id", &[])?;
+        rows.iter()
+            .map(|row| {
+                let mut entry: Entry = parsed(row.text(1))?;
+                entry.id = row.int(0);
+                Ok(entry)
+            })
+            .collect()
+    }
+
+    /// Operations of a plan that ended: address and action.
+    pub fn ended_of(&self, plan: &str) -> Result<Vec<(Address, Action)>, Failure> {
+        let rows = self.rows("select data from journal where plan = ?1 and phase = 'ended'", vals![plan])?;
+        rows.iter()
+            .map(|row| {
+                let entry: Entry = parsed(row.text(0))?;
+                Ok((entry.address, entry.action))
+            })
+            .collect()
+    }
+}
+
+/// What the history keeps of the fields: as they were written, where the journal knows that.
+fn declared(entry: &Entry, resource: &Resource) -> Map {
+    if entry.declared.is_empty() { resource.inputs.clone() } else { entry.declared.clone() }
+}
+
+fn outcome(entry: &Entry) -> Map {
+    let mut detail = Map::new();
+    detail.insert("operation".into(), Json::from(entry.uid.as_str()));
+    detail.insert("action".into(), Json::from(entry.action.name()));
+    detail.insert("type".into(), Json::from(entry.kind.as_str()));
+    detail.insert("plan".into(), Json::from(entry.plan.as_str()));
+    if let Some(id) = &entry.remote_id {
+        detail.insert("remote_id".into(), Json::from(id.as_str()));
+    }
+    if let Some(reason) = &entry.reason {
+        detail.insert("reason".into(), Json::from(reason.as_str()));
+    }
+    detail
+}
+
+fn told(entry: &Entry, event: &str, detail: Map) -> AuditEntry {
+    AuditEntry {
+        time: now(),
+        actor: entry.actor.clone(),
+        event: event.to_owned(),
+        subject: Some(entry.address.to_string()),
+        serial: Some(entry.serial),
+        detail,
+    }
+}

@@ -1,0 +1,297 @@
+//! Owns the rows that say what is: resources, plans, outputs, accounts, policies in force.
+
+use crate::db::{Database, DbError, vals};
+use crate::history::{Version, keep_version, newest_version};
+use crate::journal::PolicyInForce;
+use crate::store::{meta, parsed, set_meta, text_of};
+use crate::{Lease, Store, now};
+use provision_diagnostic::Failure;
+use provision_model::{Address, Json, Map, Resource, short_hash};
+use serde::de::DeserializeOwned;
+use std::collections::{HashMap, HashSet};
+
+/// Plans that are kept; older ones are stale anyway.
+const PLANS: usize = 50;
+
+/// What shows that a row is as it was written.
+pub(crate) fn sum(text: &str) -> String {
+    short_hash(text, 16)
+}
+
+/// Rows of resources to change at once.
+#[derive(Debug, Clone, Default)]
+pub struct Edit {
+    pub puts: Vec<Resource>,
+    pub gone: Vec<Address>,
+    /// Old address and new address.
+    pub moved: Vec<(Address, Address)>,
+}
+
+impl Edit {
+    fn texts(&self) -> Result<EditTexts, Failure> {
+        let texts = self.puts.iter().map(text_of).collect::<Result<Vec<_>, _>>()?;
+        let before = self.moved.iter().map(|(from, to)| (to.clone(), from.clone())).collect();
+        Ok(EditTexts { puts: self.puts.iter().cloned().zip(texts).collect(), gone: self.gone.clone(), before })
+    }
+}
+
+struct EditTexts {
+    puts: Vec<(Resource, String)>,
+    gone: Vec<Address>,
+    /// The old address by the new one.
+    before: HashMap<Address, Address>,
+}
+
+impl EditTexts {
+    fn write(&self, database: &mut dyn Database, serial: i64) -> Result<(), DbError> {
+        // What was there is looked up before anything goes.
+        let mut versions = Vec::with_capacity(self.puts.len());
+        for (resource, _) in &self.puts {
+            let before = self.before.get(&resource.address).unwrap_or(&resource.address);
+            versions.push(Version::of(resource.clone(), newest_version(database, before.as_str())?));
+        }
+        for address in &self.gone {
+            database.run("delete from resources where address = ?1", vals![address.as_str()])?;
+            keep_version(database, address.as_str(), serial, None)?;
+        }
+        for ((resource, text), version) in self.puts.iter().zip(&versions) {
+            put_resource(database, resource, text, serial)?;
+            keep_version(database, resource.address.as_str(), serial, Some(version))?;
+            // A creation after this one must not look like it.
+            let sql = "insert into generations (address, generation) values (?1, ?2)
+                 on conflict (address) do update set generation = excluded.generation
+                 where generations.generation < excluded.generation";
+            database.run(sql, vals![resource.address.as_str(), resource.generation as i64])?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Every resource, by address. One whose row is damaged is given as the history has it.
+    pub fn resources(&self) -> Result<Vec<Resource>, Failure> {
+        let rows = self.rows("select address, data, sum from resources order by address", &[])?;
+        rows.iter().map(|row| self.sound(row.text(0), row.text(1), row.text(2)).map(|(resource, _)| resource)).collect()
+    }
+
+    /// One resource.
+    pub fn resource(&self, address: &str) -> Result<Option<Resource>, Failure> {
+        let rows = self.rows("select address, data, sum from resources where address = ?1", vals![address])?;
+        let found = rows.first().map(|row| self.sound(row.text(0), row.text(1), row.text(2))).transpose()?;
+        Ok(found.map(|(resource, _)| resource))
+    }
+
+    /// A resource as its row has it, or as the history has it where the row is damaged; and whether it was.
+    fn sound(&self, address: &str, text: &str, expected: &str) -> Result<(Resource, bool), Failure> {
+        if (expected.is_empty() || sum(text) == expected)
+            && let Ok(resource) = serde_json::from_str(text)
+        {
+            return Ok((resource, false));
+        }
+        match self.read(|database| newest_version(database, address))? {
+            Some(version) => Ok((version.resource, true)),
+            None => Err(Failure::new(
+                "provision::state::corrupt",
+                format!("the row of `{address}` is damaged, and the history has no good one"),
+            )
+            .with_help("Run `provision state restore` to go back to the newest good backup.")),
+        }
+    }
+
+    /// Writes damaged rows again as the history has them; gives their addresses.
+    pub fn mend(&self, lease: &Lease) -> Result<Vec<Address>, Failure> {
+        let rows = self.rows("select address, data, sum, serial from resources order by address", &[])?;
+        let mut mended = Vec::new();
+        for row in rows {
+            let (resource, damaged) = self.sound(row.text(0), row.text(1), row.text(2))?;
+            if damaged {
+                let (serial, text, written) = (row.int(3), text_of(&resource)?, resource.clone());
+                self.fenced(lease, move |database| put_resource(database, &written, &text, serial))?;
+                self.audit(lease, "state.mend", Some(resource.address.as_str()), Map::new())?;
+                mended.push(resource.address);
+            }
+        }
+        Ok(mended)
+    }
+
+    /// Number of the last change, 0 for none.
+    pub fn serial(&self) -> Result<i64, Failure> {
+        self.read(|database| {
+            Ok(database.row("select coalesce(max(serial), 0) from history", &[])?.map_or(0, |r| r.int(0)))
+        })
+    }
+
+    /// The generation that the next creation of an address has.
+    pub fn next_generation(&self, address: &Address) -> Result<u64, Failure> {
+        let sql = "select generation from generations where address = ?1";
+        let found = self.read(|database| database.row(sql, vals![address.as_str()]))?;
+        Ok(found.map_or(1, |row| row.int(0).unsigned_abs() + 1))
+    }
+
+    /// Changes rows outside an operation, all or none, as one change of the history: some are put, some go, some have the
+    /// address that the other one had before.
+    pub fn edit(&self, lease: &Lease, change: &crate::NewChange, rows: &Edit) -> Result<i64, Failure> {
+        let (rows, change) = (rows.texts()?, change.clone());
+        let (lineage, actor) = (self.lineage().to_owned(), lease.user().to_owned());
+        self.fenced(lease, move |database| {
+            let serial = crate::history::add(database, &change, &actor, false)?;
+            rows.write(database, serial)?;
+            crate::audit::append(database, &lineage, &change.audit(&actor, serial))?;
+            Ok(serial)
+        })
+    }
+
+    /// The same as part of a change that is open.
+    pub fn edit_in(&self, lease: &Lease, serial: i64, rows: &Edit) -> Result<(), Failure> {
+        let moved = rows.moved.iter().map(|(from, to)| (from.to_string(), Json::from(to.as_str()))).collect();
+        let mut detail = Map::new();
+        detail.insert("moved".into(), Json::Object(moved));
+        let entry =
+            crate::AuditEntry { serial: Some(serial), ..self.audit_entry(lease, "operation.move", None, detail) };
+        let (rows, lineage) = (rows.texts()?, self.lineage().to_owned());
+        self.fenced(lease, move |database| {
+            rows.write(database, serial)?;
+            crate::audit::append(database, &lineage, &entry)
+        })
+    }
+
+    /// Writes what the clouds show of resources that nobody changed: no change of the history.
+    pub fn put_seen(&self, lease: &Lease, resources: &[Resource]) -> Result<(), Failure> {
+        let texts = resources.iter().map(text_of).collect::<Result<Vec<_>, _>>()?;
+        let rows: Vec<(String, String)> =
+            resources.iter().map(|resource| resource.address.to_string()).zip(texts).collect();
+        self.fenced(lease, move |database| {
+            for (address, text) in &rows {
+                let sql = "update resources set data = ?2, sum = ?3 where address = ?1";
+                database.run(sql, vals![address, text, sum(text)])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Keeps a plan under its digest.
+    pub fn put_plan(&self, digest: &str, body: &Json) -> Result<(), Failure> {
+        let (digest, text, time) = (digest.to_owned(), body.to_string(), now());
+        self.write(move |database| {
+            let sql = "insert into plans (digest, created_at, body) values (?1, ?2, ?3) on conflict do nothing";
+            database.run(sql, vals![&digest, &time, &text])?;
+            let kept = database.rows("select digest from plans order by created_at desc, digest", &[])?;
+            for old in kept.iter().skip(PLANS).map(|row| row.text(0)).filter(|old| *old != digest) {
+                database.run("delete from plans where digest = ?1", vals![old])?;
+                // What carried it out is in the history; only who applies its rows again asks the journal.
+                database.run("delete from journal where plan = ?1 and open = 0", vals![old])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A kept plan.
+    pub fn plan<T: DeserializeOwned>(&self, digest: &str) -> Result<Option<T>, Failure> {
+        self.one("select body from plans where digest = ?1", digest)
+    }
+
+    /// Keeps the outputs as last written in the configuration, references unresolved.
+    pub fn put_outputs(&self, lease: &Lease, outputs: &Map) -> Result<(), Failure> {
+        if self.outputs()? == *outputs {
+            return Ok(());
+        }
+        let rows: Vec<(String, String)> =
+            outputs.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+        self.fenced(lease, move |database| {
+            database.run("delete from outputs", &[])?;
+            for (at, (name, value)) in rows.iter().enumerate() {
+                let sql = "insert into outputs (name, value, position) values (?1, ?2, ?3)";
+                database.run(sql, vals![name, value, at as i64])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The outputs, in the order they were written.
+    pub fn outputs(&self) -> Result<Map, Failure> {
+        let rows = self.rows("select name, value from outputs order by position, name", &[])?;
+        rows.iter().map(|row| Ok((row.text(0).to_owned(), parsed(row.text(1))?))).collect()
+    }
+
+    /// Keeps the accounts as last applied, credentials sealed: a resource may outlive the account's block in the file.
+    pub fn put_accounts(&self, lease: &Lease, accounts: &Json) -> Result<(), Failure> {
+        let text = accounts.to_string();
+        if self.read(|database| meta(database, "accounts"))?.as_deref() == Some(&text) {
+            return Ok(());
+        }
+        self.fenced(lease, move |database| set_meta(database, "accounts", &text))
+    }
+
+    /// The accounts as last applied.
+    pub fn accounts<T: DeserializeOwned + Default>(&self) -> Result<T, Failure> {
+        Ok(self.one("select value from meta where key = ?1", "accounts")?.unwrap_or_default())
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> Result<Option<PolicyInForce>, Failure> {
+        let rows = self.rows("select digest, sources from policies", &[])?;
+        let read =
+            |row: &crate::db::Row| Ok(PolicyInForce { digest: row.text(0).to_owned(), sources: parsed(row.text(1))? });
+        rows.first().map(read).transpose()
+    }
+
+    /// Makes policies the ones in force; one who accepts them is in the audit log.
+    pub fn put_policies(&self, lease: &Lease, policies: &PolicyInForce) -> Result<(), Failure> {
+        let before = self.policies()?;
+        if before.as_ref().is_some_and(|before| before.digest == policies.digest) {
+            return Ok(());
+        }
+        let (digest, text) = (policies.digest.clone(), text_of(&policies.sources)?);
+        let mut detail = Map::new();
+        detail.insert("before".into(), before.map_or(Json::Null, |before| Json::from(before.digest)));
+        detail.insert("after".into(), Json::from(digest.as_str()));
+        let entry = self.audit_entry(lease, "policy.change", None, detail);
+        let lineage = self.lineage().to_owned();
+        self.fenced(lease, move |database| {
+            let sql = "insert into policies (one, digest, sources) values (1, ?1, ?2)
+                 on conflict (one) do update set digest = excluded.digest, sources = excluded.sources";
+            database.run(sql, vals![&digest, &text])?;
+            crate::audit::append(database, &lineage, &entry)
+        })
+    }
+
+    /// When each drift was first seen; what is not among `seen` any more is forgotten. `seen` has address, path and a
+    /// digest of the actual value.
+    pub fn first_seen(&self, seen: &[(String, String, String)]) -> Result<Vec<String>, Failure> {
+        let (seen, time) = (seen.to_vec(), now());
+        self.write(move |database| {
+            let there: HashSet<(&str, &str)> = seen.iter().map(|it| (it.0.as_str(), it.1.as_str())).collect();
+            let known = database.rows("select address, path, actual, since from drift", &[])?;
+            for row in known.iter().filter(|row| !there.contains(&(row.text(0), row.text(1)))) {
+                database.run("delete from drift where address = ?1 and path = ?2", vals![row.text(0), row.text(1)])?;
+            }
+            let since: HashMap<(&str, &str, &str), &str> =
+                known.iter().map(|row| ((row.text(0), row.text(1), row.text(2)), row.text(3))).collect();
+            let mut found = Vec::with_capacity(seen.len());
+            for (address, path, actual) in &seen {
+                if let Some(since) = since.get(&(address.as_str(), path.as_str(), actual.as_str())) {
+                    found.push((*since).to_owned());
+                    continue;
+                }
+                let sql = "insert into drift (address, path, actual, since) values (?1, ?2, ?3, ?4)
+                     on conflict (address, path) do update set actual = excluded.actual, since = excluded.since";
+                database.run(sql, vals![address, path, actual, &time])?;
+                found.push(time.clone());
+            }
+            Ok(found)
+        })
+    }
+}
+
+pub(crate) fn put_resource(
+    database: &mut dyn Database,
+    resource: &Resource,
+    text: &str,
+    serial: i64,
+) -> Result<(), DbError> {
+    let sql = "insert into resources (address, kind, data, serial, sum) values (?1, ?2, ?3, ?4, ?5)
+         on conflict (address) do update set
+           kind = excluded.kind, data = excluded.data, serial = excluded.serial, sum = excluded.sum";
+    database.run(sql, vals![resource.address.as_str(), &resource.kind, text, serial, sum(text)])?;
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Owns the files of secrets: read whole and bounded, written whole or not at all, found by name.
+
+use provision_diagnostic::Failure;
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Whether a part of a name may be a file or a folder: it cannot lead out of the folder it is in.
+pub fn is_name(part: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    part.starts_with(|c: char| c.is_ascii_lowercase()) && part.len() <= 100 && part.chars().all(allowed)
+}
+
+/// The names of the files in a folder and those below it.
+pub fn collect(folder: &Path, prefix: &str, parts: usize, names: &mut Vec<String>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if entry.file_type()?.is_dir() {
+            if parts > 1 && is_name(name) {
+                collect(&entry.path(), &format!("{prefix}{name}/"), parts - 1, names)?;
+            }
+        } else if let Some(stem) = name.strip_suffix(".age").filter(|stem| is_name(stem)) {
+            names.push(format!("{prefix}{stem}"));
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a file that has no more than `limit`.
+pub fn read(path: &Path, limit: u64) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let file = std::fs::File::open(path)?;
+    // Room for all of it from the start: a buffer that grows leaves copies behind.
+    let room = usize::try_from(file.metadata()?.len().min(limit)).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::<u8>::with_capacity(room + 1));
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
+}
+
+/// Writes what anybody may see.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    place(path, bytes, 0o644, false).map(drop).map_err(|error| io("write", path, &error))
+}
+
+/// Writes a file whole or not at all: beside its place, to the disk, and then into its place. What is to be `fresh`
+/// does not take the place of another; `false` says that there is one.
+pub fn place(path: &Path, bytes: &[u8], mode: u32, fresh: bool) -> std::io::Result<bool> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let beside = folder.join(format!(".{}.tmp", crate::new_id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    let written = options.open(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let placed = written.and_then(|()| match fresh {
+        // A link does not replace what is there, as a rename does.
+        true => match std::fs::hard_link(&beside, path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            // Not every file system has links.
+            Err(_) if !path.exists() => std::fs::rename(&beside, path).map(|()| true),
+            linked => linked.map(|()| true),
+        },
+        false => std::fs::rename(&beside, path).map(|()| true),
+    });
+    // After a rename it is not there any more; where something failed it is of no use.
+    let _ = std::fs::remove_file(&beside);
+    // The new name must last too. Where a folder cannot be synced, there is nothing more to do.
+    let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    placed
+}
+
+/// The error about a file.
+pub fn io(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new("provision::secret::io", format!("cannot {what} {}: {}", path.display(), error.kind()))
+        .with_help("Check the permissions of the file and of its folder, and the space on the disk.")
+}

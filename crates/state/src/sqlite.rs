@@ -1,0 +1,100 @@
+//! Owns SQLite as the database of a state: one file, WAL, synchronous FULL.
+
+use crate::db::{Database, DbError, Dialect, Row, Trouble, Val};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
+use std::path::Path;
+
+/// An open file, or memory that is gone with it.
+pub struct Sqlite {
+    connection: Connection,
+}
+
+const PRAGMAS: &str =
+    "pragma busy_timeout = 10000; pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;";
+
+impl Sqlite {
+    /// Opens or makes a file.
+    pub fn open(file: &Path) -> Result<Self, DbError> {
+        Self::with(Connection::open(file).map_err(trouble)?)
+    }
+
+    /// Opens a file that must be there, to look at it.
+    pub fn look(file: &Path) -> Result<Self, DbError> {
+        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(trouble)?;
+        Ok(Self { connection })
+    }
+
+    /// A state that is gone when it is closed.
+    pub fn in_memory() -> Result<Self, DbError> {
+        Self::with(Connection::open_in_memory().map_err(trouble)?)
+    }
+
+    fn with(connection: Connection) -> Result<Self, DbError> {
+        connection.set_prepared_statement_cache_capacity(128);
+        connection.execute_batch(PRAGMAS).map_err(trouble)?;
+        Ok(Self { connection })
+    }
+}
+
+impl ToSql for Val {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Val::Null => ToSqlOutput::Owned(Value::Null),
+            Val::Int(value) => ToSqlOutput::Owned(Value::Integer(*value)),
+            Val::Text(value) => ToSqlOutput::Borrowed(ValueRef::Text(value.as_bytes())),
+        })
+    }
+}
+
+/// What an error of SQLite means for the state.
+fn trouble(error: rusqlite::Error) -> DbError {
+    let kind = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Trouble::Full,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => Trouble::ReadOnly,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Trouble::Corrupt,
+        _ => Trouble::Other,
+    };
+    DbError::new(kind, error)
+}
+
+impl Database for Sqlite {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn run(&mut self, sql: &str, values: &[Val]) -> Result<u64, DbError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(trouble)?;
+        statement.execute(params_from_iter(values)).map(|count| count as u64).map_err(trouble)
+    }
+
+    fn rows(&mut self, sql: &str, values: &[Val]) -> Result<Vec<Row>, DbError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(trouble)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query(params_from_iter(values)).map_err(trouble)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(trouble)? {
+            let mut cells = Vec::with_capacity(columns);
+            for at in 0..columns {
+                cells.push(match row.get_ref(at).map_err(trouble)? {
+                    ValueRef::Integer(value) => Val::Int(value),
+                    ValueRef::Text(text) => match std::str::from_utf8(text) {
+                        Ok(text) => Val::Text(text.to_owned()),
+                        Err(error) => return Err(DbError::new(Trouble::Corrupt, error)),
+                    },
+                    _ => Val::Null,
+                });
+            }
+            found.push(Row(cells));
+        }
+        Ok(found)
+    }
+
+    fn script(&mut self, sql: &str) -> Result<(), DbError> {
+        self.connection.execute_batch(sql).map_err(trouble)
+    }
+
+    fn revive(&mut self) -> Result<(), DbError> {
+        Ok(())
+    }
+}

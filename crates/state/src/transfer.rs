@@ -1,0 +1,138 @@
+//! Owns carrying a state elsewhere: export and import between databases.
+
+use crate::db::{Val, vals};
+use crate::schema::{SCHEMA_VERSION, TABLES, refuse_newer};
+use crate::{Lease, Store};
+use provision_diagnostic::Failure;
+use provision_model::{Json, Map};
+use serde::{Deserialize, Serialize};
+
+/// What an exported state says it is.
+const FORMAT: &str = "nu-provision state";
+
+/// What an import brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    pub lineage: String,
+    pub resources: usize,
+    pub history: usize,
+    pub audit: usize,
+}
+
+fn malformed(what: &str) -> Failure {
+    Failure::new("provision::state::malformed", format!("this is no exported state: {what}"))
+        .with_help("Give what `provision state export` gave.")
+}
+
+impl Store {
+    /// Everything but the lease, as data: `{format, version, tables}`, each table a list of rows, each row its columns in
+    /// the order of `columns`. What is sealed stays sealed.
+    pub fn export(&self) -> Result<Json, Failure> {
+        let tables = self.read(|database| {
+            let mut tables = Map::new();
+            for (name, columns) in TABLES {
+                let rows = database.rows(&format!("select {} from {name}", columns.join(", ")), &[])?;
+                let rows: Vec<Json> = rows.into_iter().map(|row| row.0.iter().map(cell).collect()).collect();
+                let columns: Vec<String> = columns.iter().map(|column| column.replace('"', "")).collect();
+                tables.insert((*name).to_owned(), serde_json::json!({"columns": columns, "rows": rows}));
+            }
+            Ok(tables)
+        })?;
+        Ok(serde_json::json!({"format": FORMAT, "version": SCHEMA_VERSION, "tables": tables}))
+    }
+
+    /// Takes over an exported state. Refused where there is one already, and without the key that sealed it.
+    pub fn import(&self, lease: &Lease, exported: &Json) -> Result<Imported, Failure> {
+        if exported["format"] != FORMAT {
+            return Err(malformed("its `format` is another one"));
+        }
+        let version = exported["version"].as_i64().ok_or_else(|| malformed("it has no `version`"))?;
+        refuse_newer(version)?;
+        if version < 3 {
+            return Err(malformed("its version is older than any that was exported"));
+        }
+        if self.serial()? > 0 || !self.resources()?.is_empty() {
+            return Err(Failure::new("provision::state::not_empty", "there is a state here already")
+                .with_help("Import into a project whose `.provision` folder, or database schema, is new."));
+        }
+        let mut tables = Vec::new();
+        for (name, columns) in TABLES {
+            let table = &exported["tables"][*name];
+            let given: Vec<&str> = table["columns"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+            let expected: Vec<String> = columns.iter().map(|column| column.replace('"', "")).collect();
+            if given != expected {
+                return Err(malformed(&format!("the table `{name}` has other columns")));
+            }
+            let mut rows = Vec::new();
+            for row in table["rows"].as_array().into_iter().flatten() {
+                let cells = row.as_array().filter(|cells| cells.len() == columns.len());
+                let cells = cells.ok_or_else(|| malformed(&format!("a row of the table `{name}`")))?;
+                rows.push(cells.iter().map(value).collect::<Option<Vec<Val>>>().ok_or_else(|| malformed("a value"))?);
+            }
+            tables.push((*name, *columns, rows));
+        }
+        let find = |key: &str| {
+            let (_, _, rows) = tables.iter().find(|(name, ..)| *name == "meta")?;
+            rows.iter().find_map(|row| match row.as_slice() {
+                [Val::Text(name), Val::Text(value)] if name == key => Some(value.clone()),
+                _ => None,
+            })
+        };
+        if find("public_key").as_deref() != Some(self.sealer().public_key().as_str()) {
+            return Err(Failure::new("provision::state::io", "the exported state was sealed with another key")
+                .with_help(
+                    "Put the identity.txt of the old state's `.provision` folder into this one, or set PROVISION_STATE_KEY, then import again.",
+                ));
+        }
+        let count = |name: &str| tables.iter().find(|(table, ..)| *table == name).map_or(0, |(.., rows)| rows.len());
+        let imported = Imported {
+            lineage: find("lineage").unwrap_or_default(),
+            resources: count("resources"),
+            history: count("history"),
+            audit: count("audit"),
+        };
+        let postgres = self.dialect == crate::db::Dialect::Postgres;
+        self.fenced(lease, move |database| {
+            for (name, columns, rows) in &tables {
+                database.run(&format!("delete from {name}"), &[])?;
+                let places: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
+                let sql = format!("insert into {name} ({}) values ({})", columns.join(", "), places.join(", "));
+                for row in rows {
+                    database.run(&sql, row)?;
+                }
+            }
+            if postgres {
+                // The numbers of new entries go on where the old ones ended.
+                database.rows(
+                    "select setval(pg_get_serial_sequence('journal', 'id'), coalesce((select max(id) from journal), 0) + 1, false)",
+                    &[],
+                )?;
+            }
+            Ok(())
+        })?;
+        Ok(imported)
+    }
+
+    /// How many rows a table has, for tests and measurements.
+    pub fn count(&self, table: &str) -> Result<i64, Failure> {
+        let known = TABLES.iter().find(|(name, _)| *name == table).map_or("meta", |(name, _)| name);
+        Ok(self.rows(&format!("select count(*) from {known}"), vals![])?.first().map_or(0, |row| row.int(0)))
+    }
+}
+
+fn cell(value: &Val) -> Json {
+    match value {
+        Val::Null => Json::Null,
+        Val::Int(value) => Json::from(*value),
+        Val::Text(value) => Json::from(value.as_str()),
+    }
+}
+
+fn value(cell: &Json) -> Option<Val> {
+    match cell {
+        Json::Null => Some(Val::Null),
+        Json::Number(number) => number.as_i64().map(Val::Int),
+        Json::String(text) => Some(Val::Text(text.clone())),
+        _ => None,
+    }
+}

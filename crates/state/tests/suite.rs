@@ -1,0 +1,253 @@
+//! Owns what every database of a state must do alike: the same suite runs on SQLite and on PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod server;
+
+use provision_model::{Action, Address, Identity, Json, Lifecycle, Map, Resource};
+use provision_state::{Counts, Edit, Entry, Lease, Location, NewChange, Phase, Record, Store, new_id, now};
+use serde_json::json;
+use std::sync::Arc;
+
+/// A state of one database, and what keeps it alive.
+struct Kept {
+    store: Arc<Store>,
+    location: Location,
+    project: tempfile::TempDir,
+}
+
+impl Kept {
+    fn again(&self) -> Arc<Store> {
+        Store::open_at(self.project.path(), &self.location).unwrap()
+    }
+}
+
+/// A new state on each kind of database.
+fn each(run: impl Fn(&Kept)) {
+    let schema = format!("s{}", new_id());
+    let url = format!("{}?schema={schema}&sslmode=disable", server::url());
+    for location in [Location::default(), Location { url: Some(url), ..Location::default() }] {
+        let project = tempfile::tempdir().unwrap();
+        let store = Store::open_at(project.path(), &location).unwrap();
+        run(&Kept { store, location, project });
+    }
+}
+
+fn entry(address: &str, action: Action, serial: i64) -> Entry {
+    let address = Address::new(address);
+    Entry {
+        id: 0,
+        uid: String::new(),
+        serial,
+        actor: "ada".into(),
+        allowed_by: vec!["p".into()],
+        identity: Identity::new("l", &address, 1),
+        address,
+        kind: "local.data".into(),
+        account: "local".into(),
+        region: None,
+        action,
+        phase: Phase::Begun,
+        inputs: Map::new(),
+        declared: Map::new(),
+        lifecycle: Lifecycle::default(),
+        generation: 1,
+        remote_id: None,
+        once: Map::new(),
+        once_wanted: vec![],
+        plan: "p".into(),
+        prior_status: None,
+        depends_on: vec![],
+        makes_first: false,
+        triggers: None,
+        protect: false,
+        retain: false,
+        steps: vec![],
+        begun_at: now(),
+        reason: None,
+    }
+}
+
+fn resource(address: &str, input: Json) -> Resource {
+    let mut inputs = Map::new();
+    inputs.insert("input".into(), input);
+    Resource {
+        address: Address::new(address),
+        kind: "local.data".into(),
+        account: "local".into(),
+        remote_id: format!("id-{address}"),
+        inputs,
+        attributes: Map::new(),
+        depends_on: vec![],
+        generation: 1,
+        protect: false,
+        retain: false,
+        tainted: false,
+        restore: None,
+        triggers: None,
+        created_at: now(),
+        updated_at: now(),
+    }
+}
+
+/// Carries out one create as the engine does.
+fn create(store: &Store, lease: &Lease, serial: i64, address: &str, input: Json) {
+    let mut open = store.begin(lease, entry(address, Action::Create, serial)).unwrap();
+    let record = Record::Created { remote_id: format!("id-{address}"), once: Map::new() };
+    store.record(lease, &mut open, &record).unwrap();
+    store.end_with(lease, &mut open, &resource(address, input)).unwrap();
+}
+
+#[test]
+fn an_illegal_transition_is_an_error_and_changes_nothing() {
+    each(|kept| {
+        let store = &kept.store;
+        let lease = Lease::acquire(store, "t").unwrap();
+        let mut open = store.begin(&lease, entry("web", Action::Create, 1)).unwrap();
+        let error = store.record(&lease, &mut open, &Record::Ended).unwrap_err();
+        assert_eq!(error.code(), "provision::state::io");
+        assert_eq!(store.open_entries().unwrap(), vec![open.clone()]);
+        store.record(&lease, &mut open, &Record::Created { remote_id: "7".into(), once: Map::new() }).unwrap();
+        assert_eq!(store.open_entries().unwrap()[0].remote_id.as_deref(), Some("7"));
+        store.end_without(&lease, &mut open).unwrap();
+        assert!(store.open_entries().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_live_lease_is_not_stolen_and_its_holder_is_named() {
+    each(|kept| {
+        let lease = Lease::acquire(&kept.store, "ada").unwrap();
+        let other = kept.again();
+        let error = Lease::acquire(&other, "bob").err().unwrap();
+        assert_eq!(error.code(), "provision::lease::held");
+        assert!(error.first.message.contains("ada"), "{error}");
+        let row = other.lease_row().unwrap().unwrap();
+        assert_eq!((row.user.as_str(), row.status.as_str()), ("ada", "held"));
+        assert_eq!(other.break_lease("bob", "impatient").unwrap_err().code(), "provision::lease::held");
+        drop(lease);
+        assert!(other.lease_row().unwrap().is_none());
+        assert_eq!(other.break_lease("bob", "impatient").unwrap_err().code(), "provision::lease::free");
+        Lease::acquire(&other, "bob").unwrap();
+    });
+}
+
+#[test]
+fn writers_at_once_all_get_their_turn_and_the_chain_holds() {
+    each(|kept| {
+        let store = &kept.store;
+        let lease = Lease::acquire(store, "ada").unwrap();
+        let serial = store.open_change(&lease, &NewChange::new("apply", "cli")).unwrap();
+        std::thread::scope(|scope| {
+            for worker in 0..16 {
+                let lease = &lease;
+                scope.spawn(move || {
+                    for at in 0..5 {
+                        create(store, lease, serial, &format!("r{worker}-{at}"), json!(at));
+                    }
+                });
+            }
+        });
+        store.close_change(&lease, serial, Counts { done: 80, ..Counts::default() }).unwrap();
+        store.checkpoint().unwrap();
+        assert_eq!(store.resources().unwrap().len(), 80);
+        assert!(store.open_entries().unwrap().is_empty());
+        let verified = store.verify_audit().unwrap();
+        assert!(verified.valid, "{verified:?}");
+        // Three lines for each, the beginning and the end of the change.
+        assert_eq!(verified.entries, 80 * 3 + 2);
+        assert_eq!(store.history().unwrap()[0].done, 80);
+    });
+}
+
+#[test]
+fn the_history_knows_what_was_when() {
+    each(|kept| {
+        let store = &kept.store;
+        let lease = Lease::acquire(store, "ada").unwrap();
+        let change = |kind: &str| store.open_change(&lease, &NewChange::new(kind, "cli")).unwrap();
+        let first = change("apply");
+        create(store, &lease, first, "a", json!(1));
+        create(store, &lease, first, "b", json!(1));
+        store.close_change(&lease, first, Counts::default()).unwrap();
+        let second = change("apply");
+        let mut open = store.begin(&lease, entry("a", Action::Update, second)).unwrap();
+        store.end_with(&lease, &mut open, &resource("a", json!(2))).unwrap();
+        let mut open = store.begin(&lease, entry("b", Action::Delete, second)).unwrap();
+        store.end_without(&lease, &mut open).unwrap();
+        store.close_change(&lease, second, Counts::default()).unwrap();
+        let inputs = |serial: i64| -> Vec<(String, Json)> {
+            let found = store.versions_at(serial).unwrap();
+            found.iter().map(|it| (it.resource.address.to_string(), it.declared["input"].clone())).collect()
+        };
+        assert_eq!(inputs(first), [("a".into(), json!(1)), ("b".into(), json!(1))]);
+        assert_eq!(inputs(second), [("a".into(), json!(2))]);
+        let changed = store.changed(second).unwrap();
+        assert!(changed[0].before.is_some() && changed[1].after.is_none());
+        // A renamed one is there under its new name, and was under its old one.
+        let moved = Edit {
+            puts: vec![resource("c", json!(2))],
+            gone: vec![Address::new("a")],
+            moved: vec![(Address::new("a"), Address::new("c"))],
+        };
+        store.edit(&lease, &NewChange::new("move", "cli"), &moved).unwrap();
+        assert_eq!(inputs(second + 1), [("c".into(), json!(2))]);
+        assert_eq!(inputs(second), [("a".into(), json!(2))]);
+        assert_eq!(store.history().unwrap().iter().map(|row| row.serial).collect::<Vec<_>>(), [3, 2, 1]);
+        assert_eq!(store.change(9).unwrap_err().code(), "provision::state::unknown_serial");
+    });
+}
+
+#[test]
+fn a_state_moves_to_another_database_whole() {
+    each(|from| {
+        let lease = Lease::acquire(&from.store, "ada").unwrap();
+        let serial = from.store.open_change(&lease, &NewChange::new("apply", "cli")).unwrap();
+        create(&from.store, &lease, serial, "a", json!("x"));
+        from.store.close_change(&lease, serial, Counts::default()).unwrap();
+        let exported = from.store.export().unwrap();
+        each(|to| {
+            let own = Lease::acquire(&to.store, "bob").unwrap();
+            // Another key could not open what this one sealed.
+            let error = to.store.import(&own, &exported).unwrap_err();
+            assert!(error.first.message.contains("another key"), "{error}");
+            drop(own);
+            let project = tempfile::tempdir().unwrap();
+            std::fs::create_dir(project.path().join(".provision")).unwrap();
+            let key = std::fs::read_to_string(from.project.path().join(".provision/identity.txt")).unwrap();
+            let key = key.lines().find(|line| line.starts_with("AGE")).unwrap().to_owned();
+            let url = to.location.url.as_ref().map(|url| url.replace("schema=s", "schema=m"));
+            let location = Location { url, key: Some(key), ..Location::default() };
+            let target = Store::open_at(project.path(), &location).unwrap();
+            let own = Lease::acquire(&target, "bob").unwrap();
+            let imported = target.import(&own, &exported).unwrap();
+            assert_eq!((imported.resources, imported.history), (1, 1));
+            assert_eq!(target.import(&own, &exported).unwrap_err().code(), "provision::state::not_empty");
+            drop(own);
+            let again = Store::open_at(project.path(), &location).unwrap();
+            assert_eq!(again.lineage(), from.store.lineage());
+            assert_eq!(again.resources().unwrap(), from.store.resources().unwrap());
+            assert!(again.verify_audit().unwrap().valid);
+            // Numbers go on where they ended.
+            let own = Lease::acquire(&again, "bob").unwrap();
+            let next = again.begin(&own, entry("b", Action::Create, 2)).unwrap();
+            assert!(next.id > 1, "{}", next.id);
+            if let Some(url) = &location.url {
+                server::drop_schema(url);
+            }
+        });
+    });
+}
+
+#[test]
+fn drift_is_remembered_until_it_is_over() {
+    each(|kept| {
+        let seen = |actual: &str| vec![("a".to_owned(), "labels".to_owned(), actual.to_owned())];
+        let first = kept.store.first_seen(&seen("1")).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert_eq!(kept.store.first_seen(&seen("1")).unwrap(), first);
+        assert_ne!(kept.store.first_seen(&seen("2")).unwrap(), first);
+        assert!(kept.store.first_seen(&[]).unwrap().is_empty());
+        assert_ne!(kept.store.first_seen(&seen("1")).unwrap(), first);
+    });
+}

@@ -1,0 +1,138 @@
+//! Owns an example of each resource type that a provider ships: how it is made, changed in place and replaced.
+
+use serde_json::{Map, Value, json};
+
+/// One type with what it takes to try it.
+pub struct Example {
+    pub kind: &'static str,
+    /// What must be there for it.
+    pub needs: Vec<(&'static str, Value)>,
+    /// Its fields at first.
+    pub first: Value,
+    /// Fields that are changed in place.
+    pub changed: Option<Value>,
+    /// Fields that make another one.
+    pub replaced: Option<Value>,
+}
+
+const KEY: &str = crate::PUBLIC_KEY;
+const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIC other";
+
+fn reference(address: &str, attribute: &str) -> Value {
+    json!({"$ref": {"address": address, "attribute": attribute}})
+}
+
+fn subnets(ranges: &[&str]) -> Value {
+    ranges.iter().map(|range| json!({"type": "cloud", "network_zone": "eu-central", "ip_range": range})).collect()
+}
+
+fn ingress(port: u16) -> Value {
+    json!([{"ip_protocol": "tcp", "from_port": port, "to_port": port, "cidr_ips": ["10.0.0.0/8"]}])
+}
+
+/// Every type of the three clouds, and data that lives in the state alone.
+pub fn examples() -> Vec<Example> {
+    let net = json!({"$type": "hetzner.network", "ip_range": "10.0.0.0/16", "subnets": subnets(&["10.0.1.0/24"])});
+    let vpc = json!({"$type": "aws.vpc", "cidr_block": "10.9.0.0/16"});
+    let subnet = json!({"$type": "aws.subnet", "vpc_id": reference("vpc", "id"), "cidr_block": "10.9.1.0/24"});
+    let plain = |kind, first, changed, replaced| Example { kind, needs: Vec::new(), first, changed, replaced };
+    vec![
+        plain("local.data", json!({"input": 1}), Some(json!({"input": 2})), None),
+        plain(
+            "hetzner.ssh_key",
+            json!({"public_key": KEY}),
+            Some(json!({"labels": {"team": "shop"}})),
+            Some(json!({"public_key": OTHER})),
+        ),
+        plain(
+            "hetzner.network",
+            json!({"ip_range": "10.0.0.0/16", "subnets": subnets(&["10.0.1.0/24"])}),
+            Some(json!({"subnets": subnets(&["10.0.2.0/24", "10.0.3.0/24"]), "labels": {"team": "shop"}})),
+            None,
+        ),
+        plain(
+            "hetzner.firewall",
+            json!({"rules": [{"direction": "in", "protocol": "tcp", "port": "80", "source_ips": ["0.0.0.0/0"]}]}),
+            Some(
+                json!({"rules": [{"direction": "in", "protocol": "tcp", "port": "443", "source_ips": ["0.0.0.0/0"]}]}),
+            ),
+            None,
+        ),
+        Example {
+            kind: "hetzner.server",
+            needs: vec![("net", net)],
+            first: json!({"server_type": "cx22", "image": "debian-12", "networks": [reference("net", "id")]}),
+            changed: Some(json!({"server_type": "cx32", "labels": {"team": "shop"}})),
+            replaced: Some(json!({"image": "debian-13"})),
+        },
+        plain(
+            "upcloud.network",
+            json!({"zone": "fi-hel1", "ip_networks": [{"address": "172.16.0.0/24", "family": "IPv4", "dhcp": true}]}),
+            Some(json!({"labels": {"team": "shop"}})),
+            Some(json!({"zone": "de-fra1"})),
+        ),
+        plain(
+            "upcloud.storage",
+            json!({"zone": "fi-hel1", "size": 10, "tier": "maxiops"}),
+            Some(json!({"size": 20})),
+            Some(json!({"zone": "de-fra1"})),
+        ),
+        plain(
+            "upcloud.server",
+            json!({"zone": "fi-hel1", "plan": "1xCPU-2GB"}),
+            Some(json!({"plan": "2xCPU-4GB", "labels": {"team": "shop"}})),
+            Some(json!({"zone": "de-fra1"})),
+        ),
+        plain(
+            "aws.vpc",
+            json!({"cidr_block": "10.9.0.0/16"}),
+            Some(json!({"tags": {"team": "shop"}})),
+            Some(json!({"cidr_block": "10.8.0.0/16"})),
+        ),
+        Example {
+            kind: "aws.subnet",
+            needs: vec![("vpc", vpc.clone())],
+            first: json!({"vpc_id": reference("vpc", "id"), "cidr_block": "10.9.5.0/24"}),
+            changed: Some(json!({"map_public_ip_on_launch": true, "tags": {"team": "shop"}})),
+            replaced: Some(json!({"cidr_block": "10.9.6.0/24"})),
+        },
+        Example {
+            kind: "aws.security_group",
+            needs: vec![("vpc", vpc.clone())],
+            first: json!({"vpc_id": reference("vpc", "id"), "ingress": ingress(22)}),
+            changed: Some(json!({"ingress": ingress(443), "tags": {"team": "shop"}})),
+            replaced: Some(json!({"group_description": "another"})),
+        },
+        plain(
+            "aws.key_pair",
+            json!({"public_key_material": KEY}),
+            Some(json!({"tags": {"team": "shop"}})),
+            Some(json!({"public_key_material": OTHER})),
+        ),
+        Example {
+            kind: "aws.instance",
+            needs: vec![("vpc", vpc), ("subnet", subnet)],
+            first: json!({"instance_type": "t3.micro", "ami": "ami-0abcdef1234567890", "subnet_id": reference("subnet", "id")}),
+            changed: Some(json!({"instance_type": "t3.small", "tags": {"team": "shop"}})),
+            replaced: Some(json!({"ami": "ami-0123456789abcdef0"})),
+        },
+    ]
+}
+
+impl Example {
+    /// The resource under test with these fields on top of the first ones.
+    pub fn resource(&self, with: Option<&Value>) -> Value {
+        let mut all = self.first.as_object().cloned().unwrap_or_default();
+        all.extend(with.and_then(Value::as_object).cloned().unwrap_or_default());
+        all.insert("$type".into(), json!(self.kind));
+        Value::Object(all)
+    }
+
+    /// A project with what it needs and, when given, the resource itself under `it`.
+    pub fn project(&self, it: Option<Value>) -> Value {
+        let mut resources: Map<String, Value> =
+            self.needs.iter().map(|(address, value)| ((*address).to_owned(), value.clone())).collect();
+        resources.extend(it.map(|it| ("it".to_owned(), it)));
+        json!({"name": "s", "resources": resources})
+    }
+}

@@ -1,0 +1,215 @@
+//! Owns what people find out afterwards: the history, the way back, the audit log, who holds the lease, and the commands
+//! that change the state alone.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use provision_tests::World;
+use serde_json::{Value, json};
+
+fn infra(resources: &str) -> String {
+    format!("let p = import \"provision.ncl\" in {{ name = \"s\", resources = {{ {resources} }} }}")
+}
+
+/// A row of a table by a column.
+fn row<'a>(rows: &'a Value, column: &str, value: &str) -> &'a Value {
+    rows.as_array().unwrap().iter().find(|row| row[column] == value).unwrap()
+}
+
+#[test]
+fn every_change_has_a_serial_and_says_who_why_and_from_where() {
+    let world = World::new();
+    world.write(".git/HEAD", "ref: refs/heads/main\n");
+    world.write(".git/refs/heads/main", "0123456789abcdef0123456789abcdef01234567\n");
+    world.write(
+        "infra.ncl",
+        &infra("a = p.local.data & { input = 1 }, b = p.local.data & { input = p.ref \"a\" \"id\" }"),
+    );
+    let plan = world.json(
+        "provision plan | provision apply --reason 'first light' | ignore; provision plan --all | first | get plan",
+    );
+    world.write("infra.ncl", &infra("a = p.local.data & { input = 2 }"));
+    world.ok("provision apply --yes -m 'second' | ignore");
+    let rows = world.json("provision history");
+    assert_eq!(rows.as_array().unwrap().len(), 2);
+    let newest = world.json("provision history | first | select serial kind by source reason revision done failed");
+    assert_eq!(
+        newest,
+        json!({"serial": 2, "kind": "apply", "by": "ada", "source": "cli", "reason": "second",
+            "revision": "0123456789abcdef0123456789abcdef01234567", "done": 2, "failed": 0})
+    );
+    assert_ne!(rows[0]["plan"], plan);
+    assert_eq!(world.json("provision history | get at | describe"), json!("list<datetime>"));
+    let changes = world.json("provision history show 2");
+    assert_eq!(row(&changes, "address", "a")["action"], "update");
+    assert_eq!(row(&changes, "address", "a")["changes"][0]["before"], 1);
+    assert_eq!(row(&changes, "address", "b")["action"], "delete");
+    world.fails("provision history show 9").is("provision::state::unknown_serial", "no change 9", "provision history");
+    // Nothing to do is no change.
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision history | length"), json!(2));
+}
+
+#[test]
+fn a_rollback_is_a_plan_to_what_was_and_owns_up_to_what_is_lost() {
+    let world = World::new().with_sandbox();
+    world.write("infra.ncl", &infra("v = p.hetzner.volume & { size = 10, location = \"hel1\" }, a = p.local.data & { input = p.secret \"canary-9\" }, b = p.local.data & { input = p.ref \"a\" \"id\" }"));
+    let volume = world.nu("provision plan").status.success();
+    let disk = if volume { "v" } else { "d" };
+    if !volume {
+        world.write("infra.ncl", &infra("d = p.upcloud.storage & { zone = \"fi-hel1\", size = 10 }, a = p.local.data & { input = p.secret \"canary-9\" }, b = p.local.data & { input = p.ref \"a\" \"id\" }"));
+    }
+    world.ok("provision apply --yes | ignore");
+    world.write(
+        "infra.ncl",
+        &infra("a = p.local.data & { input = p.secret \"canary-10\" }, b = p.local.data & { input = 7 }"),
+    );
+    world.ok("provision apply --yes | ignore");
+    let rows = world.json("provision rollback 1 | select address action reason");
+    let back = row(&rows, "address", disk);
+    assert_eq!(back["action"], "create");
+    assert!(back["reason"].as_str().unwrap().contains("the data it held does not"), "{back}");
+    assert_eq!(row(&rows, "address", "b")["action"], "update");
+    assert!(!world.ok("provision rollback 1 | to json").contains("canary"));
+    world.ok("provision rollback 1 | provision apply | ignore");
+    assert_eq!(world.json("provision history | first | get kind"), json!("rollback"));
+    assert_eq!(world.held(), 1);
+    // It is as it was: rolling back again does nothing, and b refers to a again.
+    assert_eq!(world.json("provision rollback 1"), json!([]));
+    let depends = world.json("provision state show b | get depends_on");
+    assert_eq!(depends, json!(["a"]));
+    world.fails("provision rollback 77").is("provision::state::unknown_serial", "77", "provision history");
+}
+
+#[test]
+fn the_audit_log_says_who_did_what_and_under_which_decision() {
+    let world = World::new();
+    world.write("infra.ncl", &infra("a = p.local.data & { input = p.secret \"canary-77\" }"));
+    world.write("policies/a.cedar", "@id(\"all\") permit (principal, action, resource);");
+    world.ok("provision apply --yes --reason why | ignore");
+    let log = world.json("provision audit");
+    let begin = row(&log, "event", "operation.begin");
+    assert_eq!((&begin["actor"], &begin["subject"]), (&json!("ada"), &json!("a")));
+    assert_eq!(begin["detail"]["allowed_by"], json!(["all"]));
+    assert_eq!(row(&log, "event", "apply.begin")["detail"]["reason"], "why");
+    assert_eq!(row(&log, "event", "apply.end")["detail"]["done"], 1);
+    assert_eq!(world.json("provision audit | get time | describe"), json!("list<datetime> (stream)"));
+    assert!(!log.to_string().contains("canary"));
+    let lines = world.ok("provision audit --lines");
+    assert_eq!(lines.lines().count(), log.as_array().unwrap().len());
+    serde_json::from_str::<Value>(lines.lines().next().unwrap()).unwrap();
+    // What was denied is there too.
+    world.write("policies/a.cedar", "@id(\"all\") permit (principal, action, resource);\n@id(\"no\") forbid (principal, action == Provision::Action::\"delete\", resource);");
+    world.ok("provision policy accept | ignore");
+    world.fails("provision destroy --yes");
+    let denied = world.json("provision audit | where event == apply.deny | get detail.denials.0.0");
+    assert!(denied.as_str().unwrap().contains("`no` forbids it"), "{denied}");
+    let verified = world.json("provision audit verify");
+    assert_eq!((&verified["valid"], &verified["problems"]), (&json!(true), &json!([])));
+    assert!(verified["checkpoints"].as_i64().unwrap() >= 2);
+}
+
+/// Changes the database behind everybody's back.
+fn tamper(world: &World, sql: &str) {
+    world.ok(&format!("open .provision/state.db | query db \"{sql}\" | ignore"));
+}
+
+#[test]
+fn an_audit_log_that_was_altered_cut_or_reordered_shows_it() {
+    let new = || {
+        let world = World::new();
+        world.write("infra.ncl", &infra("a = p.local.data & { input = 1 }, b = p.local.data & { input = 2 }"));
+        world.ok("provision apply --yes | ignore");
+        assert_eq!(world.json("provision audit verify | get valid"), json!(true));
+        world
+    };
+    let cases = [
+        ("update audit set data = replace(data, 'ada', 'eve') where seq = 3", "not the one that was written"),
+        ("delete from audit where seq = 3", "1 entries are missing"),
+        (
+            "update audit set data = (select data from audit other where other.seq = 7 - audit.seq) where seq in (3, 4)",
+            "not the one that was written",
+        ),
+        ("delete from audit where seq > 4", "ends before entry"),
+        (
+            "delete from audit where seq > 4; delete from checkpoints; update audit_head set seq = 4, hash = (select hash from audit where seq = 4)",
+            "ends before entry",
+        ),
+        ("update checkpoints set hash = 'x'", "signature"),
+    ];
+    for (sql, said) in cases {
+        let world = new();
+        for statement in sql.split("; ") {
+            tamper(&world, statement);
+        }
+        let found = world.json("provision audit verify");
+        assert_eq!(found["valid"], json!(false), "{sql}");
+        assert!(found["problems"].to_string().contains(said), "{sql}: {found}");
+        world.fails("provision audit verify --strict").is("provision::audit::broken", "not whole", "audit.head");
+    }
+}
+
+#[test]
+fn the_state_alone_can_be_renamed_let_go_and_marked() {
+    let world = World::new();
+    world.write(
+        "infra.ncl",
+        &infra("a = p.local.data & { input = 1 }, b = p.local.data & { input = p.ref \"a\" \"id\" }"),
+    );
+    world.ok("provision apply --yes | ignore");
+    let id = world.json("provision state show a | get remote_id");
+    world.ok("provision state move a z.blue | ignore");
+    assert_eq!(world.json("provision state show b | get depends_on"), json!(["z.blue"]));
+    assert_eq!(world.json("provision state show z.blue | get remote_id"), id);
+    world.fails("provision state move nope x").is(
+        "provision::state::unknown_address",
+        "`nope`",
+        "provision state list",
+    );
+    world.fails("provision state move b z.blue").is("provision::import::address_taken", "`z.blue`", "free");
+    world.fails("provision state move b Bad").is("provision::plan::address", "`Bad`", "lower-case");
+    world.ok("provision state move z.blue a | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.ok("provision state replace a | ignore");
+    assert_eq!(world.json("provision plan | where address == a | get action"), json!(["replace"]));
+    world.ok("provision apply --yes | ignore");
+    assert_ne!(world.json("provision state show a | get remote_id"), id);
+    world.ok("provision state forget b | ignore");
+    assert_eq!(world.json("provision plan | get action"), json!(["create"]));
+    assert_eq!(
+        world.json("provision history | get kind"),
+        json!(["forget", "apply", "replace", "move", "move", "apply"])
+    );
+    assert_eq!(world.json("provision audit verify | get valid"), json!(true));
+}
+
+#[test]
+fn a_state_is_exported_and_taken_over_elsewhere() {
+    let world = World::new();
+    world.write("infra.ncl", &infra("a = p.local.data & { input = p.secret \"canary-5\" }"));
+    world.ok("provision apply --yes | ignore");
+    let exported = world.ok("provision state export --text");
+    assert!(!exported.contains("canary"));
+    world.ok("provision state export | to json | save state.json; mkdir other/.provision; cp infra.ncl other; cp .provision/identity.txt other/.provision");
+    world.fails("open state.json | provision state import").is("provision::state::not_empty", "already", "new");
+    world.fails("{} | provision state import --project other").is("provision::state::malformed", "format", "export");
+    let brought = world.json("open state.json | provision state import --project other");
+    assert_eq!((&brought["resources"], &brought["history"]), (&json!(1), &json!(1)));
+    assert_eq!(world.json("cd other; provision plan"), json!([]));
+    assert_eq!(world.json("cd other; provision audit verify | get valid"), json!(true));
+    world.ok("mkdir third; cp infra.ncl third");
+    world.fails("open state.json | provision state import --project third").is(
+        "provision::state::io",
+        "another key",
+        "identity.txt",
+    );
+}
+
+#[test]
+fn nobody_holds_the_lease_and_breaking_needs_a_reason() {
+    let world = World::new();
+    world.write("infra.ncl", &infra("a = p.local.data & { input = 1 }"));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision lock show"), json!([]));
+    world.fails("provision lock break").is("provision::lease::reason", "reason", "--reason");
+    world.fails("provision lock break --reason x").is("provision::lease::free", "nobody", "");
+}

@@ -1,0 +1,176 @@
+//! Owns what a `lifecycle` block promises, environments, and plans as files.
+
+use provision_tests::World;
+use serde_json::{Value, json};
+
+fn infra(resources: &str) -> String {
+    format!("let p = import \"provision.ncl\" in {{ name = \"s\", resources = {{ {resources} }} }} | p.Infrastructure")
+}
+
+#[test]
+fn a_renamed_resource_is_moved_and_not_made_again() {
+    let world = World::new().with_sandbox();
+    let key = provision_tests::PUBLIC_KEY;
+    world.write("infra.ncl", &infra(&format!("key = p.hetzner.ssh_key & {{ name = \"k\", public_key = \"{key}\" }}, b = p.local.data & {{ input = p.ref \"key\" \"id\" }}")));
+    world.ok("provision apply --yes | ignore");
+    let id = world.json("provision state show key | get remote_id");
+    world.write("infra.ncl", &infra(&format!("front = p.hetzner.ssh_key & {{ name = \"k\", public_key = \"{key}\", lifecycle.moved_from = \"key\" }}, b = p.local.data & {{ input = p.ref \"front\" \"id\" }}")));
+    let rows = world.json("provision plan | select address action reason changes.0");
+    assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
+    assert_eq!((&rows[0]["action"], &rows[0]["reason"]), (&json!("update"), &json!("address changed")));
+    assert_eq!(rows[0]["changes.0"]["before"], "key");
+    world.ok("provision plan | provision apply | ignore");
+    assert_eq!(world.json("provision state show front | get remote_id"), id);
+    assert_eq!(world.json("provision state show b | get depends_on"), json!(["front"]));
+    assert_eq!((world.json("provision plan"), world.held()), (json!([]), 1));
+}
+
+#[test]
+fn what_is_made_first_is_there_before_the_old_one_goes() {
+    let world = World::new().with_sandbox();
+    let text = |name: &str, image: &str, first: bool| {
+        infra(&format!(
+            "web = p.hetzner.server & {{ name = \"{name}\", server_type = \"cx22\", image = \"{image}\", lifecycle.create_before_destroy = {first} }}, b = p.local.data & {{ input = p.ref \"web\" \"id\" }}"
+        ))
+    };
+    world.write("infra.ncl", &text("one", "debian-12", true));
+    world.ok("provision apply --yes | ignore");
+    let old = world.json("provision state show web | get remote_id");
+    world.write("infra.ncl", &text("one", "debian-13", true));
+    world.fails("provision plan").is("provision::plan::duplicate_name", "the same name", "create_before_destroy");
+    world.write("infra.ncl", &text("two", "debian-13", true));
+    let row = world.json("provision plan | where address == web | first");
+    assert!(row["reason"].as_str().unwrap().ends_with("the new one is made first"), "{row}");
+    world.ok("provision apply --yes | ignore");
+    let calls: Vec<String> = world.mutating().iter().rev().take(2).rev().map(|it| it.method.clone()).collect();
+    assert_eq!(calls, ["POST", "DELETE"]);
+    assert_ne!(world.json("provision state show web | get remote_id"), old);
+    assert_eq!(
+        world.json("provision state show b | get attributes.output"),
+        world.json("provision state show web | get attributes.id")
+    );
+    assert_eq!((world.json("provision plan"), world.held()), (json!([]), 1));
+    assert_eq!(world.json("provision state list | length"), json!(2));
+}
+
+#[test]
+fn a_value_of_replace_when_that_changes_replaces_the_resource() {
+    let world = World::new();
+    let text = |version: u32| {
+        infra(&format!(
+            "v = p.local.data & {{ input = {version} }}, a = p.local.data & {{ input = 1, lifecycle.replace_when = [p.ref \"v\" \"output\"] }}"
+        ))
+    };
+    world.write("infra.ncl", &text(1));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+    let id = world.json("provision state show a | get remote_id");
+    world.write("infra.ncl", &text(2));
+    let rows = world.json("provision plan | select address action reason");
+    assert_eq!(
+        rows[0],
+        json!({"address": "a", "action": "replace", "reason": "a value of `replace_when` is known only after apply"})
+    );
+    world.ok("provision apply --yes | ignore");
+    assert_ne!(world.json("provision state show a | get remote_id"), id);
+    assert_eq!(world.json("provision plan"), json!([]));
+}
+
+#[test]
+fn ignored_fields_are_left_alone() {
+    let world = World::new().with_sandbox();
+    let text = |label: &str| {
+        infra(&format!(
+            "w = p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", labels.team = \"{label}\", lifecycle.ignore = [\"labels\"] }}"
+        ))
+    };
+    world.write("infra.ncl", &text("a"));
+    world.ok("provision apply --yes | ignore");
+    world.write("infra.ncl", &text("b"));
+    assert_eq!(world.json("provision plan"), json!([]));
+}
+
+#[test]
+fn conditions_are_asked_before_and_after() {
+    let world = World::new().with_sandbox();
+    let text = |lifecycle: &str| {
+        infra(&format!(
+            "w = p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", lifecycle = {{ {lifecycle} }} }}"
+        ))
+    };
+    world.write("infra.ncl", &text("precondition = { condition = \"fun self => self.server_type != \\\"cx22\\\"\", message = \"cx22 is too small\" }"));
+    let before = world.mutating().len();
+    world.fails("provision plan").is("provision::plan::precondition", "cx22 is too small", "condition holds");
+    world.fails("provision apply --yes").is("provision::plan::precondition", "infra.ncl:1", "");
+    assert_eq!(world.mutating().len(), before);
+    world.write("infra.ncl", &text("precondition = \"fun self => self.nope\""));
+    world.fails("provision plan").is("provision::plan::precondition", "cannot be evaluated", "");
+    world.write(
+        "infra.ncl",
+        &text("postcondition = \"fun self => if self.status == \\\"running\\\" then \\\"it runs\\\" else true\""),
+    );
+    let caught = world.fails("provision apply --yes");
+    caught.is("provision::apply::incomplete", "1 failed", "");
+    assert!(
+        caught
+            .all()
+            .iter()
+            .any(|it| it.code.as_deref() == Some("provision::apply::postcondition") && it.msg.contains("it runs")),
+        "{caught:?}"
+    );
+    assert_eq!(world.held(), 1);
+    world.write("infra.ncl", &text("postcondition = \"fun self => self.status == \\\"running\\\"\""));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+}
+
+#[test]
+fn environments_are_merges_with_a_state_each() {
+    let world = World::new().with_sandbox();
+    world.write(
+        "infra.ncl",
+        "let p = import \"provision.ncl\" in { name = \"shop\", resources.web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\" },\n\
+         environments = { prod = { resources.web = { server_type = \"cx32\" } }, dev = {} } } | p.Infrastructure",
+    );
+    let size = |environment: &str| {
+        world.json(&format!(
+            "provision plan {environment} | first | get changes | where path == server_type | get 0.after"
+        ))
+    };
+    assert_eq!(
+        (size(""), size("--environment prod"), size("--environment dev")),
+        (json!("cx22"), json!("cx32"), json!("cx22"))
+    );
+    world.ok("provision plan --environment prod | provision apply | ignore");
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.held(), 2);
+    assert_eq!(world.json("provision state show web --environment prod | get inputs.name"), json!("shop-prod-web"));
+    assert_eq!(world.json("with-env {PROVISION_ENVIRONMENT: prod} { provision plan }"), json!([]));
+    let context = world.json("provision plan --environment dev | first | get request.context.environment");
+    assert_eq!(context, json!("dev"));
+    world.fails("provision plan --environment prd").is("provision::config::environment", "`prd`", "`prod`");
+    world.fails("provision plan --environment ../x").is("provision::config::invalid", "`../x`", "lower-case");
+}
+
+#[test]
+fn a_plan_goes_through_a_file_as_it_was_made() {
+    let world = World::new();
+    world.write("infra.ncl", &infra("a = p.local.data & { input = p.secret \"canary-31\" }"));
+    world.ok("provision plan --out plan.json | ignore");
+    assert!(!world.read("plan.json").contains("canary"));
+    world.write("tampered.json", &world.read("plan.json").replace("local.data", "local.dato"));
+    world.fails("provision apply tampered.json").is("provision::plan::tampered", "signed", "Plan again");
+    world.fails("open tampered.json | provision apply").is("provision::plan::tampered", "signed", "Plan again");
+    world.write("no.json", "{}");
+    world.fails("provision apply no.json").is("provision::plan::file", "no plan file", "--out");
+    let newer = world.read("plan.json").replacen("\"version\":1", "\"version\":9", 1);
+    world.write("newer.json", &newer);
+    world.fails("provision apply newer.json").is("provision::plan::file", "version 9", "Update");
+    world.ok("provision apply plan.json --reason file | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.ok("mkdir other; cp infra.ncl other");
+    world.fails("provision apply plan.json --project other").is("provision::plan::file", "another state", "");
+    let document: Value = serde_json::from_str(&world.ok("provision plan --all --json")).unwrap();
+    assert_eq!((&document["format_version"], &document["project"]), (&json!("1"), &json!("s")));
+    assert_eq!(document["rows"][0]["action"], "no-op");
+}
