@@ -185,7 +185,6 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
     for script in [
         "provision destroy --yes",
         "provision plan --destroy | provision apply",
-        "provision rollback 1 | provision apply",
         "provision state replace b | ignore; provision heal | provision apply; provision plan | provision apply",
         "provision state forget b",
         "http post --headers {Authorization: $'Bearer ($env.HCLOUD_TOKEN)'} --content-type application/json $'($env.HCLOUD_ENDPOINT)/networks' {name: theirs, ip_range: 10.9.0.0/16} | provision import theirs $in.network.id --type hetzner.network",

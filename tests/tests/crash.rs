@@ -218,3 +218,39 @@ fn two_at_once_do_not_write_over_each_other() {
     assert!(first.wait().unwrap().success());
     exactly_sixty(&world, "two at once");
 }
+
+#[test]
+fn a_process_that_slept_past_its_lease_writes_and_sends_nothing_any_more() {
+    let world = World::new().with_sandbox();
+    world.write("infra.ncl", &sixty());
+    world.faults(Faults { latency_ms: 100, ..Faults::default() });
+    let mut command = world.command();
+    command.args(["-c", "provision apply --yes --parallel 4 | ignore"]);
+    let nu = command.spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while world.mutating().len() < 6 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let plugin = plugin_of(nu.id()).unwrap().to_string();
+    let signal = |name: &str| Command::new("kill").args([name, &plugin]).status().unwrap();
+    signal("-STOP");
+    // Its term of 30 s, and 75 s more for a request that it may have sent.
+    let caught = world.fails("provision apply --yes");
+    caught.is("provision::lease::held", "ada (process", "provision lock show");
+    assert_eq!(world.json("provision lock show | get status"), json!(["held"]));
+    std::thread::sleep(Duration::from_secs(34));
+    assert_eq!(world.json("provision lock show | get status"), json!(["stale"]));
+    world.fails("provision apply --yes").is("provision::lease::held", "ada (process", "");
+    std::thread::sleep(Duration::from_secs(74));
+    world.ok("provision apply --yes | ignore");
+    exactly_sixty(&world, "taken over");
+    let sent = world.mutating().len();
+    signal("-CONT");
+    let said = nu.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success() && error.contains("lease"), "{error}");
+    // What it had in its hands when it was stopped may have left it; nothing else did.
+    assert!(world.mutating().len() <= sent + 4, "{} after {sent}", world.mutating().len());
+    exactly_sixty(&world, "woken");
+    assert_eq!(world.json("provision audit verify | get valid"), json!(true));
+}

@@ -68,6 +68,7 @@ impl Test {
         let mut left_out = clients::ensure(workspace::root());
         left_out.extend(peers::nickel().err());
         left_out.extend(peers::cedar().err());
+        left_out.extend(postgres().err());
         for what in &left_out {
             println!("   left out: {what}");
         }
@@ -123,6 +124,15 @@ impl Test {
             started.elapsed()
         );
         if tally.failed.is_empty() { Ok(()) } else { Err(format!("{} checks failed", tally.failed.len())) }
+    }
+}
+
+/// The suites of the state run on PostgreSQL too where Debian's package has put it.
+fn postgres() -> Result<(), String> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
+    match versions.map(|version| version.path().join("bin/postgres")).any(|server| server.is_file()) {
+        true => Ok(()),
+        false => Err("the state on PostgreSQL: install the package postgresql".to_owned()),
     }
 }
 

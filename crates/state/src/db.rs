@@ -98,6 +98,8 @@ pub enum Trouble {
     ReadOnly,
     /// What is stored is damaged.
     Corrupt,
+    /// It is not where it was any more.
+    Vanished,
     Other,
 }
 
@@ -124,6 +126,10 @@ impl DbError {
             Trouble::ReadOnly => {
                 ("provision::state::io", "Make the project's `.provision` folder and its files writable for you.")
             }
+            Trouble::Vanished => (
+                "provision::state::io",
+                "Put the folder `.provision` back, from a backup if need be, then run the command again: what was begun is settled first.",
+            ),
             Trouble::Corrupt => (
                 "provision::state::corrupt",
                 "Run `provision state restore` to go back to the newest good backup; what happened since is found in the clouds.",

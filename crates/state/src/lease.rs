@@ -5,7 +5,7 @@ use crate::{Store, io};
 use provision_diagnostic::Failure;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 const TERM: Duration = Duration::from_secs(30);
@@ -22,12 +22,18 @@ pub struct LeaseInfo {
     /// Tells this life of the machine and of the process id from earlier ones.
     pub boot: String,
     pub started: String,
+    /// The thread that renews it, 0 where that is not known.
+    #[serde(default)]
+    pub task: u32,
+    /// Tells this thread from one that has its number later.
+    #[serde(default)]
+    pub task_started: String,
     /// RFC 3339.
     pub since: String,
 }
 
 impl LeaseInfo {
-    fn here(user: &str) -> Self {
+    fn here(user: &str, task: u32) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         let pid = std::process::id();
         Self {
@@ -35,24 +41,30 @@ impl LeaseInfo {
             host: read("/proc/sys/kernel/hostname"),
             pid,
             boot: read("/proc/sys/kernel/random/boot_id"),
-            started: started(pid).unwrap_or_default(),
+            started: started(&format!("/proc/{pid}/stat")).unwrap_or_default(),
+            task,
+            task_started: started(&format!("/proc/{pid}/task/{task}/stat")).unwrap_or_default(),
             since: crate::now(),
         }
     }
 
-    /// A process of this machine that certainly runs no more.
+    /// A process of this machine that certainly runs no more, or whose renewing thread does not: it gave the lease up and
+    /// could not write that down.
     pub(crate) fn is_dead_here(&self) -> bool {
-        let here = Self::here("");
+        let here = Self::here("", 0);
         if here.host != self.host || self.host.is_empty() || self.started.is_empty() {
             return false;
         }
-        here.boot != self.boot || started(self.pid).is_none_or(|started| started != self.started)
+        let runs = |stat: String, since: &str| started(&stat).is_some_and(|started| started == since);
+        here.boot != self.boot
+            || !runs(format!("/proc/{}/stat", self.pid), &self.started)
+            || (self.task != 0 && !runs(format!("/proc/{}/task/{}/stat", self.pid, self.task), &self.task_started))
     }
 }
 
-/// The start time of a live process; `None` for none or a zombie.
-fn started(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// The start time of a live process or thread; `None` for none or a zombie.
+fn started(stat: &str) -> Option<String> {
+    let stat = std::fs::read_to_string(stat).ok()?;
     // The name is in parentheses and may hold spaces; fields are counted after it.
     let rest = stat.rsplit_once(')')?.1;
     let fields: Vec<&str> = rest.split_whitespace().collect();
@@ -68,23 +80,53 @@ fn boot_seconds() -> i64 {
 pub struct Lease {
     store: Arc<Store>,
     user: String,
-    owner: String,
     fencing: i64,
-    deadline: Arc<AtomicI64>,
+    pulse: Arc<Pulse>,
     stop: Arc<(Mutex<bool>, Condvar)>,
-    lost: Arc<AtomicBool>,
     heart: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What the owner and the thread that renews the lease share.
+struct Pulse {
+    /// 0 until it is taken.
+    fencing: AtomicI64,
+    owner: OnceLock<String>,
+    deadline: AtomicI64,
+    lost: AtomicBool,
+}
+
+/// The number of this thread.
+fn own_task() -> u32 {
+    let link = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+    link.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok()).unwrap_or_default()
 }
 
 impl Lease {
     /// Takes the lease, or says who has it.
     pub fn acquire(store: &Arc<Store>, user: &str) -> Result<Lease, Failure> {
-        let info = LeaseInfo::here(user);
-        let owner = serde_json::to_string(&info).map_err(|error| io("lease", &error))?;
         let begun = boot_seconds();
+        let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let pulse = Arc::new(Pulse {
+            fencing: AtomicI64::new(0),
+            owner: OnceLock::new(),
+            deadline: AtomicI64::new(begun + term()),
+            lost: AtomicBool::new(false),
+        });
+        // The thread is there before the lease is: its number is part of who the owner is.
+        let (sender, number) = std::sync::mpsc::channel();
+        let heart = {
+            let (store, pulse, stop) = (store.clone(), pulse.clone(), stop.clone());
+            std::thread::spawn(move || {
+                let _ = sender.send(own_task());
+                beat(&store, &pulse, &stop);
+            })
+        };
+        let mut lease =
+            Lease { store: store.clone(), user: user.to_owned(), fencing: 0, pulse, stop, heart: Some(heart) };
+        let info = LeaseInfo::here(user, number.recv().unwrap_or_default());
+        let owner = serde_json::to_string(&info).map_err(|error| io("lease", &error))?;
         let taken = {
-            let owner = owner.clone();
-            let boot = info.boot.clone();
+            let (owner, boot) = (owner.clone(), info.boot);
             store.write(move |database| {
                 let now = database.clock()?;
                 let mut fencing = 1;
@@ -103,25 +145,20 @@ impl Lease {
                 Ok(Ok(fencing))
             })?
         };
-        let fencing = match taken {
-            Ok(fencing) => fencing,
+        match taken {
+            Ok(fencing) => {
+                lease.fencing = fencing;
+                let _ = lease.pulse.owner.set(owner);
+                lease.pulse.fencing.store(fencing, Ordering::Release);
+                Ok(lease)
+            }
             Err(holder) => {
                 let who = holder.map_or_else(|| "somebody".to_owned(), |holder| holder.to_string());
-                return Err(Failure::new("provision::lease::held", format!("the state is in use by {who}")).with_help(
+                Err(Failure::new("provision::lease::held", format!("the state is in use by {who}")).with_help(
                     "Wait for it to finish, then run the command again; `provision lock show` tells about it.",
-                ));
+                ))
             }
-        };
-        let deadline = Arc::new(AtomicI64::new(begun + term()));
-        let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let lost = Arc::new(AtomicBool::new(false));
-        let heart = {
-            let (store, owner, deadline, stop, lost) =
-                (store.clone(), owner.clone(), deadline.clone(), stop.clone(), lost.clone());
-            std::thread::spawn(move || beat(&store, &owner, fencing, &deadline, &stop, &lost))
-        };
-        let user = user.to_owned();
-        Ok(Lease { store: store.clone(), user, owner, fencing, deadline, stop, lost, heart: Some(heart) })
+        }
     }
 
     /// Who holds it.
@@ -136,7 +173,8 @@ impl Lease {
 
     /// Whether it is certainly still ours; asked just before a call is sent.
     pub fn check(&self) -> Result<(), Failure> {
-        if self.lost.load(Ordering::Acquire) || boot_seconds() >= self.deadline.load(Ordering::Acquire) {
+        let late = boot_seconds() >= self.pulse.deadline.load(Ordering::Acquire);
+        if late || self.pulse.lost.load(Ordering::Acquire) {
             return Err(lost());
         }
         Ok(())
@@ -279,7 +317,7 @@ impl Store {
 }
 
 fn boot_id() -> String {
-    LeaseInfo::here("").boot
+    LeaseInfo::here("", 0).boot
 }
 
 pub(crate) fn lost() -> Failure {
@@ -287,14 +325,7 @@ pub(crate) fn lost() -> Failure {
         .with_help("Run `provision apply` again; open operations are settled first.")
 }
 
-fn beat(
-    store: &Store,
-    owner: &str,
-    fencing: i64,
-    deadline: &AtomicI64,
-    stop: &(Mutex<bool>, Condvar),
-    lost: &AtomicBool,
-) {
+fn beat(store: &Store, pulse: &Pulse, stop: &(Mutex<bool>, Condvar)) {
     loop {
         let Ok(stopped) = stop.0.lock() else { return };
         let Ok((stopped, _)) = stop.1.wait_timeout_while(stopped, HEARTBEAT, |stopped| !*stopped) else { return };
@@ -302,18 +333,20 @@ fn beat(
             return;
         }
         drop(stopped);
+        let fencing = pulse.fencing.load(Ordering::Acquire);
+        let Some(owner) = pulse.owner.get().filter(|_| fencing != 0) else { continue };
         // The deadline counts from before the write: a slow disk must not lengthen it.
         let begun = boot_seconds();
-        let owner = owner.to_owned();
+        let owner = owner.clone();
         let changed = store.write(move |database| {
             let sql = "update lease set expires_at = ?1, expires_boot = ?2 where fencing = ?3 and owner = ?4";
             let wall = database.clock()? + term();
             database.run(sql, vals![wall, begun + term(), fencing, &owner])
         });
         match changed {
-            Ok(1) => deadline.store(begun + term(), Ordering::Release),
+            Ok(1) => pulse.deadline.store(begun + term(), Ordering::Release),
             Ok(_) => {
-                lost.store(true, Ordering::Release);
+                pulse.lost.store(true, Ordering::Release);
                 return;
             }
             // The deadline stays where it was; the next beat may do better.
@@ -331,8 +364,9 @@ impl Drop for Lease {
         if let Some(heart) = self.heart.take() {
             let _ = heart.join();
         }
-        // Left behind it would only make the next one wait.
-        let (fencing, owner) = (self.fencing, self.owner.clone());
+        // Left behind it would only make the next one wait; where this cannot be written, the thread that is gone says it.
+        let Some(owner) = self.pulse.owner.get().cloned() else { return };
+        let fencing = self.fencing;
         let _ = self.store.write(move |database| {
             database.run("update lease set expires_at = 0 where fencing = ?1 and owner = ?2", vals![fencing, &owner])
         });

@@ -3,11 +3,14 @@
 use crate::db::{Database, DbError, Dialect, Row, Trouble, Val};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// An open file, or memory that is gone with it.
 pub struct Sqlite {
     connection: Connection,
+    /// The file and which one it was: writes to one that was taken away would be lost without a word.
+    place: Option<(PathBuf, (u64, u64))>,
 }
 
 const PRAGMAS: &str =
@@ -16,13 +19,15 @@ const PRAGMAS: &str =
 impl Sqlite {
     /// Opens or makes a file.
     pub fn open(file: &Path) -> Result<Self, DbError> {
-        Self::with(Connection::open(file).map_err(trouble)?)
+        let mut opened = Self::with(Connection::open(file).map_err(trouble)?)?;
+        opened.place = which(file).map(|which| (file.to_path_buf(), which));
+        Ok(opened)
     }
 
     /// Opens a file that must be there, to look at it.
     pub fn look(file: &Path) -> Result<Self, DbError> {
         let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(trouble)?;
-        Ok(Self { connection })
+        Ok(Self { connection, place: None })
     }
 
     /// A state that is gone when it is closed.
@@ -33,8 +38,14 @@ impl Sqlite {
     fn with(connection: Connection) -> Result<Self, DbError> {
         connection.set_prepared_statement_cache_capacity(128);
         connection.execute_batch(PRAGMAS).map_err(trouble)?;
-        Ok(Self { connection })
+        Ok(Self { connection, place: None })
     }
+}
+
+/// Device and number of a file.
+fn which(file: &Path) -> Option<(u64, u64)> {
+    let data = std::fs::metadata(file).ok()?;
+    Some((data.dev(), data.ino()))
 }
 
 impl ToSql for Val {
@@ -95,6 +106,12 @@ impl Database for Sqlite {
     }
 
     fn revive(&mut self) -> Result<(), DbError> {
-        Ok(())
+        match &self.place {
+            Some((file, opened)) if which(file) != Some(*opened) => Err(DbError::new(
+                Trouble::Vanished,
+                format!("{} was taken away or replaced while it was in use", file.display()),
+            )),
+            _ => Ok(()),
+        }
     }
 }

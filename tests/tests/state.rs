@@ -2,10 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod server;
-
 use provision_model::{Action, Address, Identity, Json, Lifecycle, Map, Resource};
 use provision_state::{Counts, Edit, Entry, Lease, Location, NewChange, Phase, Record, Store, new_id, now};
+use provision_tests::postgres;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -24,9 +23,9 @@ impl Kept {
 
 /// A new state on each kind of database.
 fn each(run: impl Fn(&Kept)) {
-    let schema = format!("s{}", new_id());
-    let url = format!("{}?schema={schema}&sslmode=disable", server::url());
-    for location in [Location::default(), Location { url: Some(url), ..Location::default() }] {
+    let server =
+        postgres::fresh(&format!("s{}", new_id())).map(|url| Location { url: Some(url), ..Location::default() });
+    for location in std::iter::once(Location::default()).chain(server) {
         let project = tempfile::tempdir().unwrap();
         let store = Store::open_at(project.path(), &location).unwrap();
         run(&Kept { store, location, project });
@@ -233,7 +232,7 @@ fn a_state_moves_to_another_database_whole() {
             let next = again.begin(&own, entry("b", Action::Create, 2)).unwrap();
             assert!(next.id > 1, "{}", next.id);
             if let Some(url) = &location.url {
-                server::drop_schema(url);
+                postgres::drop_schema(url);
             }
         });
     });
