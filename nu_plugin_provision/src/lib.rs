@@ -2,6 +2,7 @@
 
 mod commands;
 mod open;
+mod progress;
 
 use nu_plugin::{Plugin, PluginCommand};
 use provision_nickel::Evaluator;

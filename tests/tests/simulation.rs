@@ -13,6 +13,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Applies until it is through, as somebody would who runs the command again.
@@ -44,7 +45,9 @@ fn ways(example: &provision_tests::contract::Example) -> Vec<(&'static str, Valu
 #[test]
 fn dead_at_any_instant_of_any_operation_of_any_type_a_plain_apply_finishes_the_job() {
     let mut instants = 0;
+    let mut table = String::from("| type | create | update | replace | delete |\n|---|---|---|---|---|\n");
     for example in examples() {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for (way, before, after) in ways(&example) {
             let what = format!("{way} of {}", example.kind);
             // How many commits and calls it takes when nothing goes wrong.
@@ -65,11 +68,30 @@ fn dead_at_any_instant_of_any_operation_of_any_type_a_plain_apply_finishes_the_j
                 done.unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
                 world.check(&after).unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
                 instants += 1;
+                *counts.entry(way).or_default() += 1;
             }
         }
+        let cell = |way: &str| counts.get(way).map_or_else(|| "-".to_owned(), ToString::to_string);
+        let cells = ["create", "update", "replace", "delete"].map(cell).join(" | ");
+        table += &format!("| `{}` | {cells} |\n", example.kind);
     }
     println!("{instants} instants");
     assert!(instants > 1000, "{instants}");
+    in_document(&table);
+}
+
+/// The table stands in the documents; `WRITE_TABLE=1` writes it there.
+fn in_document(table: &str) {
+    let file = provision_tests::workspace().join("docs/crash.md");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (head, rest) = text.split_once("| type | create").unwrap();
+    let (_, tail) = rest.split_once("\n\n").unwrap();
+    let whole = format!("{head}{table}\n{tail}");
+    if std::env::var("WRITE_TABLE").is_ok() {
+        std::fs::write(&file, whole).unwrap();
+    } else {
+        assert!(whole == text, "the table is another one; write it with WRITE_TABLE=1:\n{table}");
+    }
 }
 
 /// A configuration made of some of the examples, each in one of its forms.

@@ -248,6 +248,7 @@ impl<'a> Executor<'a> {
             restore: planned.restore.clone(),
             changed: planned.changed.clone(),
             identity: Identity::new(self.session.store.lineage(), &address, generation),
+            generation,
             region: planned.region.clone(),
             name: planned.name.clone(),
             address,
@@ -338,7 +339,7 @@ impl<'a> Executor<'a> {
             phase: Phase::Begun,
             inputs: self.sealed(run, operation)?,
             identity: operation.identity.clone(),
-            generation: self.generation(run, &operation.address)?,
+            generation: operation.generation,
             remote_id: operation.remote_id.clone(),
             once: Map::new(),
             once_wanted: planned.once_wanted.clone(),
@@ -542,7 +543,10 @@ impl<'a> Executor<'a> {
         remote: Option<&Remote>,
         once: Map,
     ) -> Result<Resource, Failure> {
-        let before = self.session.store.resource(entry.address.as_str())?.filter(|_| run.action == Action::Update);
+        let before = match run.action {
+            Action::Update => self.session.store.resource(entry.address.as_str())?,
+            _ => None,
+        };
         let mut attributes = before.as_ref().map(|before| before.attributes.clone()).unwrap_or_default();
         attributes.extend(once);
         let mut resource = Resource {

@@ -73,6 +73,8 @@ pub struct Operation {
     /// Top-level fields that differ.
     pub changed: Vec<String>,
     pub identity: Identity,
+    /// Which creation of its address it is, counted from 1.
+    pub generation: u64,
     pub region: Option<String>,
     /// The default cloud name.
     pub name: String,

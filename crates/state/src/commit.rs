@@ -3,7 +3,7 @@
 //! Each write is all or nothing; one that fails takes nothing of the others with it.
 
 use crate::db::{Database, DbError, Dialect, Trouble};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a database that went away may take to come back before its writers are told.
@@ -61,19 +61,36 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// A database with its writers in a queue.
 pub struct Committer {
-    database: Mutex<Box<dyn Database>>,
-    queue: Mutex<Vec<Arc<dyn Job>>>,
+    writer: Mutex<Box<dyn Database>>,
+    /// A connection of its own for reads, where they need not wait for a write to become durable.
+    reader: Option<Mutex<Box<dyn Database>>>,
+    queue: Mutex<Queue>,
+    /// Told when a batch is durable.
+    turn: Condvar,
     patience: Duration,
 }
 
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Arc<dyn Job>>,
+    /// Somebody writes for a batch.
+    busy: bool,
+}
+
 impl Committer {
-    pub fn new(database: Box<dyn Database>) -> Self {
-        Self { database: Mutex::new(database), queue: Mutex::new(Vec::new()), patience: PATIENCE }
+    pub fn new(writer: Box<dyn Database>, reader: Option<Box<dyn Database>>) -> Self {
+        Self {
+            writer: Mutex::new(writer),
+            reader: reader.map(Mutex::new),
+            queue: Mutex::default(),
+            turn: Condvar::new(),
+            patience: PATIENCE,
+        }
     }
 
-    /// Runs a read. It sees what is durable, and what this process has written.
+    /// Runs a read. It sees what is durable, and with it everything this process has written.
     pub fn read<T>(&self, body: impl Fn(&mut dyn Database) -> Result<T, DbError>) -> Result<T, DbError> {
-        let mut database = locked(&self.database);
+        let mut database = locked(self.reader.as_ref().unwrap_or(&self.writer));
         self.patiently(&mut **database, |database| body(database))
     }
 
@@ -84,15 +101,23 @@ impl Committer {
         body: impl Fn(&mut dyn Database) -> Result<T, DbError> + Send + Sync + 'static,
     ) -> Result<T, DbError> {
         let ticket = Arc::new(Ticket { body, outcome: Mutex::new(Outcome::Waiting) });
-        locked(&self.queue).push(ticket.clone());
-        {
-            // Whoever gets the database next writes for everybody who waits; by now that may have been somebody else.
-            let mut database = locked(&self.database);
-            if !ticket.is_settled() {
-                let batch = std::mem::take(&mut *locked(&self.queue));
-                self.commit(&mut **database, &batch);
+        let mut queue = locked(&self.queue);
+        queue.waiting.push(ticket.clone());
+        // Whoever finds nobody writing writes for all who wait; the others find their tickets settled.
+        while !ticket.is_settled() {
+            if queue.busy {
+                queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
             }
+            queue.busy = true;
+            let batch = std::mem::take(&mut queue.waiting);
+            drop(queue);
+            self.commit(&mut **locked(&self.writer), &batch);
+            queue = locked(&self.queue);
+            queue.busy = false;
+            self.turn.notify_all();
         }
+        drop(queue);
         match &mut *locked(&ticket.outcome) {
             Outcome::Settled(outcome) => outcome.take(),
             _ => None,
@@ -188,7 +213,7 @@ mod tests {
     fn a_write_that_fails_takes_nothing_of_the_others_with_it() {
         let mut database = Sqlite::in_memory().unwrap();
         database.script("create table t (a integer primary key) strict").unwrap();
-        let committer = Committer::new(Box::new(database));
+        let committer = Committer::new(Box::new(database), None);
         std::thread::scope(|scope| {
             for at in 0..64i64 {
                 let committer = &committer;

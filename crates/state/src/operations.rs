@@ -47,8 +47,10 @@ impl Store {
             lifecycle: entry.lifecycle.clone(),
         };
         let serial = entry.serial;
-        let old = self.resource(resource.address.as_str())?;
-        let old = old.filter(|old| entry.makes_first && created && old.remote_id != resource.remote_id);
+        let old = match entry.makes_first && created {
+            true => self.resource(resource.address.as_str())?.filter(|old| old.remote_id != resource.remote_id),
+            false => None,
+        };
         let old = old
             .map(|mut old| {
                 old.address = old.address.replaced(old.generation);

@@ -70,7 +70,13 @@ impl Store {
                     "Run `provision state restore` to go back to the newest good backup; to begin anew, remove the folder `.provision`.",
                 ));
             }
-            None => Box::new(Sqlite::open(&folder.join(FILE)).map_err(|error| error.failure("open"))?),
+            None => {
+                let open = || Sqlite::open(&folder.join(FILE)).map_err(|error| error.failure("open"));
+                let (mut writer, reader) = (open()?, open()?);
+                // What reads must find the tables.
+                schema::migrate(&mut writer)?;
+                return Self::assembled(Box::new(writer), Some(Box::new(reader)), folder, location.key.as_deref());
+            }
             Some(url) => {
                 let environment = location.environment.as_deref();
                 Box::new(Postgres::connect(url, location.password.as_deref(), environment)?)
@@ -88,8 +94,17 @@ impl Store {
     /// A state over a database, with its key given or kept in the folder.
     pub fn over(mut database: Box<dyn Database>, folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
         schema::migrate(&mut *database)?;
-        let dialect = database.dialect();
-        let committer = Committer::new(database);
+        Self::assembled(database, None, folder, key)
+    }
+
+    fn assembled(
+        writer: Box<dyn Database>,
+        reader: Option<Box<dyn Database>>,
+        folder: PathBuf,
+        key: Option<&str>,
+    ) -> Result<Arc<Store>, Failure> {
+        let dialect = writer.dialect();
+        let committer = Committer::new(writer, reader);
         let opened = |error: DbError| error.failure("open");
         let known = committer.read(|database| meta(database, "public_key")).map_err(opened)?;
         let sealer = open_sealer(known, &folder, key)?;

@@ -2,7 +2,8 @@
 
 use crate::ProvisionPlugin;
 use crate::open::{environment, parallel, project_flag, project_folder, session, session_in};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::progress::bar;
+use indicatif::ProgressBar;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Example, FromValue, HandlerGuard, LabeledError, PipelineData, Record, SignalAction, Signals, Signature, Span,
@@ -173,7 +174,7 @@ pub fn start(
         }
     }))?;
     let (sender, receiver) = channel();
-    let bar = progress(call.has_flag("quiet")?);
+    let bar = bar(call.has_flag("quiet")?, "{spinner} {pos}/{len} {elapsed} {msg}", "planning");
     let worker = {
         let bar = bar.clone();
         std::thread::spawn(move || work(&session, rows.as_deref(), &options, &sender, &bar))
@@ -221,17 +222,6 @@ fn work(
     let result = session.apply(rows, options, &sink);
     bar.finish_and_clear();
     let _ = sender.send(Message::End(result));
-}
-
-fn progress(quiet: bool) -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if quiet || !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {elapsed} {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// The stream of events. Dropped early, it stops as Ctrl-C does and waits until everything in flight is settled.

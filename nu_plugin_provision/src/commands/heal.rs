@@ -2,6 +2,7 @@
 
 use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
+use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
 use provision_engine::PlanOptions;
@@ -74,6 +75,7 @@ impl PluginCommand for Heal {
             all: call.has_flag("all")?,
             ..PlanOptions::default()
         };
+        let _busy = Busy::with("looking for drift");
         let plan = session.heal(&options).map_err(|failure| labeled(&failure, call.head, "while planning this"))?;
         Ok(super::plan::table(&plan, &session, call.head))
     }

@@ -2,6 +2,7 @@
 
 use crate::ProvisionPlugin;
 use crate::open::{environment, project_flag, project_folder, session_in};
+use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Example, LabeledError, PipelineData, PipelineMetadata, Record, Signature, Span, Spanned, SyntaxShape, Type, Value,
@@ -150,6 +151,7 @@ impl PluginCommand for Plan {
             purpose: None,
         };
         let raised = |failure| labeled(&failure, span, "while planning this");
+        let _busy = Busy::with("planning");
         let plan = session.plan(&source, &options).map_err(raised)?;
         if let Some(file) = call.get_flag::<Spanned<String>>("out")? {
             let path = resolve_path(engine, &file.item)?;

@@ -2,6 +2,7 @@
 
 use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
+use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
 use provision_nu_bridge::labeled;
@@ -47,6 +48,7 @@ impl PluginCommand for Recover {
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
         let session = session(plugin, engine, call)?;
+        let _busy = Busy::with("settling");
         let found = session.recover().map_err(|failure| labeled(&failure, call.head, "while settling"))?;
         let rows = found.iter().map(|row| super::value(row, call.head, &[])).collect();
         Ok(PipelineData::value(Value::list(rows, call.head), None))

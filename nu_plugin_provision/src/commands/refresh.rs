@@ -2,6 +2,7 @@
 
 use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
+use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
 use provision_nu_bridge::labeled;
@@ -63,6 +64,7 @@ impl PluginCommand for Refresh {
         let session = session(plugin, engine, call)?;
         let stop = session.stop.clone();
         let _guard = engine.register_signal_handler(Box::new(move |_| stop.request()))?;
+        let _busy = Busy::with("looking at the clouds");
         let found = session
             .refresh_state(call.has_flag("deep")?)
             .map_err(|failure| labeled(&failure, call.head, "while looking at the clouds"))?;

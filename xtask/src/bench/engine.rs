@@ -1,58 +1,196 @@
-//! Owns `cargo xtask bench engine`.
+//! Owns `cargo xtask bench engine`: what a plan and an apply cost, beside Terraform where it is installed.
 
 use super::Bench;
+use super::run::{LIMIT, Run};
 use crate::{nu, process, workspace};
+use serde_json::Value;
 use std::fmt::Write;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+/// Processor time in seconds and memory in MiB of this plugin, read where Nushell runs.
+const USED: &str = "def used [] { let pid = plugin list | where name == provision | get 0.pid; let stat = open --raw $'/proc/($pid)/stat' | split row ') ' | last | split row ' '; {cpu: ((($stat.11 | into int) + ($stat.12 | into int)) / 100), peak: (open --raw $'/proc/($pid)/status' | lines | where $it =~ VmHWM | first | parse -r '(\\d+)' | first | get capture0 | into int | $in / 1024), written: (open --raw $'/proc/($pid)/io' | lines | where $it =~ '^write_bytes' | first | parse -r '(\\d+)' | get capture0.0 | into int)} }";
 
 impl Bench {
-    /// A chain of groups of ten: half of the resources refer to another.
+    /// Half of the resources refer to another, in groups of ten.
     pub(super) fn engine(&self) -> Result<(), String> {
         let nu = nu::get()?;
         let plugins = workspace::plugins(self.build()?)?;
         let home = process::scratch()?;
-        let mut infra = String::from("let p = import \"provision.ncl\" in\n{\n  name = \"bench\",\n  resources = {\n");
+        let run = Run { nu: &nu, plugins: &plugins, home: home.path(), path: "/usr/sbin:/usr/bin:/sbin:/bin".into() };
+        self.beside_terraform(&run)?;
+        durability(&run)?;
+        one_among_many(&run, self.rows * 20)?;
+        clouds(&run, self.rows * 2)?;
+        throughput(&run)
+    }
+
+    /// Data that lives in the state alone, against Terraform's own.
+    fn beside_terraform(&self, run: &Run<'_>) -> Result<(), String> {
+        write(run.home, &local(self.rows))?;
+        let script = format!(
+            "{USED}; provision plan --target [r0] | ignore; let start = used; let plan = timeit {{ provision plan | length }}; let apply = timeit {{ provision apply --yes --quiet | length }}; let cold = used; let noop = timeit {{ provision plan | length }}; let end = used; {{plan: ($plan / 1sec), apply: ($apply / 1sec), noop: ($noop / 1sec), cpu: ($end.cpu - $cold.cpu), peak: $end.peak}} | to json --raw"
+        );
+        let ours = run.json(&script)?;
+        println!("{} local.data: {}", self.rows, shown(&ours, &["plan", "apply", "noop", "cpu", "peak"]));
+        let folder = run.home.join("terraform");
+        std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
+        let mut text = String::new();
         for at in 0..self.rows {
-            let input = match at % 2 {
-                1 => format!("p.ref \"r{}\" \"id\"", at - 1),
-                _ => at.to_string(),
-            };
+            let input = if at % 10 == 0 { at.to_string() } else { format!("terraform_data.r{}.id", at - 1) };
             // Writing to a String cannot fail.
-            let _ = writeln!(infra, "    r{at} = p.local.data & {{ input = {input} }},");
+            let _ = writeln!(text, "resource \"terraform_data\" \"r{at}\" {{\n  input = {input}\n}}");
         }
-        infra.push_str("  },\n} | p.Infrastructure\n");
-        std::fs::write(home.path().join("infra.ncl"), infra).map_err(|error| error.to_string())?;
-        let steps = [
-            ("nothing", "ignore"),
-            ("plan", "provision plan | length"),
-            ("apply", "provision apply --yes --quiet | where status == done | length"),
-            ("plan again", "provision plan --all | length"),
-            ("destroy", "provision destroy --yes | where status == done | length"),
-        ];
-        println!("{} resources, each step in a new process", self.rows);
-        let mut idle = Duration::ZERO;
-        for (name, script) in steps {
-            let mut command = nu::with_plugins(&nu, &plugins);
-            command.args(["--no-std-lib", "-c", script]).current_dir(home.path());
-            let start = Instant::now();
-            let said = process::bounded(process::secluded(&mut command, home.path()), Duration::from_secs(600))?;
-            let took = start.elapsed();
-            if !said.success {
-                return Err(format!("{name} failed\n{}", said.stderr));
-            }
-            if name == "nothing" {
-                idle = took;
-                println!("{:12} {took:>10.2?}  (start of nu and the plugins, taken off below)", "start");
-                continue;
-            }
-            let seen = said.stdout.trim();
-            if seen != self.rows.to_string() {
-                return Err(format!("{name} gave {seen} rows, not {}", self.rows));
-            }
-            let work = took.saturating_sub(idle).max(Duration::from_millis(1));
-            let rate = self.rows as f64 / work.as_secs_f64();
-            println!("{name:12} {work:>10.2?}  {rate:>10.0} rows/s");
+        std::fs::write(folder.join("main.tf"), text).map_err(|error| error.to_string())?;
+        let terraform = |arguments: &[&str]| -> Option<f64> {
+            let mut command = Command::new("terraform");
+            command.args(arguments).current_dir(&folder).env("CHECKPOINT_DISABLE", "1").env("HOME", run.home);
+            let begun = Instant::now();
+            let said = process::bounded(&mut command, LIMIT).ok()?;
+            said.success.then(|| begun.elapsed().as_secs_f64())
+        };
+        if terraform(&["init", "-no-color"]).is_none() {
+            println!("  terraform is not installed; without it there is no ratio");
+            return Ok(());
+        }
+        let apply = terraform(&["apply", "-auto-approve", "-no-color"]);
+        let noop = terraform(&["plan", "-no-color"]);
+        if let (Some(apply), Some(noop)) = (apply, noop) {
+            println!(
+                "  terraform: apply {apply:.2} s ({:.1}x ours), no-op plan {noop:.2} s ({:.1}x ours)",
+                apply / number(&ours["apply"]),
+                noop / number(&ours["noop"]),
+            );
         }
         Ok(())
     }
+}
+
+/// Waits for the disk, counted by strace where it is installed.
+fn durability(run: &Run<'_>) -> Result<(), String> {
+    let mut counts = Vec::new();
+    for (name, count, parallel) in [("one", 1, 1), ("eleven", 11, 1), ("many", 320, 16)] {
+        let folder = project(run, name, &local(count))?;
+        let script = format!(
+            "cd {folder}; provision plan | ignore; provision apply --yes --quiet --parallel {parallel} | ignore"
+        );
+        let inner = run.command(run.plugins, &script);
+        let log = run.home.join(format!("{name}.log"));
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-o"]).arg(&log);
+        command.arg(inner.get_program()).args(inner.get_args()).current_dir(run.home);
+        process::secluded(&mut command, run.home).env("PATH", &run.path);
+        match process::bounded(&mut command, LIMIT) {
+            Ok(said) if said.success => {}
+            _ => {
+                println!("strace is not installed; the waits for the disk are not counted");
+                return Ok(());
+            }
+        }
+        let text = std::fs::read_to_string(&log).map_err(|error| error.to_string())?;
+        counts.push(text.lines().filter(|line| line.contains("sync(")).count() as f64);
+    }
+    println!(
+        "waits for the disk: {:.1} for each operation alone, {:.2} for each at 16 in parallel; {:.0} for all the rest of an apply",
+        (counts[1] - counts[0]) / 10.0,
+        (counts[2] - counts[0]) / 319.0,
+        counts[0] - (counts[1] - counts[0]) / 10.0,
+    );
+    Ok(())
+}
+
+/// What changing one resource writes, among a hundred and among many.
+fn one_among_many(run: &Run<'_>, many: usize) -> Result<(), String> {
+    let mut written = Vec::new();
+    for count in [100, many] {
+        let folder = project(run, &format!("among{count}"), &local(count))?;
+        let script = format!(
+            "{USED}; cd {folder}; provision apply --yes --quiet | length; let text = open --raw infra.ncl | str replace 'input = 0 ' 'input = -1 '; $text | save -f infra.ncl; let rows = provision plan --target [r0]; let start = used; let took = timeit {{ $rows | provision apply --quiet | ignore }}; {{written: ((used).written - $start.written), took: ($took / 1sec)}} | to json --raw"
+        );
+        let found = run.json(&script)?;
+        println!("one change among {count}: {}", shown(&found, &["written", "took"]));
+        written.push(number(&found["written"]));
+    }
+    println!("  bytes among many / among 100: {:.2}", written[1] / written[0].max(1.0));
+    Ok(())
+}
+
+/// A plan that finds nothing to do, its list of the cloud included.
+fn clouds(run: &Run<'_>, count: usize) -> Result<(), String> {
+    let mut text = String::from("let p = import \"provision.ncl\" in {\n  name = \"bench\",\n  resources = {\n");
+    for at in 0..count {
+        let _ = writeln!(text, "    d{at} = p.upcloud.storage & {{ zone = \"fi-hel1\", size = 10 }},");
+    }
+    text.push_str("  },\n} | p.Infrastructure\n");
+    let folder = project(run, "clouds", &text)?;
+    let script = format!(
+        "{USED}; cd {folder}; load-env (provision sandbox start | get env); let apply = timeit {{ provision apply --yes --quiet --parallel 32 | ignore }}; let start = used; let noop = timeit {{ provision plan | length }}; let end = used; let stop = provision sandbox stop; {{apply: ($apply / 1sec), noop: ($noop / 1sec), cpu: ($end.cpu - $start.cpu), peak: $end.peak}} | to json --raw"
+    );
+    let found = run.json(&script)?;
+    println!("{count} storages in the sandbox: {}", shown(&found, &["apply", "noop", "cpu", "peak"]));
+    Ok(())
+}
+
+/// How near an apply comes to what latency and parallelism allow.
+fn throughput(run: &Run<'_>) -> Result<(), String> {
+    const COUNT: usize = 320;
+    const LATENCY: f64 = 0.2;
+    let mut text = String::from("let p = import \"provision.ncl\" in {\n  name = \"bench\",\n  resources = {\n");
+    for at in 0..COUNT {
+        let _ = writeln!(
+            text,
+            "    v{at} = p.upcloud.network & {{ zone = \"fi-hel1\", ip_networks = [{{ address = \"10.{}.{}.0/24\", family = \"IPv4\", dhcp = true }}] }},",
+            at / 250,
+            at % 250
+        );
+    }
+    text.push_str("  },\n} | p.Infrastructure\n");
+    let folder = project(run, "through", &text)?;
+    let script = format!(
+        "cd {folder}; load-env (provision sandbox start | get env); let rows = provision plan; provision sandbox faults --latency 200ms | ignore; let took = timeit {{ $rows | provision apply --quiet --parallel 16 | ignore }}; provision sandbox faults --latency 0ms | ignore; let calls = provision sandbox requests | length; provision sandbox stop | ignore; {{took: ($took / 1sec), calls: $calls}} | to json --raw"
+    );
+    let found = run.json(&script)?;
+    let bound = number(&found["calls"]) / 16.0 * LATENCY;
+    println!(
+        "{COUNT} creates at 200 ms, 16 in parallel: {:.2} s for {} calls, the bound is {bound:.2} s: {:.2} of it",
+        number(&found["took"]),
+        found["calls"],
+        bound / number(&found["took"]),
+    );
+    Ok(())
+}
+
+fn local(count: usize) -> String {
+    let mut text = String::from("let p = import \"provision.ncl\" in\n{\n  name = \"bench\",\n  resources = {\n");
+    for at in 0..count {
+        let input = if at % 10 == 0 { at.to_string() } else { format!("p.ref \"r{}\" \"id\"", at - 1) };
+        let _ = writeln!(text, "    r{at} = p.local.data & {{ input = {input} }},");
+    }
+    text.push_str("  },\n} | p.Infrastructure\n");
+    text
+}
+
+fn project(run: &Run<'_>, name: &str, infra: &str) -> Result<String, String> {
+    let folder = run.home.join(name);
+    std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
+    write(&folder, infra)?;
+    Ok(name.to_owned())
+}
+
+fn write(folder: &Path, infra: &str) -> Result<(), String> {
+    std::fs::write(folder.join("infra.ncl"), infra).map_err(|error| error.to_string())
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
+}
+
+fn shown(found: &Value, names: &[&str]) -> String {
+    let parts = names.iter().map(|name| match *name {
+        "peak" => format!("peak {:.0} MiB", number(&found["peak"])),
+        "written" => format!("{:.0} bytes written", number(&found["written"])),
+        name => format!("{name} {:.2} s", number(&found[name])),
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }

@@ -25,7 +25,7 @@ pub struct Bench {
 }
 
 const BENCHES: [(&str, &str); 3] = [
-    ("engine", "plan, apply and destroy of resources that live in the state alone"),
+    ("engine", "plan and apply, beside Terraform; what is written; a no-op plan of a cloud; throughput"),
     ("nickel", "evaluating and validating, against the official command and a plugin that only echoes"),
     (
         "policy",

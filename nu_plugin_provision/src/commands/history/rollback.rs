@@ -2,6 +2,7 @@
 
 use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
+use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
 use provision_engine::PlanOptions;
@@ -65,6 +66,7 @@ impl PluginCommand for Rollback {
         let stop = session.stop.clone();
         let _guard = engine.register_signal_handler(Box::new(move |_| stop.request()))?;
         let options = PlanOptions { all: call.has_flag("all")?, ..PlanOptions::default() };
+        let _busy = Busy::with("planning");
         let plan = session
             .rollback(serial.item, &options)
             .map_err(|failure| labeled(&failure, serial.span, "while planning back to this"))?;
