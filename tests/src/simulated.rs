@@ -27,6 +27,8 @@ pub enum Death {
     BeforeCall(i64),
     /// It took effect, and nobody hears the answer.
     AfterCall(i64),
+    /// No death: from the n-th commit on there is no space on the disk, while requests still leave.
+    FullAt(i64),
 }
 
 /// One process's life.
@@ -36,6 +38,7 @@ struct Life {
     commits: AtomicI64,
     calls: AtomicI64,
     dead: AtomicBool,
+    full: AtomicBool,
 }
 
 impl Life {
@@ -88,6 +91,11 @@ impl Database for Mortal {
             return self.alive(|database| database.script(sql));
         }
         let number = self.life.commits.fetch_add(1, Ordering::SeqCst) + 1;
+        if matches!(self.life.death, Some(Death::FullAt(at)) if number >= at) {
+            self.life.full.store(true, Ordering::SeqCst);
+            self.roll_back();
+            return Err(DbError::new(Trouble::Full, "database or disk is full"));
+        }
         if self.life.end_at(Death::BeforeCommit(number)) {
             self.roll_back();
             return Err(DbError::new(Trouble::Other, "the process is dead"));
@@ -310,7 +318,7 @@ impl Simulated {
         let lived = Lived {
             commits: life.commits.load(Ordering::SeqCst),
             calls: life.calls.load(Ordering::SeqCst),
-            died: life.is_over(),
+            died: life.is_over() || life.full.load(Ordering::SeqCst),
         };
         (lived, done)
     }

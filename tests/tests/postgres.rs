@@ -1,7 +1,5 @@
 //! Owns a team's state: in PostgreSQL, through the real `nu`, with the server going away in the middle.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 use provision_tests::postgres::{Server, fresh};
 use provision_tests::{Faults, PUBLIC_KEY, World};
 use serde_json::json;

@@ -56,7 +56,8 @@ fn dead_at_any_instant_of_any_operation_of_any_type_a_plain_apply_finishes_the_j
             let (whole, done) = world.apply(&after, 1, None);
             done.unwrap_or_else(|error| panic!("{what}: {error}"));
             world.check(&after).unwrap_or_else(|error| panic!("{what}: {error}"));
-            let commits = (1..=whole.commits).flat_map(|at| [Death::BeforeCommit(at), Death::AfterCommit(at)]);
+            let commits =
+                (1..=whole.commits).flat_map(|at| [Death::BeforeCommit(at), Death::AfterCommit(at), Death::FullAt(at)]);
             let calls = (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at)]);
             for death in commits.chain(calls) {
                 let world = Simulated::new();

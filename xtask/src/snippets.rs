@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The documents whose blocks run.
-pub const DOCUMENTS: [&str; 7] = [
+pub const DOCUMENTS: [&str; 8] = [
     "README.md",
     "docs/guide.md",
     "docs/nickel.md",
@@ -19,6 +19,7 @@ pub const DOCUMENTS: [&str; 7] = [
     "docs/secrets.md",
     "docs/drift.md",
     "docs/state.md",
+    "docs/lifecycle.md",
 ];
 
 const LIMIT: Duration = Duration::from_secs(120);

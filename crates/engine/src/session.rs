@@ -91,7 +91,7 @@ pub enum Sabotage {
     BlindResend,
     /// Settling takes an interrupted create for one that was not made.
     SettleForgets,
-    /// Settling takes an interrupted update for done.
+    /// Settling takes an interrupted deletion for done.
     SettleTrusts,
     /// A deletion is written down without being sent.
     DeleteUnsent,

@@ -167,7 +167,11 @@ impl Session {
         control: &Control<'_>,
     ) -> Result<(Outcome, String), Failure> {
         let id = entry.remote_id.clone().unwrap_or_default();
-        match self.read_entry(account, entry, &id, control)? {
+        let found = match self.sabotage {
+            Some(Sabotage::SettleTrusts) => None,
+            _ => self.read_entry(account, entry, &id, control)?,
+        };
+        match found {
             None => {
                 self.store.end_without(lease, entry)?;
                 Ok((Outcome::Done, "it is gone".to_owned()))
@@ -209,7 +213,6 @@ impl Session {
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
         let equal = compare(&spec.fields, &visible, &remote.fields, &[], &|a, b| a == b).changes.is_empty();
-        let equal = equal || self.sabotage == Some(Sabotage::SettleTrusts);
         overlay(&mut resource, &remote);
         resource.restore = unrestored(spec, entry, &remote);
         if equal && all_seen {
