@@ -2,7 +2,7 @@
 
 use crate::ProvisionPlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall};
-use nu_protocol::{LabeledError, Signature, Span, Spanned, SyntaxShape, Value};
+use nu_protocol::{HandlerGuard, LabeledError, Signature, Span, Spanned, SyntaxShape, Value};
 use provision_diagnostic::Failure;
 use provision_engine::{Session, find_project};
 use provision_nu_bridge::{env_paths, labeled, resolve_path, user_dir};
@@ -95,6 +95,12 @@ pub fn session_in(
     session.import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
     session.shown_from = PathBuf::from(engine.get_current_dir()?);
     Ok(session)
+}
+
+/// Has Ctrl-C stop what a session does, for as long as the guard is kept.
+pub fn stoppable(engine: &EngineInterface, session: &Session) -> Result<HandlerGuard, LabeledError> {
+    let stop = session.stop.clone();
+    Ok(engine.register_signal_handler(Box::new(move |_| stop.request()))?)
 }
 
 /// The environment variables that are texts.

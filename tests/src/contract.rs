@@ -135,4 +135,14 @@ impl Example {
         resources.extend(it.map(|it| ("it".to_owned(), it)));
         json!({"name": "s", "resources": resources})
     }
+
+    /// What can be done to it, each from one configuration to another.
+    pub fn ways(&self) -> Vec<(&'static str, Value, Value)> {
+        let with = |fields: Option<&Value>| self.project(Some(self.resource(fields)));
+        let (none, first) = (self.project(None), with(None));
+        let mut ways = vec![("create", none.clone(), first.clone()), ("delete", first.clone(), none)];
+        ways.extend(self.changed.as_ref().map(|changed| ("update", first.clone(), with(Some(changed)))));
+        ways.extend(self.replaced.as_ref().map(|replaced| ("replace", first, with(Some(replaced)))));
+        ways
+    }
 }

@@ -6,7 +6,7 @@ use provision_engine::{
 };
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
-use provision_sandbox::{Faults, Options, Simulation};
+use provision_sandbox::{Faults, Options, Simulation, control};
 use provision_state::{Database, DbError, Dialect, Row, Sealer, Sqlite, Store, Trouble, Val};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -276,17 +276,8 @@ impl Simulated {
         let _ = self.database.lock().unwrap_or_else(PoisonError::into_inner).script("update lease set expires_at = 0");
         let mortal = Mortal { database: self.database.clone(), life: life.clone() };
         let store = Store::over(Box::new(mortal), PathBuf::new(), Some(&self.key))?;
-        let env = |name: &str| {
-            let value = match name {
-                "HCLOUD_ENDPOINT" => "http://clouds.test/v1",
-                "UPCLOUD_DEBUG_API_BASE_URL" | "AWS_ENDPOINT_URL" => "http://clouds.test",
-                "HCLOUD_TOKEN" | "UPCLOUD_USERNAME" | "AWS_ACCESS_KEY_ID" => "sandbox",
-                "UPCLOUD_PASSWORD" | "AWS_SECRET_ACCESS_KEY" => "sandbox-secret",
-                "AWS_DEFAULT_REGION" => "eu-north-1",
-                _ => return None,
-            };
-            Some(value.to_owned())
-        };
+        let variables = control::environment("http://clouds.test");
+        let env = move |name: &str| variables.get(name).cloned();
         let nowhere = PathBuf::from("/nonexistent/simulated");
         let mut session =
             Session::over(store, nowhere, registry(), Evaluator::default(), Arc::new(env), "ada".to_owned());

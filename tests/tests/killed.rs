@@ -11,7 +11,8 @@ use provision_nickel::Evaluator;
 use provision_registry::Registry;
 use provision_sandbox::{Background, Options};
 use provision_state::{Database, DbError, Dialect, Row, Sqlite, Store, Val};
-use provision_tests::contract::{Example, examples};
+use provision_tests::contract::examples;
+use provision_tests::control;
 use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -74,17 +75,8 @@ impl Database for Deadly {
 }
 
 fn session(folder: &Path, url: &str, store: Arc<Store>) -> Session {
-    let url = url.to_owned();
-    let env = move |name: &str| {
-        Some(match name {
-            "HCLOUD_ENDPOINT" => format!("{url}/v1"),
-            "UPCLOUD_DEBUG_API_BASE_URL" | "AWS_ENDPOINT_URL" => url.clone(),
-            "HCLOUD_TOKEN" | "UPCLOUD_USERNAME" | "AWS_ACCESS_KEY_ID" => "sandbox".into(),
-            "UPCLOUD_PASSWORD" | "AWS_SECRET_ACCESS_KEY" => "sandbox-secret".into(),
-            "AWS_DEFAULT_REGION" => "eu-north-1".into(),
-            _ => return None,
-        })
-    };
+    let variables = control::environment(url);
+    let env = move |name: &str| variables.get(name).cloned();
     let registry = Arc::new(Registry::load(None, None, &Evaluator::default()).unwrap());
     Session::over(store, folder.to_path_buf(), registry, Evaluator::default(), Arc::new(env), "ada".into())
 }
@@ -165,15 +157,6 @@ impl Try {
     }
 }
 
-fn ways(example: &Example) -> Vec<(&'static str, Value, Value)> {
-    let with = |fields: Option<&Value>| example.project(Some(example.resource(fields)));
-    let (none, first) = (example.project(None), with(None));
-    let mut ways = vec![("create", none.clone(), first.clone()), ("delete", first.clone(), none)];
-    ways.extend(example.changed.as_ref().map(|changed| ("update", first.clone(), with(Some(changed)))));
-    ways.extend(example.replaced.as_ref().map(|replaced| ("replace", first, with(Some(replaced)))));
-    ways
-}
-
 #[test]
 fn killed_at_every_commit_of_every_operation_a_plain_apply_finishes_the_job() {
     if std::env::var("NUP_CHILD").is_ok() {
@@ -182,7 +165,7 @@ fn killed_at_every_commit_of_every_operation_a_plain_apply_finishes_the_job() {
     let all = std::env::var("KILLS").is_ok_and(|kills| kills == "all");
     let mut cases: Vec<(String, Value, Value, usize, bool)> = Vec::new();
     for example in examples() {
-        for (way, before, after) in ways(&example) {
+        for (way, before, after) in example.ways() {
             if !all && (way == "replace" || example.kind.starts_with("aws.")) {
                 continue;
             }

@@ -28,27 +28,13 @@ fn through(world: &Simulated, config: &Value, seed: u64) -> Result<(), String> {
     last
 }
 
-/// What is done to one example, from one configuration to another.
-fn ways(example: &provision_tests::contract::Example) -> Vec<(&'static str, Value, Value)> {
-    let with = |fields: Option<&Value>| example.project(Some(example.resource(fields)));
-    let (none, first) = (example.project(None), with(None));
-    let mut ways = vec![("create", none.clone(), first.clone()), ("delete", first.clone(), none)];
-    if let Some(changed) = &example.changed {
-        ways.push(("update", first.clone(), with(Some(changed))));
-    }
-    if let Some(replaced) = &example.replaced {
-        ways.push(("replace", first, with(Some(replaced))));
-    }
-    ways
-}
-
 #[test]
 fn dead_at_any_instant_of_any_operation_of_any_type_a_plain_apply_finishes_the_job() {
     let mut instants = 0;
     let mut table = String::from("| type | create | update | replace | delete |\n|---|---|---|---|---|\n");
     for example in examples() {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for (way, before, after) in ways(&example) {
+        for (way, before, after) in example.ways() {
             let what = format!("{way} of {}", example.kind);
             // How many commits and calls it takes when nothing goes wrong.
             let world = Simulated::new();

@@ -70,18 +70,12 @@ impl Session {
     }
 
     fn ask_condition(&self, condition: &Condition, own: &Map) -> Result<Json, Failure> {
-        let request = Request {
-            sources: vec![Source::Text {
-                name: "condition".to_owned(),
-                folder: self.project.clone(),
-                text: condition.condition.clone(),
-            }],
-            library: Some(self.registry.library()),
-            import_paths: self.import_paths.clone(),
-            interrupt: Some(self.stop.flag()),
-            shown_from: Some(self.shown_from.clone()),
-            ..Request::default()
+        let source = Source::Text {
+            name: "condition".to_owned(),
+            folder: self.project.clone(),
+            text: condition.condition.clone(),
         };
+        let request = Request { positions: false, ..self.request_of(vec![source]) };
         self.evaluator.call(&request, vec![Json::Object(own.clone())])
     }
 }

@@ -6,11 +6,9 @@ use crate::desired::declaration;
 use crate::plan::{Plan, PlanOptions};
 use crate::project::{INFRA, Input};
 use crate::settle::attributes;
-use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{
-    AccountConfig, Address, Change, Config, Declaration, Json, Map, Remote, Resource, compare, digest, references,
-    variables,
+    Address, Change, Config, Declaration, Json, Map, Remote, Resource, compare, digest, references, variables,
 };
 use provision_state::Lease;
 use serde::{Deserialize, Serialize};
@@ -166,7 +164,8 @@ impl Session {
     pub fn heal(&self, options: &PlanOptions) -> Result<Plan, Failure> {
         let (located, diagnostics) = self.read(&Input::Project)?;
         Failure::check(diagnostics)?;
-        let Config { name, policies, accounts: configured, resources: now, .. } = located.config;
+        let accounts = self.known_accounts(&located.config)?;
+        let Config { name, policies, resources: now, .. } = located.config;
         let state = self.store.resources()?;
         let there: HashSet<&str> = state.iter().map(|resource| resource.address.as_str()).collect();
         let written: HashMap<Address, Map> = self
@@ -178,7 +177,7 @@ impl Session {
         let ignored = ignored(&now);
         let mut resources = Vec::with_capacity(state.len());
         // The old half of a replacement that was under way is nothing anybody wrote.
-        for resource in state.iter().filter(|resource| !resource.address.as_str().contains('~')) {
+        for resource in state.iter().filter(|resource| !resource.address.is_replaced()) {
             let mut declared = declaration(resource, self.store.sealer())?;
             if let Some(written) = written.get(&resource.address) {
                 for (field, value) in &mut declared.fields {
@@ -194,8 +193,6 @@ impl Session {
             declared.lifecycle.allow_unknown = true;
             resources.push(declared);
         }
-        let mut accounts: IndexMap<String, AccountConfig> = self.store.accounts()?;
-        accounts.extend(configured);
         let config = Config { name, resources, accounts, outputs: self.store.outputs()?, policies };
         self.plan_of(config, &PlanOptions { purpose: Some("heal"), ..options.clone() })
     }

@@ -10,7 +10,9 @@ use crate::question::Questions;
 use crate::refresh::Sought;
 use crate::session::Sabotage;
 use provision_diagnostic::Failure;
-use provision_model::{Action, Address, Event, Identity, Json, Map, Question, Remote, Resource, Status, resolve};
+use provision_model::{
+    Action, Address, Event, Identity, Json, Map, Question, Remote, Resource, Status, resolve, type_name,
+};
 use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Phase, Record, StepRecord, now};
@@ -211,7 +213,7 @@ impl<'a> Executor<'a> {
     fn operation(&self, run: &Run<'_>) -> Result<Operation, Failure> {
         let planned = run.planned;
         let sealer = self.session.store.sealer();
-        let address = self.address(run)?;
+        let address = Self::address(run);
         let generation = self.generation(run, &address)?;
         let attribute = |target: &Address, name: &str| self.attribute(target, name);
         let mut inputs = Map::new();
@@ -234,7 +236,7 @@ impl<'a> Executor<'a> {
         }
         Ok(Operation {
             secrets,
-            type_name: planned.row.kind.split_once('.').map_or_else(String::new, |(_, name)| name.to_owned()),
+            type_name: type_name(&planned.row.kind).to_owned(),
             action: run.action,
             remote_id: (run.action != Action::Create).then(|| planned.remote_id.clone()).flatten(),
             inputs,
@@ -256,12 +258,12 @@ impl<'a> Executor<'a> {
     }
 
     /// The address an operation works on. Where the new one is made first, the old one has its own by the time it goes.
-    fn address(&self, run: &Run<'_>) -> Result<Address, Failure> {
+    fn address(run: &Run<'_>) -> Address {
         let address = &run.planned.row.address;
         if run.action == Action::Delete && run.planned.makes_first() {
-            return Ok(address.replaced(run.planned.generation));
+            return address.replaced(run.planned.generation);
         }
-        Ok(address.clone())
+        address.clone()
     }
 
     fn generation(&self, run: &Run<'_>, address: &Address) -> Result<u64, Failure> {

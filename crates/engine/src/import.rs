@@ -13,9 +13,9 @@ use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{
     AccountConfig, Action, Address, Config, Declaration, Disruption, Json, Lifecycle, Map, PlanRow, Remote, Resource,
-    unknown,
+    type_name, unknown,
 };
-use provision_providers::{Account, Class, Control};
+use provision_providers::{Account, Class};
 use provision_registry::{Manifest, TypeSpec};
 use provision_state::{Edit, Lease, NewChange};
 use serde::Serialize;
@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// Every account by its name: as the state knows them, as the configuration has them now.
-    fn known_accounts(&self, config: &Config) -> Result<IndexMap<String, AccountConfig>, Failure> {
+    pub(crate) fn known_accounts(&self, config: &Config) -> Result<IndexMap<String, AccountConfig>, Failure> {
         let mut accounts: IndexMap<String, AccountConfig> = self.store.accounts()?;
         accounts.extend(config.accounts.clone());
         Ok(accounts)
@@ -269,9 +269,8 @@ impl Session {
 
     /// One resource by its id, as its cloud shows it.
     fn look(&self, account: &Account, kind: &str, region: Option<&str>, id: &str) -> Result<Option<Remote>, Failure> {
-        let type_name = kind.split_once('.').map_or("", |(_, name)| name);
-        let flag = self.stop.flag();
-        let control = Control { interrupt: &flag, clock: &*self.outside.clock, retrying: &|_, _| {} };
+        let type_name = type_name(kind);
+        let control = self.reading();
         match account.provider.read(type_name, region, id, &control) {
             // Some clouds refuse what cannot be an id of theirs.
             Err(error) if error.class == Class::Rejected => Ok(None),
@@ -288,8 +287,7 @@ impl Session {
         region: Option<&str>,
         (key, value): (&str, &str),
     ) -> Result<Vec<Remote>, Failure> {
-        let flag = self.stop.flag();
-        let control = Control { interrupt: &flag, clock: &*self.outside.clock, retrying: &|_, _| {} };
+        let control = self.reading();
         // A provider finds its resources by the marks of a state; for any other label all are looked at.
         let listed = account
             .provider
@@ -522,7 +520,7 @@ fn name_all(found: &mut [Found<'_>], config: &Config, state: &[Resource]) {
     let group = |address: &Address| address.as_str().split('.').next().unwrap_or_default().to_owned();
     let mut taken: HashSet<String> = known.map(group).collect();
     for one in found {
-        let type_name = one.kind.split_once('.').map_or("", |(_, name)| name);
+        let type_name = type_name(&one.kind);
         let base = part(one.spec, &one.remote, type_name);
         let mut name = base.clone();
         let mut number = 1;

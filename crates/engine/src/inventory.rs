@@ -1,4 +1,4 @@
-//! Owns looking at the state: what it holds, one resource in full, and lifting protection.
+//! Owns the state by itself: what it holds, one resource in full, and what changes there alone: names, marks, protection.
 
 use crate::Session;
 use crate::plan::PlannedRow;

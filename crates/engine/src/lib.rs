@@ -31,6 +31,7 @@ mod send;
 mod session;
 mod settle;
 mod shown;
+mod sources;
 mod subset;
 mod validate;
 mod verdict;

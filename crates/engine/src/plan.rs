@@ -449,7 +449,7 @@ impl<'a> Planner<'a> {
                 (_, true, _) => (Action::Forget, "gone from the cloud"),
                 (true, ..) => (Action::Forget, "retained: left in the cloud"),
                 (_, _, true) => (Action::Delete, "destroy"),
-                _ if resource.address.as_str().contains('~') => (Action::Delete, "the old one of a replacement"),
+                _ if resource.address.is_replaced() => (Action::Delete, "the old one of a replacement"),
                 _ => (Action::Delete, "no longer in the configuration"),
             };
             if resource.protect && action == Action::Delete {

@@ -36,11 +36,7 @@ impl Session {
             Failure::new("provision::plan::file", format!("cannot write the plan to {}: {error}", file.display()))
                 .with_help("Choose a folder that is there and writable.")
         };
-        let mut name = file.file_name().unwrap_or_default().to_os_string();
-        name.push(".new");
-        let beside = file.with_file_name(name);
-        std::fs::write(&beside, text.to_string()).map_err(failed)?;
-        std::fs::rename(&beside, file).map_err(failed)
+        provision_state::write_whole(file, &text.to_string()).map_err(failed)
     }
 
     /// Takes a plan file over into the state, and gives its rows; refuses one that this state's key did not sign.

@@ -123,7 +123,7 @@ impl Session {
         self.request_of(sources)
     }
 
-    fn request_of(&self, sources: Vec<Source>) -> Request {
+    pub(crate) fn request_of(&self, sources: Vec<Source>) -> Request {
         Request {
             sources,
             library: Some(self.registry.library()),

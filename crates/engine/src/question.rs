@@ -4,7 +4,7 @@ use crate::Session;
 use crate::people::{GROUP, People, USER};
 use crate::plan::{Plan, PlannedRow};
 use provision_diagnostic::Failure;
-use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, is_later, unknown};
+use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, is_later, type_name, unknown};
 use provision_registry::{Manifest, TypeSpec};
 use serde_json::json;
 
@@ -102,7 +102,7 @@ impl<'a> Questions<'a> {
     pub fn of(&self, planned: &PlannedRow, fields: &Map, action: Action) -> Question {
         let row = &planned.row;
         let Ok((manifest, spec)) = self.session.registry.type_of(&row.kind) else { return Self::empty() };
-        let type_name = row.kind.split_once('.').map_or("", |(_, name)| name);
+        let type_name = type_name(&row.kind);
         let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
         let principal = uid(USER, &self.asker);
         let resource = uid(&cedar_type(manifest, type_name), row.address.as_str());

@@ -3,7 +3,7 @@
 use crate::Session;
 use indexmap::IndexMap;
 use provision_diagnostic::Failure;
-use provision_model::{AccountConfig, Address, Config, LABEL_STATE, Map, Remote, Resource};
+use provision_model::{AccountConfig, Address, Config, LABEL_STATE, Map, Remote, Resource, type_name};
 use provision_providers::{Account, CallError, Control};
 use provision_registry::TypeSpec;
 use std::collections::{BTreeMap, HashMap};
@@ -56,9 +56,8 @@ impl Session {
         let mut world = World::default();
         let opened = self.account(account, kind, accounts.get(*account))?;
         let (_, spec) = self.registry.type_of(kind)?;
-        let type_name = kind.split_once('.').map_or("", |(_, name)| name);
-        let flag = self.stop.flag();
-        let control = Control { interrupt: &flag, clock: &*self.outside.clock, retrying: &|_, _| {} };
+        let type_name = type_name(kind);
+        let control = self.reading();
         let failed = |error: CallError| error.failure(&format!("cannot list {kind}"));
         let label = Some((LABEL_STATE, self.store.lineage()));
         let Some(listed) = opened.provider.list(type_name, region.as_deref(), label, &control).map_err(failed)? else {

@@ -16,7 +16,7 @@ impl Session {
         let resources = versions
             .iter()
             // The old half of a replacement that was under way is nothing anybody wrote.
-            .filter(|version| !version.resource.address.as_str().contains('~'))
+            .filter(|version| !version.resource.address.is_replaced())
             .map(|version| declaration_of(version, sealer))
             .collect::<Result<_, _>>()?;
         let name = match change.project {

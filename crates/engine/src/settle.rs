@@ -5,7 +5,7 @@ use crate::refresh::{Sought, bounded};
 use crate::session::Sabotage;
 use provision_diagnostic::Failure;
 use provision_model::IdentityClass;
-use provision_model::{Action, LABEL_OP, Map, Outcome, Recovered, Remote, Resource, compare};
+use provision_model::{Action, LABEL_OP, Map, Outcome, Recovered, Remote, Resource, compare, type_name};
 use provision_providers::{Account, CallError, Control};
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, now};
@@ -98,8 +98,7 @@ impl Session {
         let config = plan.as_ref().and_then(|plan| plan.accounts.get(&entry.account));
         let (_, spec) = self.registry.type_of(&entry.kind)?;
         let account = self.account(&entry.account, &entry.kind, config)?;
-        let flag = self.stop.flag();
-        let control = Control { interrupt: &flag, clock: &*self.outside.clock, retrying: &|_, _| {} };
+        let control = self.reading();
         let (outcome, message) = match entry.action {
             Action::Create => self.settle_create(lease, &mut entry, &account, spec, &control)?,
             Action::Delete => self.settle_delete(lease, &mut entry, &account, &control)?,
@@ -241,7 +240,7 @@ impl Session {
         let sought = Sought {
             account,
             spec,
-            type_name: entry.kind.split_once('.').map_or("", |(_, name)| name),
+            type_name: type_name(&entry.kind),
             region: entry.region.as_deref(),
             id,
             born: born.as_deref(),
@@ -257,7 +256,7 @@ impl Session {
         entry: &Entry,
         control: &Control<'_>,
     ) -> Result<Found, Failure> {
-        let type_name = entry.kind.split_once('.').map_or("", |(_, name)| name);
+        let type_name = type_name(&entry.kind);
         let failed = |error: CallError| error.failure(&format!("cannot look for `{}`", entry.address));
         let window = duration(&spec.window);
         // Seconds the entry is old count, but a resent create is younger than its entry.

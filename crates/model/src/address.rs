@@ -23,6 +23,11 @@ impl Address {
         Self(format!("{}~{generation}", self.0))
     }
 
+    /// Whether it is the address of such an old one, which nobody wrote.
+    pub fn is_replaced(&self) -> bool {
+        self.0.contains('~')
+    }
+
     /// Whether one part is valid: `[a-z][a-z0-9_-]*` or a number.
     pub fn valid_part(part: &str) -> bool {
         let mut chars = part.chars();

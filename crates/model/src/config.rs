@@ -102,7 +102,7 @@ impl Declaration {
 
     /// `server` of `hetzner.server`.
     pub fn type_name(&self) -> &str {
-        self.kind.split_once('.').map_or("", |(_, name)| name)
+        crate::type_name(&self.kind)
     }
 }
 

@@ -22,7 +22,7 @@ pub use reference::{
     AttributeOf, Malformed, Reference, Resolution, SecretSource, Sources, has_secret, malformed, references, resolve,
     secret_sources, unknown, variables,
 };
-pub use resource::{Identity, LABEL_OP, LABEL_STATE, Remote, Resource};
+pub use resource::{Identity, LABEL_OP, LABEL_STATE, Remote, Resource, type_name};
 pub use rows::{Action, Change, Event, Outcome, PlanRow, Question, Recovered, SENSITIVE, Status, UNKNOWN};
 pub use spec::{Disruption, Encode, FieldSpec, FieldType, IdentityClass, Visible, check_fields, is_later};
 

@@ -8,6 +8,11 @@ pub const LABEL_STATE: &str = "nu-provision-state";
 /// Label or tag that carries the operation that created it.
 pub const LABEL_OP: &str = "nu-provision-op";
 
+/// `server` of `hetzner.server`.
+pub fn type_name(kind: &str) -> &str {
+    kind.split_once('.').map_or("", |(_, name)| name)
+}
+
 /// What marks a resource as ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

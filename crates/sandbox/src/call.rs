@@ -16,13 +16,18 @@ impl Cloud {
     pub fn of(raw_path: &str) -> Option<Self> {
         let decoded = percent_decode(raw_path, false);
         if below(&decoded, "/_sandbox").is_some() {
-            None
-        } else if below(&decoded, "/v1").is_some() {
-            Some(Cloud::Hetzner)
-        } else if below(&decoded, "/1.3").is_some() {
-            Some(Cloud::Upcloud)
-        } else {
-            Some(Cloud::Aws)
+            return None;
+        }
+        let prefixed = [Cloud::Hetzner, Cloud::Upcloud];
+        Some(prefixed.into_iter().find(|cloud| below(&decoded, cloud.prefix()).is_some()).unwrap_or(Cloud::Aws))
+    }
+
+    /// What its paths begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Cloud::Hetzner => "/v1",
+            Cloud::Upcloud => "/1.3",
+            Cloud::Aws => "",
         }
     }
 
@@ -92,15 +97,11 @@ impl Call {
 
     /// The same as the cloud sees it.
     pub fn entering(self, cloud: Cloud) -> Self {
-        match cloud {
-            Cloud::Hetzner => self.below("/v1"),
-            Cloud::Upcloud => self.below("/1.3"),
-            Cloud::Aws => {
-                let mut call = self;
-                call.params.extend(parse_form(&String::from_utf8_lossy(&call.body)));
-                call
-            }
+        let mut call = self.below(cloud.prefix());
+        if cloud == Cloud::Aws {
+            call.params.extend(parse_form(&String::from_utf8_lossy(&call.body)));
         }
+        call
     }
 
     /// The non-empty segments of the path.

@@ -259,20 +259,25 @@ fn failed(message: String) -> Failure {
         .with_help("See `log` in the sandbox's folder; check that the port is free.")
 }
 
-fn started(address: &Address) -> Started {
-    let url = &address.url;
+/// The variables that point every vendor's client at the sandbox at an address, credentials included.
+pub fn environment(url: &str) -> BTreeMap<String, String> {
     let env = [
         ("HCLOUD_ENDPOINT", format!("{url}/v1")),
         ("HCLOUD_TOKEN", "sandbox".to_owned()),
         ("UPCLOUD_API_URL", format!("{url}/1.3")),
-        ("UPCLOUD_DEBUG_API_BASE_URL", url.clone()),
+        ("UPCLOUD_DEBUG_API_BASE_URL", url.to_owned()),
         ("UPCLOUD_USERNAME", "sandbox".to_owned()),
         ("UPCLOUD_PASSWORD", "sandbox-secret".to_owned()),
-        ("AWS_ENDPOINT_URL", url.clone()),
+        ("AWS_ENDPOINT_URL", url.to_owned()),
         ("AWS_ACCESS_KEY_ID", "sandbox".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "sandbox-secret".to_owned()),
         ("AWS_DEFAULT_REGION", "eu-north-1".to_owned()),
     ];
+    env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn started(address: &Address) -> Started {
+    let url = &address.url;
     let hint = |client: &str, how: String| ClientHint { client: client.to_owned(), how };
     let clients = vec![
         hint("hcloud", format!("HCLOUD_ENDPOINT={url}/v1 HCLOUD_TOKEN=sandbox")),
@@ -282,6 +287,5 @@ fn started(address: &Address) -> Started {
         hint("boto3", format!("AWS_ENDPOINT_URL={url}")),
         hint("aws", format!("aws --endpoint-url {url}")),
     ];
-    let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Started { url: url.clone(), pid: address.pid, env, clients }
+    Started { url: url.clone(), pid: address.pid, env: environment(url), clients }
 }

@@ -147,10 +147,7 @@ impl Store {
     fn write_head(&self, checkpoint: &Checkpoint) -> Result<(), Failure> {
         let Some(file) = self.head_file() else { return Ok(()) };
         let text = serde_json::to_string_pretty(checkpoint).unwrap_or_default();
-        let beside = file.with_extension("head.new");
-        std::fs::write(&beside, text)
-            .and_then(|()| std::fs::rename(&beside, &file))
-            .map_err(|error| io("write the audit log of", &error))
+        crate::write_whole(&file, &text).map_err(|error| io("write the audit log of", &error))
     }
 
     /// Entries from a sequence number on, at most a page of them.

@@ -47,7 +47,7 @@ impl Store {
         let folder = self.folder().join("backups");
         std::fs::create_dir_all(&folder).map_err(|error| io("back up", &error))?;
         let serial = self.serial()?;
-        let stamp: String = now().chars().filter(char::is_ascii_alphanumeric).collect();
+        let stamp = stamp();
         let file = folder.join(format!("state-{serial:06}-{stamp}.db"));
         let unfinished = file.with_extension("new");
         let _ = std::fs::remove_file(&unfinished);
@@ -104,6 +104,11 @@ pub fn list(folder: &Path) -> Vec<BackupRow> {
     found
 }
 
+/// Now, as a part of a file's name.
+fn stamp() -> String {
+    now().chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
 /// Whether a backup is whole.
 fn is_good(file: &Path) -> bool {
     let Ok(mut database) = Sqlite::look(file) else { return false };
@@ -137,7 +142,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
         Failure::new("provision::state::no_backup", format!("there is no good backup in {}", folder.display()))
             .with_help("Name a backup with --from, or begin anew and adopt what is there with `provision import`.")
     })?;
-    let stamp: String = now().chars().filter(char::is_ascii_alphanumeric).collect();
+    let stamp = stamp();
     let aside = folder.join(format!("damaged-{stamp}"));
     let failed = |error: std::io::Error| io("restore", &error);
     std::fs::create_dir_all(&aside).map_err(failed)?;

@@ -41,6 +41,15 @@ pub fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
+/// Writes a file beside its place and puts it there, so that a reader sees all of it or what was there before.
+pub fn write_whole(file: &std::path::Path, text: &str) -> std::io::Result<()> {
+    let mut name = file.file_name().unwrap_or_default().to_os_string();
+    name.push(".new");
+    let beside = file.with_file_name(name);
+    std::fs::write(&beside, text)?;
+    std::fs::rename(&beside, file)
+}
+
 /// A name that nothing else has.
 pub fn new_id() -> String {
     data_encoding::BASE32_NOPAD.encode(&rand::random::<[u8; 10]>()).to_ascii_lowercase()

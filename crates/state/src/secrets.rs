@@ -134,11 +134,6 @@ impl Secrets {
         self.people.written()
     }
 
-    /// Adds a public key; `false` where it is there already. Files stay as they are until they are written again.
-    pub fn add_recipient(&self, key: &str) -> Result<bool, Failure> {
-        self.people.change(&[key.to_owned()], &[])
-    }
-
     /// Takes a public key away; `false` where it is not there. What its owner could read before stays readable to them.
     pub fn remove_recipient(&self, key: &str) -> Result<bool, Failure> {
         self.people.change(&[], &[key.to_owned()])

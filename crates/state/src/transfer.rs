@@ -1,6 +1,6 @@
 //! Owns carrying a state elsewhere: export and import between databases.
 
-use crate::db::{Val, vals};
+use crate::db::Val;
 use crate::schema::{SCHEMA_VERSION, TABLES, refuse_newer};
 use crate::{Lease, Store};
 use provision_diagnostic::Failure;
@@ -111,12 +111,6 @@ impl Store {
             Ok(())
         })?;
         Ok(imported)
-    }
-
-    /// How many rows a table has, for tests and measurements.
-    pub fn count(&self, table: &str) -> Result<i64, Failure> {
-        let known = TABLES.iter().find(|(name, _)| *name == table).map_or("meta", |(name, _)| name);
-        Ok(self.rows(&format!("select count(*) from {known}"), vals![])?.first().map_or(0, |row| row.int(0)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Owns `provision heal`: the plan of drift alone.
 
 use crate::ProvisionPlugin;
-use crate::open::{project_flag, session};
+use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
@@ -66,8 +66,7 @@ impl PluginCommand for Heal {
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
         let session = session(plugin, engine, call)?;
-        let stop = session.stop.clone();
-        let _guard = engine.register_signal_handler(Box::new(move |_| stop.request()))?;
+        let _guard = stoppable(engine, &session)?;
         let options = PlanOptions {
             target: call.get_flag("target")?.unwrap_or_default(),
             exclude: call.get_flag("exclude")?.unwrap_or_default(),

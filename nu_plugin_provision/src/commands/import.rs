@@ -1,7 +1,7 @@
 //! Owns `provision import`: taking what exists into the state.
 
 use crate::ProvisionPlugin;
-use crate::open::{project_flag, session};
+use crate::open::{project_flag, session, stoppable};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, FromValue, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
 use provision_diagnostic::Failure;
@@ -95,8 +95,7 @@ impl PluginCommand for Import {
             adopt: call.has_flag("adopt")?,
         };
         let session = session(plugin, engine, call)?;
-        let stop = session.stop.clone();
-        let _guard = engine.register_signal_handler(Box::new(move |_| stop.request()))?;
+        let _guard = stoppable(engine, &session)?;
         let found = match (address, id, kinds, label, provider) {
             (None, None, kinds, Some(label), provider) => {
                 let pair = label.item.split_once('=').filter(|(key, _)| !key.is_empty());

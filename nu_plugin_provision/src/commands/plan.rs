@@ -1,7 +1,7 @@
 //! Owns `provision plan`: what would change, as rows.
 
 use crate::ProvisionPlugin;
-use crate::open::{environment, project_flag, project_folder, session_in};
+use crate::open::{environment, project_flag, project_folder, session_in, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
@@ -139,8 +139,7 @@ impl PluginCommand for Plan {
             return Err(labeled(&failure, span, "this file"));
         }
         let session = session_in(plugin, engine, span, &project, environment(engine, call)?)?;
-        let stop = session.stop.clone();
-        let _guard = engine.register_signal_handler(Box::new(move |_| stop.request()))?;
+        let _guard = stoppable(engine, &session)?;
         let options = PlanOptions {
             target: call.get_flag("target")?.unwrap_or_default(),
             exclude: call.get_flag("exclude")?.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! Owns `provision refresh`: writing down what the clouds show now.
 
 use crate::ProvisionPlugin;
-use crate::open::{project_flag, session};
+use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
@@ -62,8 +62,7 @@ impl PluginCommand for Refresh {
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
         let session = session(plugin, engine, call)?;
-        let stop = session.stop.clone();
-        let _guard = engine.register_signal_handler(Box::new(move |_| stop.request()))?;
+        let _guard = stoppable(engine, &session)?;
         let _busy = Busy::with("looking at the clouds");
         let found = session
             .refresh_state(call.has_flag("deep")?)

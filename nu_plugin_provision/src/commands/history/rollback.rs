@@ -1,7 +1,7 @@
 //! Owns `provision rollback`: the way back to an earlier configuration.
 
 use crate::ProvisionPlugin;
-use crate::open::{project_flag, session};
+use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
@@ -63,8 +63,7 @@ impl PluginCommand for Rollback {
     ) -> Result<PipelineData, LabeledError> {
         let session = session(plugin, engine, call)?;
         let serial: Spanned<i64> = call.req(0)?;
-        let stop = session.stop.clone();
-        let _guard = engine.register_signal_handler(Box::new(move |_| stop.request()))?;
+        let _guard = stoppable(engine, &session)?;
         let options = PlanOptions { all: call.has_flag("all")?, ..PlanOptions::default() };
         let _busy = Busy::with("planning");
         let plan = session
