@@ -42,7 +42,9 @@ pub fn triggers(
     if values.is_empty() {
         return Ok(None);
     }
-    let resolved = resolve(&Json::Array(values.to_vec()), attribute, session)?;
+    let sealer = session.store.sealer();
+    let open: Vec<Json> = values.iter().map(|value| sealer.open_value(value)).collect::<Result<_, _>>()?;
+    let resolved = resolve(&Json::Array(open), attribute, session)?;
     if resolved.unknown {
         return Ok(Some(Triggers::Later));
     }

@@ -3,16 +3,13 @@
 use crate::Session;
 use crate::apply::{Asked, Sink};
 use crate::conditions::Moment;
-use crate::gate::{Answer, Gate, denial};
+use crate::gate::Gate;
 use crate::output::attribute_of;
-use crate::plan::{Plan, PlannedRow};
-use crate::question::Questions;
+use crate::plan::{Place, Plan, PlannedRow};
 use crate::refresh::Sought;
 use crate::session::Sabotage;
 use provision_diagnostic::Failure;
-use provision_model::{
-    Action, Address, Event, Identity, Json, Map, Question, Remote, Resource, Status, resolve, type_name,
-};
+use provision_model::{Action, Address, Event, Identity, Json, Map, Remote, Resource, Status, resolve, type_name};
 use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Phase, Record, StepRecord, now};
@@ -40,9 +37,9 @@ pub struct Executor<'a> {
     pub(crate) lease: &'a Lease,
     /// The change of the history that all of it is.
     serial: i64,
-    gate: &'a Gate,
-    plan: &'a Plan,
-    asked: &'a Asked,
+    pub(crate) gate: &'a Gate,
+    pub(crate) plan: &'a Plan,
+    pub(crate) asked: &'a Asked,
     /// Attributes and inputs as they become known.
     live: Mutex<HashMap<Address, (Map, Map)>>,
     sink: Sink<'a>,
@@ -52,6 +49,7 @@ pub struct Executor<'a> {
 pub(crate) struct Run<'a> {
     pub(crate) planned: &'a PlannedRow,
     pub(crate) action: Action,
+    pub(crate) place: Place,
     pub(crate) spec: &'a TypeSpec,
     pub(crate) account: Account,
     pub(crate) begun: Instant,
@@ -91,16 +89,16 @@ impl<'a> Executor<'a> {
 
     /// Carries out one node of the graph, telling what happens.
     pub fn run(&self, planned: &PlannedRow, index: usize, action: Action) -> Done {
-        let row = &planned.row;
-        let opened = self.session.registry.type_of(&row.kind).and_then(|(_, spec)| {
-            let config = self.plan.accounts.get(&planned.account);
-            Ok((spec, self.session.account(&planned.account, &row.kind, config)?))
+        let place = planned.place(action);
+        let opened = self.session.registry.type_of(&place.kind).and_then(|(_, spec)| {
+            let config = self.plan.accounts.get(&place.account);
+            Ok((spec, self.session.account(&place.account, &place.kind, config)?))
         });
         let (spec, account) = match opened {
             Ok(opened) => opened,
             Err(failure) => return Done::Failed(failure),
         };
-        let run = Run { planned, action, spec, account, begun: Instant::now(), attempt: AtomicU32::new(1) };
+        let run = Run { planned, action, place, spec, account, begun: Instant::now(), attempt: AtomicU32::new(1) };
         self.tell(&run, Status::Started, planned.remote_id.clone(), None);
         match self.carry_out(&run, index) {
             Ok(id) => {
@@ -135,6 +133,7 @@ impl<'a> Executor<'a> {
         let address = &run.planned.row.address;
         match run.action {
             Action::Forget => {
+                self.ask_pending(run, index, &self.opened(&run.planned.inputs)?)?;
                 self.session.store.forget(self.lease, self.serial, address)?;
                 return Ok(None);
             }
@@ -150,20 +149,16 @@ impl<'a> Executor<'a> {
                 operation.prior_status.clone_from(&operation.status);
             }
         }
-        let mut allowed_by = self.asked.allowed_by.get(&index).cloned().unwrap_or_default();
-        for question in self.asked.pending.get(&index).into_iter().flatten() {
-            // A replacement takes the old one away first, so all of it is asked before that; what still cannot be
-            // decided then is not allowed.
-            match (run.action, run.planned.row.action) {
-                (Action::Delete, Action::Replace) => {
-                    allowed_by.extend(self.ask_again(run, question, &self.inputs_known(run)?)?);
-                }
-                (Action::Delete, _) => {}
-                _ => allowed_by.extend(self.ask_again(run, question, &operation.inputs)?),
-            }
-        }
+        let allowed_by = match (run.action, run.planned.row.action) {
+            // A replacement takes the old one away first, so all of it is asked before that; what still cannot be decided
+            // then is not allowed.
+            (Action::Delete, Action::Replace) => self.ask_pending(run, index, &self.inputs_known(run)?)?,
+            (Action::Delete, _) => self.ask_pending(run, index, &self.opened(&run.planned.inputs)?)?,
+            _ => self.ask_pending(run, index, &operation.inputs)?,
+        };
         if run.action != Action::Delete {
-            self.session.holds(run.planned, run.spec, Moment::Before, &operation.inputs, &Map::new())?;
+            let open = without(&operation.inputs, &operation.secrets);
+            self.session.holds(run.planned, run.spec, Moment::Before, &open, &Map::new())?;
         }
         if self.session.sabotage == Some(Sabotage::CallBeforeJournal) && run.action == Action::Create {
             for step in run.account.provider.steps(&operation).iter().take(1) {
@@ -171,7 +166,7 @@ impl<'a> Executor<'a> {
             }
         }
         let mut entry = self.session.store.begin(self.lease, self.entry(run, &operation, allowed_by)?)?;
-        let inputs = operation.inputs.clone();
+        let inputs = without(&operation.inputs, &operation.secrets);
         let done = match run.action {
             Action::Create => self.create(run, operation, &mut entry).map(Some),
             Action::Update => self.update(run, &operation, &mut entry).map(Some),
@@ -203,7 +198,7 @@ impl<'a> Executor<'a> {
         loop {
             let status = self.look(run, operation, &id, false)?.and_then(|remote| remote.status);
             let waits = !rests(&status) && clock.now() < until;
-            if !waits || !self.session.control(&|_, _| {}).sleep(Duration::from_millis(500)) {
+            if !waits || !self.session.sleep(Duration::from_millis(500)) {
                 return Ok(status);
             }
         }
@@ -236,22 +231,18 @@ impl<'a> Executor<'a> {
         }
         Ok(Operation {
             secrets,
-            type_name: type_name(&planned.row.kind).to_owned(),
+            type_name: type_name(&run.place.kind).to_owned(),
             action: run.action,
             remote_id: (run.action != Action::Create).then(|| planned.remote_id.clone()).flatten(),
             inputs,
-            prior: planned
-                .prior_fields
-                .iter()
-                .map(|(field, value)| Ok((field.clone(), sealer.open_value(value)?)))
-                .collect::<Result<_, Failure>>()?,
+            prior: self.opened(&planned.prior_fields)?,
             prior_status: planned.prior_status.clone(),
             status: None,
             restore: planned.restore.clone(),
             changed: planned.changed.clone(),
             identity: Identity::new(self.session.store.lineage(), &address, generation),
             generation,
-            region: planned.region.clone(),
+            region: run.place.region.clone(),
             name: planned.name.clone(),
             address,
         })
@@ -276,47 +267,12 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// The inputs as far as they are known now; what is not is marked unknown.
-    fn inputs_known(&self, run: &Run<'_>) -> Result<Map, Failure> {
-        let sealer = self.session.store.sealer();
-        let known = |target: &Address, name: &str| self.attribute(target, name);
-        let inputs = run.planned.inputs.iter();
-        inputs
-            .map(|(field, value)| Ok((field.clone(), resolve(&sealer.open_value(value)?, &known, self.session)?.value)))
-            .collect()
-    }
-
     /// An attribute of another resource, if it is known, and whether it is sensitive.
-    fn attribute(&self, target: &Address, name: &str) -> Result<Option<(Json, bool)>, Failure> {
+    pub(crate) fn attribute(&self, target: &Address, name: &str) -> Result<Option<(Json, bool)>, Failure> {
         let live = self.live.lock().map_err(|_| poisoned())?;
         let Some((attributes, inputs)) = live.get(target) else { return Ok(None) };
         let sealer = self.session.store.sealer();
         attribute_of(attributes, inputs, name).map(|value| sealer.reveal(&value)).transpose()
-    }
-
-    /// Asks a question that hung on what is known now; gives the policies that allow it.
-    fn ask_again(&self, run: &Run<'_>, question: &Question, inputs: &Map) -> Result<Vec<String>, Failure> {
-        let questions = Questions::of_subset(self.session, self.plan, &[], now())?;
-        let mut asked = questions.of(run.planned, inputs, run.action);
-        asked.context = question.context.clone();
-        asked.action = question.action.clone();
-        let what = format!("`{}`", run.planned.row.address);
-        match self.gate.ask(&asked)? {
-            Answer::Allowed(decision) => {
-                let reasons = decision.map(|decision| decision.reasons).unwrap_or_default();
-                Ok(reasons.iter().map(|reason| reason.policy.clone()).collect())
-            }
-            Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
-                Err(denial(&decision, run.action.name(), &what))
-            }
-            Answer::Pending => Err(Failure::new(
-                "provision::apply::denied",
-                format!("{} of {what} is denied: the policies do not decide it", run.action.name()),
-            )
-            .with_help(
-                "Write the policy so that it can be decided from the resource's fields, or apply what it depends on first.",
-            )),
-        }
     }
 
     fn entry(&self, run: &Run<'_>, operation: &Operation, mut allowed_by: Vec<String>) -> Result<Entry, Failure> {
@@ -334,9 +290,9 @@ impl<'a> Executor<'a> {
             makes_first: run.action == Action::Create && planned.makes_first(),
             triggers: self.triggers(planned)?,
             address: operation.address.clone(),
-            kind: planned.row.kind.clone(),
-            account: planned.account.clone(),
-            region: planned.region.clone(),
+            kind: run.place.kind.clone(),
+            account: run.place.account.clone(),
+            region: run.place.region.clone(),
             action: run.action,
             phase: Phase::Begun,
             inputs: self.sealed(run, operation)?,
@@ -571,6 +527,9 @@ impl<'a> Executor<'a> {
         if let Some(remote) = remote {
             crate::settle::attributes(&mut resource, remote);
         }
+        // Made by a call whose answer was lost, it does not show again what it showed once.
+        let lost = |name: &String| !resource.attributes.contains_key(name);
+        resource.tainted = run.action == Action::Create && entry.once_wanted.iter().any(lost);
         Ok(resource)
     }
 
@@ -579,6 +538,14 @@ impl<'a> Executor<'a> {
         live.insert(resource.address, (resource.attributes, resource.inputs));
         Ok(())
     }
+}
+
+fn without(fields: &Map, secrets: &HashSet<String>) -> Map {
+    fields
+        .iter()
+        .filter(|(name, _)| !secrets.contains(*name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 fn poisoned() -> Failure {

@@ -436,6 +436,8 @@ impl Session {
             needs: depends_on,
             disruption: Disruption::Update,
             once_wanted: Vec::new(),
+            old: None,
+            makes_first: false,
             moved_from: None,
             generation: 0,
         };

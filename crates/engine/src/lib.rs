@@ -6,6 +6,7 @@
 mod alone;
 mod apply;
 mod approve;
+mod asking;
 mod changes;
 mod conditions;
 mod desired;
@@ -15,6 +16,7 @@ mod gate;
 mod history;
 mod import;
 mod inventory;
+mod moves;
 mod output;
 mod people;
 mod picture;

@@ -4,16 +4,16 @@ use crate::changes::{creation, masked};
 use crate::conditions::Moment;
 use crate::desired::{needs, region_of, triggers, with_defaults};
 use crate::output::attribute_of;
-pub use crate::planned::{Plan, PlannedRow, ground};
+pub use crate::planned::{Place, Plan, PlannedRow, ground};
 use crate::project::{Input, Located};
-use crate::question::Questions;
+use crate::question::{Questions, holds_unknown};
 use crate::refresh::{World, current_fields};
 use crate::selection::{link, select};
 use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
-    Action, Address, Declaration, Graph, Json, Map, PlanRow, Problem, Remote, Resource, digest, has_secret, references,
-    resolve,
+    Action, Address, Declaration, Graph, Json, Lifecycle, Map, PlanRow, Problem, Remote, Resource, digest, has_secret,
+    references, resolve, without_secrets,
 };
 use provision_registry::TypeSpec;
 use std::collections::{HashMap, HashSet};
@@ -71,6 +71,10 @@ impl Session {
         self.store.put_plan(&plan.digest, &body)?;
         Ok(plan)
     }
+}
+
+fn is_sealed(value: &Json) -> bool {
+    value.get("$sealed").is_some()
 }
 
 /// The purpose of a plan back to an earlier configuration.
@@ -134,15 +138,7 @@ impl<'a> Planner<'a> {
         }
         let by_address: HashMap<&str, &Resource> =
             state.iter().map(|resource| (resource.address.as_str(), resource)).collect();
-        let mut moved = HashMap::new();
-        for declaration in &config.resources {
-            let free = |old: &&Address| by_address.contains_key(old.as_str()) && !kinds.contains_key(old.as_str());
-            if !by_address.contains_key(declaration.address.as_str())
-                && let Some(old) = declaration.lifecycle.moved_from.iter().find(free)
-            {
-                moved.insert(declaration.address.as_str(), old);
-            }
-        }
+        let moved = crate::moves::moves(config, &by_address);
         Ok(Self {
             session,
             located,
@@ -158,8 +154,12 @@ impl<'a> Planner<'a> {
 
     /// What the state has of a declaration, under its address or the one it had before.
     fn there(&self, address: &Address) -> Option<&'a Resource> {
-        let old = self.moved.get(address.as_str()).map_or(address.as_str(), |old| old.as_str());
-        self.by_address.get(old).copied()
+        self.by_address.get(self.known_as(address)).copied()
+    }
+
+    /// The address that the state has a declaration under.
+    pub(crate) fn known_as<'b>(&'b self, address: &'b Address) -> &'b str {
+        self.moved.get(address.as_str()).map_or(address.as_str(), |old| old.as_str())
     }
 
     fn remote(&self, resource: Option<&Resource>) -> Option<&Remote> {
@@ -233,7 +233,7 @@ impl<'a> Planner<'a> {
         let mut planned: Vec<(usize, PlannedRow)> = Vec::new();
         for at in order {
             let declaration = &resources[at];
-            let row = self.plan_one(declaration, &needs[at], &known, problems)?;
+            let (row, desired) = self.plan_one(declaration, &needs[at], &known, problems)?;
             let resource = self.there(&declaration.address);
             let remote = self.remote(resource);
             let now = match (row.row.action, resource) {
@@ -247,6 +247,13 @@ impl<'a> Planner<'a> {
                     if row.row.action == Action::Update && self.derives_outputs(declaration) {
                         attributes.shift_remove("output");
                     }
+                    // What is about to change is already what it will be.
+                    for field in &row.changed {
+                        match desired.get(field).filter(|value| !holds_unknown(value)) {
+                            Some(value) => attributes.insert(field.clone(), value.clone()),
+                            None => attributes.shift_remove(field),
+                        };
+                    }
                     Known::Now(attributes)
                 }
                 _ => Known::Later,
@@ -254,9 +261,53 @@ impl<'a> Planner<'a> {
             known.insert(declaration.address.clone(), now);
             planned.push((at, row));
         }
+        self.make_first(&mut planned, problems)?;
         // Rows come in the order of the file.
         planned.sort_by_key(|(at, _)| *at);
         rows.extend(planned.into_iter().map(|(_, row)| row));
+        Ok(())
+    }
+
+    /// Which replacements make the new one first: those that say so, and what these need, for the old one cannot go before
+    /// what needs it. `rows` come in the order of their dependencies.
+    fn make_first(&self, rows: &mut [(usize, PlannedRow)], problems: &mut Vec<Problem>) -> Result<(), Failure> {
+        let places: HashMap<Address, usize> =
+            rows.iter().enumerate().map(|(at, (_, row))| (row.row.address.clone(), at)).collect();
+        for at in (0..rows.len()).rev() {
+            let (declared, planned) = &mut rows[at];
+            if !planned.makes_first() {
+                continue;
+            }
+            planned.row.reason.push_str("; the new one is made first");
+            self.check_first(&self.located.config.resources[*declared], planned, problems)?;
+            let needed = planned.needs.iter().filter_map(|need| places.get(need).copied()).collect::<Vec<_>>();
+            needed.into_iter().for_each(|need| rows[need].1.makes_first = rows[need].1.row.action == Action::Replace);
+        }
+        Ok(())
+    }
+
+    /// Both are there for a while: what there may be one of must differ.
+    fn check_first(
+        &self,
+        declaration: &Declaration,
+        planned: &PlannedRow,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), Failure> {
+        let (_, spec) = self.session.registry.type_of(&declaration.kind)?;
+        let Some(resource) = self.there(&declaration.address) else { return Ok(()) };
+        let elsewhere = planned.old.as_ref().is_some_and(|old| *old != planned.place(Action::Create));
+        let desired = self.desired.borrow();
+        let wanted = |field: &str| desired.get(&declaration.address)?.get(field);
+        let taken = |field: &&String| wanted(field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
+        if let Some(field) = spec.unique.iter().find(taken).filter(|_| !elsewhere) {
+            let message = format!(
+                "`{}` cannot be made before the old one goes: both would have the same {field}",
+                declaration.address
+            );
+            problems.push(Problem::value("provision::plan::duplicate_name", message, &declaration.path).help(format!(
+                "Give `{field}` a value that changes with it, or leave out `create_before_destroy` here and where something needs it.",
+            )));
+        }
         Ok(())
     }
 
@@ -271,7 +322,7 @@ impl<'a> Planner<'a> {
         needs: &[Address],
         known: &HashMap<Address, Known>,
         problems: &mut Vec<Problem>,
-    ) -> Result<PlannedRow, Failure> {
+    ) -> Result<(PlannedRow, Map), Failure> {
         let (manifest, spec) = self.session.registry.type_of(&declaration.kind)?;
         let config = &self.located.config;
         let account =
@@ -287,14 +338,21 @@ impl<'a> Planner<'a> {
             }
         };
         let mut desired = Map::new();
+        // What policies and conditions may see of it.
+        let mut shown = Map::new();
         let mut secrets: HashSet<String> = HashSet::new();
         let mut desired_unknown = false;
         for (field, value) in &inputs {
             let resolved = resolve(value, &attribute, self.session)?;
             desired_unknown |= resolved.unknown;
+            let open = match resolved.sensitive {
+                true => without_secrets(value, &attribute, self.session)?,
+                false => resolved.value.clone(),
+            };
             if resolved.sensitive {
                 secrets.insert(field.clone());
             }
+            shown.insert(field.clone(), open);
             desired.insert(field.clone(), resolved.value);
         }
         let region = region_of(manifest, &desired);
@@ -306,7 +364,9 @@ impl<'a> Planner<'a> {
         }
         for change in &mut verdict.changes {
             let field = change.path.split('.').next().unwrap_or_default();
-            if secrets.contains(field) {
+            // What was a secret is not shown because it is none any more.
+            let was = |resource: &Resource| resource.inputs.get(field).is_some_and(is_sealed);
+            if secrets.contains(field) || resource.is_some_and(was) {
                 *change = masked(change);
             }
         }
@@ -326,30 +386,8 @@ impl<'a> Planner<'a> {
         if verdict.action == Action::Create {
             verdict.changes = creation(spec, &secrets, &desired);
         }
-        if let Some(resource) = resource
-            && verdict.action == Action::Replace
-            && declaration.lifecycle.create_before_destroy
-        {
-            verdict.reason.push_str("; the new one is made first");
-            let taken = |field: &&String| desired.get(*field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
-            if let Some(field) = spec.unique.iter().find(taken) {
-                problems.push(
-                    Problem::value(
-                        "provision::plan::duplicate_name",
-                        format!(
-                            "`{}` cannot be made before the old one goes: both would have the same {field}",
-                            declaration.address
-                        ),
-                        &declaration.path,
-                    )
-                    .help(format!(
-                        "Give `{field}` a value that changes with it, or leave out `create_before_destroy`."
-                    )),
-                );
-            }
-        }
-        let plain: Map = desired.into_iter().filter(|(field, _)| !secrets.contains(field)).collect();
-        self.desired.borrow_mut().insert(declaration.address.clone(), plain.clone());
+        self.desired.borrow_mut().insert(declaration.address.clone(), shown);
+        let (hidden, plain): (Map, Map) = desired.into_iter().partition(|(field, _)| secrets.contains(field));
         let remote = self.remote(resource);
         let sealed = self.seal(spec, &inputs)?;
         let restore = resource.and_then(|resource| resource.restore.clone());
@@ -372,6 +410,8 @@ impl<'a> Planner<'a> {
             },
             account: declaration.account.clone(),
             region,
+            old: resource.filter(|_| verdict.action == Action::Replace).map(|it| self.place(it)).transpose()?,
+            makes_first: false,
             name: declaration.address.cloud_name(&scope),
             inputs: sealed,
             prior_status: restore.clone().or_else(|| remote.and_then(|remote| remote.status.clone())),
@@ -380,7 +420,7 @@ impl<'a> Planner<'a> {
             remote_id: resource.map(|resource| resource.remote_id.clone()),
             prior: resource.map(ground),
             changed: verdict.changed,
-            lifecycle: declaration.lifecycle.clone(),
+            lifecycle: self.sealed_lifecycle(&declaration.lifecycle)?,
             needs: needs.to_vec(),
             disruption: verdict.disruption,
             once_wanted: self.once_wanted.get(&declaration.address).cloned().unwrap_or_default(),
@@ -398,7 +438,11 @@ impl<'a> Planner<'a> {
             let help = failure.first.help.clone().unwrap_or_default();
             problems.push(Problem::value("provision::plan::precondition", failure.first.message, &path).help(help));
         }
-        Ok(planned)
+        let mut desired = plain;
+        for (field, value) in &hidden {
+            desired.insert(field.clone(), self.session.store.sealer().seal(value)?);
+        }
+        Ok((planned, desired))
     }
 
     /// What a resource is now, as a plan keeps it: a cloud may show what is secret here.
@@ -410,12 +454,26 @@ impl<'a> Planner<'a> {
     ) -> Result<Map, Failure> {
         let mut fields = current_fields(resource, remote);
         for (name, value) in &mut fields {
-            let sealed = |map: &Map| map.get(name).is_some_and(|value| value.get("$sealed").is_some());
-            if (secrets.contains(name) || sealed(&resource.inputs)) && value.get("$sealed").is_none() {
+            let sealed = |map: &Map| map.get(name).is_some_and(is_sealed);
+            if (secrets.contains(name) || sealed(&resource.inputs)) && !is_sealed(value) {
                 *value = self.session.store.sealer().seal(value)?;
             }
         }
         Ok(fields)
+    }
+
+    fn place(&self, resource: &Resource) -> Result<Place, Failure> {
+        Ok(Place::of(self.session.registry.type_of(&resource.kind)?.0, resource))
+    }
+
+    /// A value of `replace_when` may be written out, and secret.
+    fn sealed_lifecycle(&self, lifecycle: &Lifecycle) -> Result<Lifecycle, Failure> {
+        let seal = |value: &Json| match has_secret(value) {
+            true => self.session.store.sealer().seal(value),
+            false => Ok(value.clone()),
+        };
+        let replace_when = lifecycle.replace_when.iter().map(seal).collect::<Result<_, _>>()?;
+        Ok(Lifecycle { replace_when, ..lifecycle.clone() })
     }
 
     /// Sensitive literals are sealed before a plan is stored; references to the environment stay references.

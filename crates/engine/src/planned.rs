@@ -60,12 +60,38 @@ pub struct PlannedRow {
     pub needs: Vec<Address>,
     pub disruption: Disruption,
     pub once_wanted: Vec<String>,
+    /// Where the one that a replacement takes away is: another type, account or region than the new one may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Place>,
+    /// A replacement makes the new one first, because something that is replaced that way needs it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub makes_first: bool,
     /// The address the state has it under.
     #[serde(default)]
     pub moved_from: Option<Address>,
     /// The generation of what the state has.
     #[serde(default)]
     pub generation: u64,
+}
+
+/// Where a resource is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// `hetzner.server`.
+    pub kind: String,
+    pub account: String,
+    pub region: Option<String>,
+}
+
+impl Place {
+    /// Where the state has a resource.
+    pub(crate) fn of(manifest: &Manifest, resource: &Resource) -> Self {
+        Self {
+            kind: resource.kind.clone(),
+            account: resource.account.clone(),
+            region: region_of(manifest, &resource.inputs),
+        }
+    }
 }
 
 impl PlannedRow {
@@ -91,6 +117,8 @@ impl PlannedRow {
             },
             account: resource.account.clone(),
             region: region_of(manifest, &resource.inputs),
+            old: None,
+            makes_first: false,
             name: String::new(),
             inputs: resource.inputs.clone(),
             prior_fields: Map::new(),
@@ -110,7 +138,13 @@ impl PlannedRow {
 
     /// Whether it is a replacement that makes the new one before the old one goes.
     pub fn makes_first(&self) -> bool {
-        self.row.action == Action::Replace && self.lifecycle.create_before_destroy
+        self.row.action == Action::Replace && (self.makes_first || self.lifecycle.create_before_destroy)
+    }
+
+    /// Where an action of this row works: what a replacement deletes may be elsewhere than what it makes.
+    pub fn place(&self, action: Action) -> Place {
+        let new = || Place { kind: self.row.kind.clone(), account: self.account.clone(), region: self.region.clone() };
+        self.old.clone().filter(|_| action == Action::Delete).unwrap_or_else(new)
     }
 }
 

@@ -81,6 +81,10 @@ impl<'a> Questions<'a> {
             _ => std::slice::from_ref(&planned.row.action),
         };
         let asked = |action: &Action| {
+            // What goes may be of another type than what comes.
+            if planned.place(*action).kind != planned.row.kind {
+                return (*action, self.of(planned, &Map::new(), *action));
+            }
             let named = json!({"type": "Provision::Action", "id": action.name()});
             (*action, Question { action: named, ..question.clone() })
         };
@@ -98,11 +102,14 @@ impl<'a> Questions<'a> {
         }
     }
 
-    /// The question whether a row may do `action`, with these fields; what is not known yet is marked unknown.
+    /// The question whether a row may do `action`, with these fields; what is not known yet or secret is marked unknown.
+    /// The deletion of something of another type than what replaces it is asked with its own fields.
     pub fn of(&self, planned: &PlannedRow, fields: &Map, action: Action) -> Question {
         let row = &planned.row;
-        let Ok((manifest, spec)) = self.session.registry.type_of(&row.kind) else { return Self::empty() };
-        let type_name = type_name(&row.kind);
+        let kind = planned.place(action).kind;
+        let Ok((manifest, spec)) = self.session.registry.type_of(&kind) else { return Self::empty() };
+        let type_name = type_name(&kind);
+        let fields = if kind == row.kind { fields } else { &planned.prior_fields };
         let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});
         let principal = uid(USER, &self.asker);
         let resource = uid(&cedar_type(manifest, type_name), row.address.as_str());
@@ -111,7 +118,8 @@ impl<'a> Questions<'a> {
         let provider = uid("Provision::Provider", &manifest.name);
         let mut facts = Facts::of(spec, fields);
         facts.attributes.insert("address".into(), Json::from(row.address.as_str()));
-        if !planned.prior_fields.is_empty() && !spec.fields.contains_key(BEFORE) {
+        let of_this_type = planned.place(Action::Delete).kind == row.kind;
+        if of_this_type && !planned.prior_fields.is_empty() && !spec.fields.contains_key(BEFORE) {
             let before = Facts::of(spec, &planned.prior_fields).attributes;
             facts.attributes.insert(BEFORE.into(), Json::Object(before));
         }
@@ -150,7 +158,7 @@ impl<'a> Questions<'a> {
     }
 }
 
-/// What Cedar is told of a resource's fields. Sensitive ones are left out.
+/// What Cedar is told of a resource's fields. Those that the type marks as sensitive are left out.
 struct Facts {
     attributes: Map,
     tags: Map,
@@ -162,9 +170,10 @@ impl Facts {
         let mut facts = Facts { attributes: Map::new(), tags: Map::new(), unknown_tags: false };
         for (name, rule) in &spec.fields {
             let Some(value) = fields.get(name).filter(|value| !value.is_null()) else { continue };
-            if rule.sensitive || value.get("$sealed").is_some() || value.get("$secret").is_some() {
+            if rule.sensitive {
                 continue;
             }
+            // A secret that the type does not know as one is there all the same: a policy must not pass for want of it.
             match (&rule.kind, value) {
                 (FieldType::Map(_), _) if is_later(value) || is_unknown(value) => facts.unknown_tags = true,
                 (FieldType::Map(_), Json::Object(map)) => {
@@ -202,10 +211,10 @@ fn scalar(value: &Json) -> Json {
 }
 
 fn is_unknown(value: &Json) -> bool {
-    value.get("$unknown").is_some()
+    ["$unknown", "$sealed", "$secret"].iter().any(|mark| value.get(mark).is_some())
 }
 
-fn holds_unknown(value: &Json) -> bool {
+pub(crate) fn holds_unknown(value: &Json) -> bool {
     match value {
         _ if is_later(value) || is_unknown(value) => true,
         Json::Object(map) => map.values().any(holds_unknown),

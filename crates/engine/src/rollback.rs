@@ -4,7 +4,8 @@ use crate::Session;
 use crate::desired::declaration_of;
 use crate::plan::{Plan, PlanOptions, ROLLBACK};
 use provision_diagnostic::Failure;
-use provision_model::Config;
+use provision_model::{Address, Config};
+use std::collections::HashMap;
 
 impl Session {
     /// Plans back to what was configured after a change. It is a plan like any other: nothing is done yet, and what
@@ -13,12 +14,23 @@ impl Session {
         let change = self.store.change(serial)?;
         let versions = self.store.versions_at(serial)?;
         let sealer = self.store.sealer();
+        let state = self.store.resources()?;
+        let now: HashMap<(&str, &str), &Address> =
+            state.iter().map(|it| ((it.kind.as_str(), it.remote_id.as_str()), &it.address)).collect();
         let resources = versions
             .iter()
             // The old half of a replacement that was under way is nothing anybody wrote.
             .filter(|version| !version.resource.address.is_replaced())
-            .map(|version| declaration_of(version, sealer))
-            .collect::<Result<_, _>>()?;
+            .map(|version| {
+                let mut declaration = declaration_of(version, sealer)?;
+                let then = &version.resource;
+                // What was renamed since then is renamed back, and not made once more.
+                let renamed =
+                    now.get(&(then.kind.as_str(), then.remote_id.as_str())).filter(|it| **it != &then.address);
+                declaration.lifecycle.moved_from = renamed.map(|address| (*address).clone()).into_iter().collect();
+                Ok(declaration)
+            })
+            .collect::<Result<_, Failure>>()?;
         let name = match change.project {
             Some(name) => name,
             None => self.configured()?.name,

@@ -20,13 +20,17 @@ impl Executor<'_> {
             run.attempt.fetch_max(attempt + 1, Ordering::Relaxed);
             self.tell(run, Status::Retrying, None, Some(error.to_string()));
         };
-        body(&self.session.control(&retrying))
+        body(&self.session.control(&|| self.lease.check().is_ok(), &retrying))
     }
 
     fn send(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> Result<Result<Sent, CallError>, Failure> {
-        // Nothing is sent by somebody who may not be the writer any more.
+        // Nothing is sent by somebody who may not be the writer any more, and nothing is sent again.
         self.lease.check()?;
-        Ok(self.with_control(run, |control| run.account.provider.send(operation, step, control)))
+        let sent = self.with_control(run, |control| run.account.provider.send(operation, step, control));
+        if matches!(&sent, Err(error) if error.class == Class::Interrupted) {
+            self.lease.check()?;
+        }
+        Ok(sent)
     }
 
     /// Sends a create. A lost answer is settled by the identity, never simply sent again.
@@ -159,7 +163,7 @@ impl Executor<'_> {
         // Full jitter: those that lost their answers together do not come back together.
         let longest = 400.0 * f64::from(sends);
         let time = Duration::from_secs_f64((50.0 + self.session.chance() * longest) / 1000.0);
-        self.session.control(&|_, _| {}).sleep(time);
+        self.session.sleep(time);
     }
 
     pub(crate) fn await_step(

@@ -173,13 +173,24 @@ impl Session {
         }
     }
 
-    pub(crate) fn control<'a>(&'a self, retrying: &'a (dyn Fn(u32, &CallError) + Sync)) -> Control<'a> {
-        Control { interrupt: self.stop.hard_flag(), clock: &*self.outside.clock, retrying }
+    /// For an operation: it ends only when it is parked.
+    pub(crate) fn control<'a>(
+        &'a self,
+        may_change: &'a (dyn Fn() -> bool + Sync),
+        retrying: &'a (dyn Fn(u32, &CallError) + Sync),
+    ) -> Control<'a> {
+        Control { interrupt: self.stop.hard_flag(), may_change, clock: &*self.outside.clock, retrying }
+    }
+
+    /// Waits as an operation does; false when it was parked meanwhile.
+    pub(crate) fn sleep(&self, time: Duration) -> bool {
+        self.control(&|| false, &|_, _| {}).sleep(time)
     }
 
     /// For what only reads: it ends as soon as a stop is asked for.
     pub(crate) fn reading(&self) -> Control<'_> {
-        Control { interrupt: &self.stop.soft, clock: &*self.outside.clock, retrying: &|_, _| {} }
+        let clock = &*self.outside.clock;
+        Control { interrupt: &self.stop.soft, may_change: &|| false, clock, retrying: &|_, _| {} }
     }
 
     /// A number from 0 up to, not including, 1.
@@ -222,7 +233,11 @@ impl Session {
     /// Accounts as a plan keeps them: a credential written out in the file is sealed.
     pub(crate) fn sealed_accounts(&self, config: &Config) -> Result<IndexMap<String, AccountConfig>, Failure> {
         let seal = |(name, value): (&String, &Json)| -> Result<(String, Json), Failure> {
-            let open = name == "endpoint" || name == "region" || !value.is_string();
+            let names = |value: &Json| value.get("$env").is_some_and(Json::is_string);
+            let source =
+                value.get("$secret").is_some_and(|it| names(it) || matches!(SecretSource::read(it), Some(Some(_))));
+            let plain = (name == "endpoint" || name == "region") && value.is_string();
+            let open = plain || source || names(value) || value.is_boolean() || value.is_number() || value.is_null();
             Ok((name.clone(), if open { value.clone() } else { self.store.sealer().seal(value)? }))
         };
         // A resource may outlive its account's block in the file.

@@ -93,9 +93,13 @@ impl Session {
     }
 
     fn settle_one(&self, lease: &Lease, mut entry: Entry) -> Result<Recovered, Failure> {
-        // The journal has no account settings; the plan it carries out has.
+        // The journal has no account settings; the plan it carries out has, or the state has the last ones.
         let plan: Option<crate::Plan> = self.store.plan(&entry.plan)?;
-        let config = plan.as_ref().and_then(|plan| plan.accounts.get(&entry.account));
+        let accounts = match plan {
+            Some(plan) => plan.accounts,
+            None => self.store.accounts()?,
+        };
+        let config = accounts.get(&entry.account);
         let (_, spec) = self.registry.type_of(&entry.kind)?;
         let account = self.account(&entry.account, &entry.kind, config)?;
         let control = self.reading();
@@ -259,12 +263,8 @@ impl Session {
         let type_name = type_name(&entry.kind);
         let failed = |error: CallError| error.failure(&format!("cannot look for `{}`", entry.address));
         let window = duration(&spec.window);
-        // Seconds the entry is old count, but a resent create is younger than its entry.
-        let age = chrono::DateTime::parse_from_rfc3339(&entry.begun_at)
-            .ok()
-            .and_then(|begun| (chrono::Utc::now() - begun.to_utc()).to_std().ok())
-            .unwrap_or_default();
-        let until = control.clock.now() + if age > window * 4 { Duration::ZERO } else { window };
+        // However old the entry is: nobody wrote down when its call was sent for the last time.
+        let until = control.clock.now() + window;
         loop {
             let label = match spec.identity {
                 IdentityClass::Tagged => Some((LABEL_OP, entry.identity.op.as_str())),

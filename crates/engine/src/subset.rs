@@ -87,8 +87,8 @@ impl Session {
         for at in chosen {
             let planned = &subset.plan.rows[at];
             let row = &planned.row;
-            let renamed = || planned.moved_from.as_ref().and_then(|old| state.get(old));
-            let now = state.get(&row.address).or_else(renamed);
+            // Its own address may be that of another, which goes elsewhere.
+            let now = state.get(planned.moved_from.as_ref().unwrap_or(&row.address));
             let done = |action: Action| ended.contains(&(row.address.clone(), action));
             let finished = match row.action {
                 Action::NoOp => true,
@@ -184,6 +184,12 @@ fn open_ends(
     };
     for &at in &subset.todo {
         let planned = &subset.plan.rows[at];
+        if planned.moved_from.is_some()
+            && state.contains_key(&planned.row.address)
+            && let Some(other) = open.values().find(|other| other.moved_from.as_ref() == Some(&planned.row.address))
+        {
+            report(other.row.address.as_str(), &planned.row.address, "it has to leave that address first");
+        }
         for needed in &planned.row.depends_on {
             if let Some(missing) = open.get(needed.as_str()) {
                 report(

@@ -43,6 +43,7 @@ pub fn validate(session: &Session, config: &Config) -> Vec<Problem> {
         check_forms(session, value, &at, &mut problems);
     }
     check_cycles(config, &mut problems);
+    crate::moves::check(config, &mut problems);
     check_unique(session, config, &mut problems);
     check_accounts(session, config, &mut problems);
     problems
@@ -89,6 +90,17 @@ fn check_resource(
             at.extend(reference.path.clone());
             let wanted = type_at(&field.kind, &reference.path);
             check_reference(session, &reference, wanted, at, by_address, problems);
+        }
+    }
+    for (index, value) in declaration.lifecycle.replace_when.iter().enumerate() {
+        let at = |rest: Vec<Step>| {
+            let own: [Step; 3] = ["lifecycle".into(), "replace_when".into(), index.into()];
+            declaration.path.iter().cloned().chain(own).chain(rest).collect::<Vec<Step>>()
+        };
+        check_forms(session, value, &at, problems);
+        for reference in references(value) {
+            let place = at(reference.path.clone());
+            check_reference(session, &reference, None, place, by_address, problems);
         }
     }
     for (index, needed) in declaration.depends_on.iter().enumerate() {

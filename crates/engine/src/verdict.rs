@@ -1,10 +1,12 @@
 //! Owns what a plan decides about one resource: nothing, a change in place, a replacement, and why.
 
-use crate::desired::Triggers;
+use crate::desired::{Triggers, needs};
 use crate::plan::Planner;
 use crate::refresh::current_fields;
-use provision_model::{Action, Change, Comparison, Declaration, Disruption, Json, Map, Resource, compare};
+use provision_model::{Action, Address, Change, Comparison, Declaration, Disruption, Json, Map, Resource, compare};
 use provision_registry::TypeSpec;
+use serde_json::json;
+use std::collections::BTreeSet;
 
 pub struct Verdict {
     pub action: Action,
@@ -90,6 +92,12 @@ impl Planner<'_> {
         if resource.address != declaration.address {
             add("address", Json::from(resource.address.as_str()), Json::from(declaration.address.as_str()));
         }
+        // What it needs decides when it may go, long after this.
+        let needed: BTreeSet<String> = needs(declaration).iter().map(|it| self.known_as(it).to_string()).collect();
+        let before: BTreeSet<String> = resource.depends_on.iter().map(Address::to_string).collect();
+        if needed != before {
+            add("depends_on", json!(before), json!(needs(declaration)));
+        }
         if let Some(status) = &resource.restore {
             let now = remote.and_then(|remote| remote.status.as_deref());
             add("status", now.map_or(Json::Null, Json::from), Json::from(status.as_str()));
@@ -100,6 +108,7 @@ impl Planner<'_> {
         let names: Vec<&str> = match fields.is_empty() {
             true if resource.restore.is_some() => vec!["status"],
             true if resource.address != declaration.address => vec!["address"],
+            true if changes.iter().all(|change| change.path == "depends_on") => vec!["depends_on"],
             true => vec!["lifecycle"],
             false => fields.iter().map(String::as_str).collect(),
         };

@@ -20,7 +20,7 @@ pub use graph::{Graph, cycle_of};
 pub use path::{Problem, Site, Step, display_path, lookup};
 pub use reference::{
     AttributeOf, Malformed, Reference, Resolution, SecretSource, Sources, has_secret, malformed, references, resolve,
-    secret_sources, unknown, variables,
+    secret_sources, unknown, variables, without_secrets,
 };
 pub use resource::{Identity, LABEL_OP, LABEL_STATE, Remote, Resource, type_name};
 pub use rows::{Action, Change, Event, Outcome, PlanRow, Question, Recovered, SENSITIVE, Status, UNKNOWN};

@@ -34,6 +34,14 @@ pub enum SecretSource {
     Env(String),
 }
 
+/// The words that say where a secret is.
+const KINDS: [&str; 4] = ["age", "file", "command", "env"];
+
+/// Whether a word is one of those but for one slip of the pen.
+fn slip(word: &str) -> bool {
+    !word.starts_with('$') && provision_diagnostic::nearest(word, KINDS).is_some()
+}
+
 /// How a source is written.
 const SOURCE_FORM: &str = "Say where the secret is with `p.secret { age = \"NAME\" }` (and `field = \"a.b\"`), \
     `{ file = \"PATH\" }`, `{ command = [\"PROGRAM\", …] }` or `{ env = \"NAME\" }`, and nothing beside it.";
@@ -42,9 +50,15 @@ impl SecretSource {
     /// Reads what a `$secret` holds: a record with a field `age`, `file`, `command` or `env` says where the secret is, and
     /// is `Some(None)` where it does not say it well. Anything else is the secret itself.
     pub fn read(inner: &Json) -> Option<Option<SecretSource>> {
-        let map = inner.as_object()?;
-        let kind = ["age", "file", "command", "env"].into_iter().find(|kind| map.contains_key(*kind))?;
-        Some(Self::of_kind(kind, map))
+        let map = match inner {
+            Json::Null => return Some(None),
+            inner => inner.as_object()?,
+        };
+        match KINDS.into_iter().find(|kind| map.contains_key(*kind)) {
+            Some(kind) => Some(Self::of_kind(kind, map)),
+            // A slip in the word must not make the record itself the secret.
+            None => map.keys().all(|key| key == "field" || slip(key)).then_some(None),
+        }
     }
 
     fn of_kind(kind: &str, map: &Map) -> Option<SecretSource> {
@@ -277,6 +291,23 @@ pub fn resolve<E>(value: &Json, attribute: &AttributeOf<'_, E>, sources: &dyn So
     }
 }
 
+/// A value as far as those may see it from whom its secrets are kept: these stand in it as not known.
+pub fn without_secrets<E>(value: &Json, attribute: &AttributeOf<'_, E>, sources: &dyn Sources<E>) -> Result<Json, E> {
+    let open = |address: &Address, name: &str| Ok(attribute(address, name)?.filter(|(_, sensitive)| !sensitive));
+    resolve(&covered(value), &open, sources).map(|resolved| resolved.value)
+}
+
+fn covered(value: &Json) -> Json {
+    match value {
+        Json::Object(map) if map.contains_key("$secret") => unknown(),
+        // A text with a secret in it is one.
+        Json::Object(map) if map.contains_key("$join") && has_secret(value) => unknown(),
+        Json::Object(map) => map.iter().map(|(key, item)| (key.clone(), covered(item))).collect::<Map>().into(),
+        Json::Array(items) => items.iter().map(covered).collect::<Vec<_>>().into(),
+        scalar => scalar.clone(),
+    }
+}
+
 /// Whether a value holds a `$secret` anywhere.
 pub fn has_secret(value: &Json) -> bool {
     match value {
@@ -372,6 +403,11 @@ mod tests {
             json!({"command": []}),
             json!({"command": ["pass", 3]}),
             json!({"env": {"$env": "X"}}),
+            json!({"agee": "db"}),
+            json!({"fil": "x"}),
+            json!({"field": "x"}),
+            json!({}),
+            json!(null),
         ] {
             let found = malformed(&json!({"a": {"$secret": wrong.clone()}}));
             assert_eq!(found.len(), 1, "{wrong}");

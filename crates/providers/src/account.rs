@@ -63,6 +63,9 @@ fn setting(settings: &Map, name: &str, env: &Environment<'_>) -> Result<Option<S
         Some(Json::String(text)) => Ok(Some(text.clone())),
         Some(value) => {
             let inner = value.get("$secret").unwrap_or(value);
+            if let Some(text) = inner.as_str() {
+                return Ok(Some(text.to_owned()));
+            }
             match inner.get("$env").and_then(Json::as_str) {
                 Some(variable) => match env(variable).filter(|value| !value.is_empty()) {
                     Some(value) => Ok(Some(value)),

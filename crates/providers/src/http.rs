@@ -77,6 +77,9 @@ impl Transport {
         let mut attempt = 1;
         loop {
             self.await_budget(control)?;
+            if request.mutating && !(control.may_change)() {
+                return Err(self.error(Class::Interrupted, "", "not sent: somebody else may be the writer now"));
+            }
             let error = match self.once(request, control) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
@@ -345,6 +348,46 @@ pub fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    /// A cloud that always has too much to do, and counts how often it is asked.
+    #[derive(Default)]
+    struct Throttled(AtomicU32);
+
+    impl Wire for Throttled {
+        fn exchange(&self, _: WireRequest) -> Result<WireAnswer, WireError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(WireAnswer { status: 429, headers: vec![("retry-after".into(), "0".into())], body: Vec::new() })
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_again_by_who_may_not_be_the_writer_any_more() {
+        let wire = Arc::new(Throttled::default());
+        let outside = Outside { wire: Some(wire.clone()), ..Outside::default() };
+        let (errors, rate_limit) = (ErrorRules::default(), RateLimit::default());
+        let endpoint = "http://127.0.0.1".to_owned();
+        let transport =
+            Transport::new("x", Protocol::RestJson, endpoint, Authenticator::None, errors, rate_limit, &outside);
+        let request = Outgoing {
+            method: "POST".into(),
+            path: "/servers".into(),
+            query: Vec::new(),
+            body: None,
+            region: String::new(),
+            mutating: true,
+        };
+        let left = AtomicU32::new(3);
+        let may_change = || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let interrupt = AtomicBool::new(false);
+        let control =
+            Control { interrupt: &interrupt, may_change: &may_change, clock: &*outside.clock, retrying: &|_, _| {} };
+        let error = transport.call(&request, &control).unwrap_err();
+        assert_eq!((error.class, wire.0.load(Ordering::SeqCst)), (Class::Interrupted, 3));
+        // Who only reads needs no right to.
+        let reading = Outgoing { mutating: false, ..request };
+        assert_eq!(transport.call(&reading, &control).unwrap_err().class, Class::Throttle);
+    }
 
     #[test]
     fn trees_flatten_to_query_pairs() {

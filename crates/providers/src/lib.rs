@@ -25,9 +25,12 @@ use provision_registry::{Call, Manifest};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// What a caller of a provider brings: a way to stop, and an ear for retries.
+/// What a caller of a provider brings: a way to stop, the right to send, and an ear for retries.
 pub struct Control<'a> {
     pub interrupt: &'a AtomicBool,
+    /// Asked right before each call that may change something, repetitions too: false when the caller may not be the
+    /// writer any more.
+    pub may_change: &'a (dyn Fn() -> bool + Sync),
     pub clock: &'a dyn Clock,
     /// Told before each repetition.
     pub retrying: &'a (dyn Fn(u32, &CallError) + Sync),

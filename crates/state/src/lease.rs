@@ -22,6 +22,10 @@ pub struct LeaseInfo {
     /// Tells this life of the machine and of the process id from earlier ones.
     pub boot: String,
     pub started: String,
+    /// The namespace that `pid` is a number of: containers of one machine count on their own. Empty where that is not
+    /// known.
+    #[serde(default)]
+    pub pid_namespace: String,
     /// The thread that renews it, 0 where that is not known.
     #[serde(default)]
     pub task: u32,
@@ -42,24 +46,30 @@ impl LeaseInfo {
             pid,
             boot: read("/proc/sys/kernel/random/boot_id"),
             started: started(&format!("/proc/{pid}/stat")).unwrap_or_default(),
+            pid_namespace: link("/proc/self/ns/pid"),
             task,
             task_started: started(&format!("/proc/{pid}/task/{task}/stat")).unwrap_or_default(),
             since: crate::now(),
         }
     }
 
-    /// A process of this machine that certainly runs no more, or whose renewing thread does not: it gave the lease up and
-    /// could not write that down.
+    /// A process that we would see if it ran, and that certainly runs no more, or whose renewing thread does not: it gave
+    /// the lease up and could not write that down. Names of hosts and images are copied, so only the same life of the same
+    /// kernel and the same count of process ids tell; everybody else is waited for.
     pub(crate) fn is_dead_here(&self) -> bool {
         let here = Self::here("", 0);
-        if here.host != self.host || self.host.is_empty() || self.started.is_empty() {
+        let seen = !self.boot.is_empty() && !self.pid_namespace.is_empty() && !self.started.is_empty();
+        if !seen || here.boot != self.boot || here.pid_namespace != self.pid_namespace {
             return false;
         }
         let runs = |stat: String, since: &str| started(&stat).is_some_and(|started| started == since);
-        here.boot != self.boot
-            || !runs(format!("/proc/{}/stat", self.pid), &self.started)
+        !runs(format!("/proc/{}/stat", self.pid), &self.started)
             || (self.task != 0 && !runs(format!("/proc/{}/task/{}/stat", self.pid, self.task), &self.task_started))
     }
+}
+
+fn link(path: &str) -> String {
+    std::fs::read_link(path).ok().and_then(|link| link.to_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// The start time of a live process or thread; `None` for none or a zombie.
@@ -97,8 +107,7 @@ struct Pulse {
 
 /// The number of this thread.
 fn own_task() -> u32 {
-    let link = std::fs::read_link("/proc/thread-self").unwrap_or_default();
-    link.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok()).unwrap_or_default()
+    link("/proc/thread-self").rsplit('/').next().and_then(|name| name.parse().ok()).unwrap_or_default()
 }
 
 impl Lease {
@@ -295,7 +304,8 @@ impl Store {
         let broken = self.write(move |database| {
             let now = database.clock()?;
             let Some(held) = held(database)? else { return Ok(true) };
-            if held.expires_at != 0 && !held.is_free(now, &boot, Duration::ZERO) {
+            // What its owner sent last may still be on its way, broken or not.
+            if held.expires_at != 0 && !held.is_free(now, &boot, LONGEST_REQUEST) {
                 return Ok(false);
             }
             // The number moves on: whoever held it cannot write any more.
@@ -306,11 +316,15 @@ impl Store {
         if broken {
             return Ok(row);
         }
-        Err(Failure::new(
-            "provision::lease::held",
-            format!("the state is in use by {} (process {} on {}), who is alive", row.user, row.pid, row.host),
-        )
-        .with_help(
+        let who = format!("{} (process {} on {})", row.user, row.pid, row.host);
+        if row.status == "stale" {
+            return Err(Failure::new(
+                "provision::lease::held",
+                format!("{who} does not renew the lease any more, but what they sent last may still be on its way"),
+            )
+            .with_help(format!("Run it again {} s after {}.", LONGEST_REQUEST.as_secs(), row.expires)));
+        }
+        Err(Failure::new("provision::lease::held", format!("the state is in use by {who}, who is alive")).with_help(
             "Stop that process; its lease is free at once where it ran here, or soon after it stops renewing it.",
         ))
     }
