@@ -5,15 +5,14 @@ use crate::Session;
 use crate::changes::creation;
 use crate::desired::with_defaults;
 use crate::plan::PlannedRow;
-use crate::question::Questions;
 use crate::refresh::bounded;
 use crate::shown::{Shown, part};
 use crate::written::{Ids, nickel};
 use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{
-    AccountConfig, Action, Address, Config, Declaration, Disruption, Json, Lifecycle, Map, PlanRow, Remote, Resource,
-    type_name, unknown,
+    AccountConfig, Action, Address, Config, Declaration, Disruption, Json, Lifecycle, Map, PlanRow, Question, Remote,
+    Resource, type_name, unknown,
 };
 use provision_providers::{Account, Class};
 use provision_registry::{Manifest, TypeSpec};
@@ -419,7 +418,7 @@ impl Session {
                 changes: creation(spec, &HashSet::new(), &inputs),
                 depends_on: depends_on.clone(),
                 reason: "exists".to_owned(),
-                request: Questions::empty(),
+                request: Question::empty().into(),
                 plan: String::new(),
             },
             account: account.name.clone(),

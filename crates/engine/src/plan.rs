@@ -12,8 +12,8 @@ use crate::selection::{link, select};
 use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
-    Action, Address, Declaration, Graph, Json, Lifecycle, Map, PlanRow, Problem, Remote, Resource, digest, has_secret,
-    references, resolve, without_secrets,
+    Action, Address, Declaration, Graph, Json, Lifecycle, Map, PackedQuestion, PlanRow, Problem, Question, Remote,
+    Resource, has_secret, references, resolve, without_secrets,
 };
 use provision_registry::TypeSpec;
 use std::collections::{HashMap, HashSet};
@@ -66,9 +66,9 @@ impl Session {
         };
         let planner = Planner::new(self, located, &state, &world, options.destroy)?;
         let plan = planner.plan(options)?;
-        let body = serde_json::to_value(&plan)
+        let body = serde_json::to_string(&plan)
             .map_err(|error| Failure::new("provision::state::io", format!("cannot store the plan: {error}")))?;
-        self.store.put_plan(&plan.digest, &body)?;
+        self.store.put_plan(&plan.digest, body)?;
         Ok(plan)
     }
 }
@@ -206,13 +206,13 @@ impl<'a> Planner<'a> {
             .iter()
             .map(|planned| {
                 let fields = desired.get(&planned.row.address).unwrap_or(&planned.inputs);
-                questions.of(planned, fields, planned.row.action)
+                PackedQuestion::from(questions.of(planned, fields, planned.row.action))
             })
             .collect();
         for (planned, request) in plan.rows.iter_mut().zip(requests) {
             planned.row.request = request;
         }
-        plan.digest = digest(&serde_json::to_value(&plan).unwrap_or(Json::Null));
+        plan.digest = plan.own_digest();
         for planned in &mut plan.rows {
             planned.row.plan.clone_from(&plan.digest);
         }
@@ -405,7 +405,7 @@ impl<'a> Planner<'a> {
                 changes: verdict.changes,
                 depends_on: needs.to_vec(),
                 reason: verdict.reason,
-                request: Questions::empty(),
+                request: Question::empty().into(),
                 plan: String::new(),
             },
             account: declaration.account.clone(),

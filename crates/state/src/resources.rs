@@ -170,9 +170,9 @@ impl Store {
         })
     }
 
-    /// Keeps a plan under its digest.
-    pub fn put_plan(&self, digest: &str, body: &Json) -> Result<(), Failure> {
-        let (digest, text, time) = (digest.to_owned(), body.to_string(), now());
+    /// Keeps a plan, as JSON text, under its digest.
+    pub fn put_plan(&self, digest: &str, text: String) -> Result<(), Failure> {
+        let (digest, time) = (digest.to_owned(), now());
         self.write(move |database| {
             let sql = "insert into plans (digest, created_at, body) values (?1, ?2, ?3) on conflict do nothing";
             database.run(sql, vals![&digest, &time, &text])?;

@@ -76,6 +76,6 @@ impl PluginCommand for Heal {
         };
         let _busy = Busy::with("looking for drift");
         let plan = session.heal(&options).map_err(|failure| labeled(&failure, call.head, "while planning this"))?;
-        Ok(super::plan::table(&plan, &session, call.head))
+        Ok(super::plan::table(plan, &session, call.head, engine.signals()))
     }
 }
