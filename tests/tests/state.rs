@@ -82,6 +82,7 @@ fn resource(address: &str, input: Json) -> Resource {
         protect: false,
         retain: false,
         tainted: false,
+        marked: false,
         restore: None,
         triggers: None,
         created_at: now(),

@@ -1,6 +1,7 @@
 //! Owns finding a project and reading its configuration, with positions for every problem.
 
 use crate::Session;
+use crate::scope::LeftOut;
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{Config, Json, Problem, Site, Step, display_path};
 use provision_nickel::{PathElement, Positions, Request, Source};
@@ -42,12 +43,14 @@ pub fn find_project(start: &Path) -> Option<PathBuf> {
 pub struct Located {
     pub config: Config,
     positions: Option<Positions>,
+    /// What a target does not reach.
+    pub left_out: LeftOut,
 }
 
 impl Located {
     /// One that is no file.
     pub fn of(config: Config) -> Self {
-        Self { config, positions: None }
+        Self { config, positions: None, left_out: LeftOut::default() }
     }
 
     /// The diagnostic of a problem, at its place in the source where there is one.
@@ -88,7 +91,14 @@ fn elements(path: &[Step]) -> Vec<PathElement> {
 impl Session {
     /// Evaluates and reads a configuration. Problems of shape and those that Nickel found come together.
     pub(crate) fn read(&self, input: &Input) -> Result<(Located, Vec<Diagnostic>), Failure> {
-        let (value, positions, mut diagnostics) = match input {
+        let (located, mut diagnostics, problems) = self.read_apart(input)?;
+        diagnostics.extend(problems.into_iter().map(|problem| located.diagnostic(problem)));
+        Ok((located, diagnostics))
+    }
+
+    /// The same with what Nickel found apart from the problems of shape.
+    pub(crate) fn read_apart(&self, input: &Input) -> Result<(Located, Vec<Diagnostic>, Vec<Problem>), Failure> {
+        let (value, positions, diagnostics) = match input {
             Input::Project => self.evaluate(&self.project.join(INFRA))?,
             Input::File(file) => self.evaluate(file)?,
             Input::Data { value, note } => {
@@ -100,18 +110,42 @@ impl Session {
                 (value.clone(), positions, Vec::new())
             }
         };
-        let (config, problems) = Config::read(&value);
-        let located = Located { config, positions };
+        let (config, mut problems) = Config::read(&value);
         // Where Nickel reported something, holes in the data are its consequence.
-        if diagnostics.is_empty() {
-            diagnostics.extend(problems.into_iter().map(|problem| located.diagnostic(problem)));
-        } else {
-            let holes = |problem: &Problem| {
-                problem.code != "provision::config::invalid" && problem.code != "provision::plan::unknown_type"
-            };
-            diagnostics.extend(problems.into_iter().filter(holes).map(|problem| located.diagnostic(problem)));
+        if !diagnostics.is_empty() {
+            let hole = ["provision::config::invalid", "provision::plan::unknown_type"];
+            problems.retain(|problem| !hole.contains(&problem.code));
         }
-        Ok((located, diagnostics))
+        Ok((Located { config, positions, left_out: LeftOut::default() }, diagnostics, problems))
+    }
+
+    /// What is configured, as far as it can be read. Where it cannot, the project and its policies are those of the last
+    /// change: what was applied can be let go of whatever became of the file, and no mistake in it gets past a policy.
+    pub(crate) fn standing(&self, input: &Input) -> Result<Located, Failure> {
+        let (mut located, whole) = match self.read(input) {
+            Ok((located, diagnostics)) => (located, diagnostics.is_empty()),
+            Err(failure) if failure.code() == "provision::config::environment" => return Err(failure),
+            Err(_) => (Located::of(Config::default()), false),
+        };
+        let serial = self.store.serial()?;
+        if !whole && serial > 0 {
+            let last = self.store.change(serial)?;
+            let config = &mut located.config;
+            config.policies = config.policies.take().or(last.policies);
+            if config.name.is_empty() {
+                config.name = last.project.unwrap_or_default();
+            }
+        }
+        Ok(located)
+    }
+
+    /// Refuses an environment that the project's file does not have; without a file there is none to ask.
+    pub fn known_environment(&self) -> Result<(), Failure> {
+        let file = self.project.join(INFRA);
+        match &self.environment {
+            Some(environment) if file.is_file() => self.check_environment(&file, environment),
+            _ => Ok(()),
+        }
     }
 
     fn request(&self, file: &Path) -> Request {

@@ -1,6 +1,6 @@
 //! Owns sealing: sensitive values are encrypted before they are stored, and compared by keyed digest.
 
-use crate::io;
+use crate::{file_io, io};
 use age::secrecy::ExposeSecret;
 use base64::Engine;
 use hmac::{Hmac, Mac};
@@ -45,10 +45,14 @@ impl Sealer {
                     Ok(()) => Ok(Sealer { identity }),
                     // Somebody else made it in the same instant.
                     Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Self::open(folder),
-                    Err(error) => Err(io("write the key of", &error)),
+                    Err(error) => {
+                        // A key that was cut short would be taken for a damaged one.
+                        let _ = std::fs::remove_file(&path);
+                        Err(file_io("write the key of", &error))
+                    }
                 }
             }
-            Err(error) => Err(io("read the key of", &error)),
+            Err(error) => Err(file_io("read the key of", &error)),
         }
     }
 
