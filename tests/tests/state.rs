@@ -199,6 +199,87 @@ fn the_history_knows_what_was_when() {
 }
 
 #[test]
+fn a_change_of_the_state_alone_goes_on_from_the_last_one_and_a_new_resource_does_not() {
+    each(|kept| {
+        let store = &kept.store;
+        let lease = Lease::acquire(store, "ada").unwrap();
+        let mut outputs = Map::new();
+        outputs.insert("url".into(), json!("x"));
+        store.put_outputs(&lease, &outputs).unwrap();
+        let applied = NewChange {
+            project: Some("shop".into()),
+            policies: Some("rules".into()),
+            outputs: outputs.clone(),
+            ..NewChange::new("apply", "cli")
+        };
+        let first = store.open_change(&lease, &applied).unwrap();
+        let mut open = store.begin(&lease, entry("a", Action::Create, first)).unwrap();
+        open.lifecycle.replace_when = vec![json!(1)];
+        open.declared.insert("input".into(), json!("written"));
+        store.record(&lease, &mut open, &Record::Created { remote_id: "1".into(), once: Map::new() }).unwrap();
+        store.end_with(&lease, &mut open, &resource("a", json!(1))).unwrap();
+        store.close_change(&lease, first, Counts::default()).unwrap();
+        let put = |resource: Resource| Edit { puts: vec![resource], ..Edit::default() };
+        let marked = store.edit(&lease, &NewChange::new("replace", "cli"), &put(resource("a", json!(1)))).unwrap();
+        let change = store.change(marked).unwrap();
+        assert_eq!((change.project.as_deref(), change.policies.as_deref()), (Some("shop"), Some("rules")));
+        assert_eq!(store.outputs_at(marked).unwrap(), outputs);
+        assert_eq!(store.versions_at(marked).unwrap()[0].declared["input"], "written");
+        let gone = Edit { gone: vec![Address::new("a")], ..Edit::default() };
+        store.edit(&lease, &NewChange::new("forget", "cli"), &gone).unwrap();
+        assert_eq!(store.places_of_gone().unwrap().len(), 1);
+        let again = store.edit(&lease, &NewChange::new("import", "cli"), &put(resource("a", json!(2)))).unwrap();
+        let version = &store.versions_at(again).unwrap()[0];
+        assert_eq!((&version.declared["input"], version.lifecycle.replace_when.len()), (&json!(2), 0));
+        assert_eq!(store.changed(again).unwrap()[0].before, None);
+        assert!(store.places_of_gone().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn the_plan_of_an_open_operation_is_kept_however_many_come_after() {
+    each(|kept| {
+        let store = &kept.store;
+        let lease = Lease::acquire(store, "ada").unwrap();
+        store.put_plan("p", &json!({"accounts": {}})).unwrap();
+        let mut open = store.begin(&lease, entry("a", Action::Create, 1)).unwrap();
+        let many = |from: u32| (from..from + 60).for_each(|at| store.put_plan(&format!("n{at}"), &json!({})).unwrap());
+        many(0);
+        assert!(store.plan::<Json>("p").unwrap().is_some() && store.plan::<Json>("n0").unwrap().is_none());
+        store.record(&lease, &mut open, &Record::Closed { reason: "x".into() }).unwrap();
+        many(60);
+        assert!(store.plan::<Json>("p").unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_state_that_was_only_looked_at_is_taken_away_and_one_that_is_in_use_stays() {
+    let project = tempfile::tempdir().unwrap();
+    let (here, folder) = (project.path(), project.path().join(".provision"));
+    drop(Store::open(here).unwrap());
+    assert!(!folder.exists());
+    let location = Location { environment: Some("prod".into()), ..Location::default() };
+    drop(Store::open_at(here, &location).unwrap());
+    assert!(!folder.exists());
+    // Somebody else has it open: it is not pulled away.
+    let made = Store::open(here).unwrap();
+    let other = Store::open(here).unwrap();
+    drop(made);
+    other.put_plan("p", &json!({})).unwrap();
+    let lineage = other.lineage().to_owned();
+    drop(other);
+    assert_eq!(Store::open(here).unwrap().lineage(), lineage);
+    // A key that was there before, and what else is in the folder, stays.
+    let second = tempfile::tempdir().unwrap();
+    std::fs::create_dir(second.path().join(".provision")).unwrap();
+    std::fs::write(second.path().join(".provision/identity.txt"), provision_state::Sealer::fresh_key()).unwrap();
+    drop(Store::open(second.path()).unwrap());
+    let left: Vec<_> =
+        std::fs::read_dir(second.path().join(".provision")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(left.iter().any(|name| name == "identity.txt") && !left.iter().any(|name| name == "state.db"), "{left:?}");
+}
+
+#[test]
 fn a_state_moves_to_another_database_whole() {
     each(|from| {
         let lease = Lease::acquire(&from.store, "ada").unwrap();
@@ -220,6 +301,17 @@ fn a_state_moves_to_another_database_whole() {
             let location = Location { url, key: Some(key), ..Location::default() };
             let target = Store::open_at(project.path(), &location).unwrap();
             let own = Lease::acquire(&target, "bob").unwrap();
+            for (table, column, wrong, said) in [
+                ("resources", 2, json!("{}"), "row 1 of the table `resources`: `data` cannot be read: missing field"),
+                ("history", 0, json!("x"), "row 1 of the table `history`: `serial` is no whole number"),
+                ("audit", 2, json!(null), "row 1 of the table `audit`: `hash` is no text"),
+            ] {
+                let mut broken = exported.clone();
+                broken["tables"][table]["rows"][0][column] = wrong;
+                let error = target.import(&own, &broken).unwrap_err();
+                assert_eq!(error.code(), "provision::state::malformed");
+                assert!(error.first.message.contains(said), "{error}");
+            }
             let imported = target.import(&own, &exported).unwrap();
             assert_eq!((imported.resources, imported.history), (1, 1));
             assert_eq!(target.import(&own, &exported).unwrap_err().code(), "provision::state::not_empty");

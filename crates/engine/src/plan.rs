@@ -108,6 +108,13 @@ fn own_up(row: &mut PlanRow) {
     row.reason.push_str(said);
 }
 
+/// The failure of a source of secrets as a problem of the field that names it.
+fn sourceless(failure: Failure, path: &[provision_model::Step]) -> Problem {
+    let known = provision_diagnostic::CODES.iter().find(|entry| entry.code == failure.code());
+    let code = known.map_or("provision::secret::source", |entry| entry.code);
+    Problem { help: failure.first.help.clone(), ..Problem::value(code, failure.first.message, path) }
+}
+
 pub struct Planner<'a> {
     pub(crate) session: &'a Session,
     located: &'a Located,
@@ -316,7 +323,17 @@ impl<'a> Planner<'a> {
         let mut secrets: HashSet<String> = HashSet::new();
         let mut desired_unknown = false;
         for (field, value) in &inputs {
-            let resolved = resolve(value, &attribute, self.session)?;
+            let resolved = match resolve(value, &attribute, self.session) {
+                Ok(resolved) => resolved,
+                // A source that gives nothing is told with its place, and with whatever else is wrong.
+                Err(failure) if failure.code().starts_with("provision::secret::") => {
+                    let mut path = declaration.path.clone();
+                    path.push(field.as_str().into());
+                    problems.push(sourceless(failure, &path));
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
             desired_unknown |= resolved.unknown;
             if resolved.sensitive {
                 secrets.insert(field.clone());
