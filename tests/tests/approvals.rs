@@ -236,6 +236,7 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
         "provision lock break",
         // Who has the state's file and key has all that is in it; a policy cannot keep it from its owner.
         "provision state import",
+        "provision state rekey",
         "provision state restore",
     ];
     let asked = [

@@ -301,6 +301,26 @@ fn a_state_is_exported_and_taken_over_elsewhere() {
 }
 
 #[test]
+fn another_key_changes_nothing_but_what_the_old_one_opens() {
+    let mut world = World::new();
+    world.write("infra.ncl", &infra("a = p.local.data & { input = p.secret \"canary-7\" }, b = p.local.data & { input = p.ref \"a\" \"output\", lifecycle.replace_when = [1] }"));
+    world.ok("provision apply --yes | ignore; cp .provision/identity.txt old.txt");
+    let rekeyed = world.json("provision state rekey");
+    assert!(rekeyed["values"].as_u64().unwrap() > 2 && rekeyed["backups"] == 1, "{rekeyed}");
+    // The values of `replace_when` are noted again; nothing is replaced.
+    assert_eq!(world.json("provision plan | select address action"), json!([{"address": "b", "action": "update"}]));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+    assert_eq!(world.json("provision audit verify | select valid gaps"), json!({"valid": true, "gaps": []}));
+    world.ok("provision rollback 1 | ignore; provision state restore | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.ok("mv old.txt .provision/identity.txt");
+    world.fails("provision plan").is("provision::state::io", "another one", "backup");
+    world.env("PROVISION_STATE_NEW_KEY", Some("AGE-SECRET-KEY-1"));
+    world.fails("provision state rekey").is("provision::state::io", "another one", "");
+}
+
+#[test]
 fn nobody_holds_the_lease_and_breaking_needs_a_reason() {
     let world = World::new();
     world.write("infra.ncl", &infra("a = p.local.data & { input = 1 }"));

@@ -279,6 +279,84 @@ fn a_state_that_was_only_looked_at_is_taken_away_and_one_that_is_in_use_stays() 
     assert!(left.iter().any(|name| name == "identity.txt") && !left.iter().any(|name| name == "state.db"), "{left:?}");
 }
 
+/// The sealed values in some data.
+fn sealed_in(data: &Json, found: &mut Vec<Json>) {
+    match data {
+        Json::Object(map) if map.contains_key("$sealed") => found.push(data.clone()),
+        Json::Object(map) => map.values().for_each(|item| sealed_in(item, found)),
+        Json::Array(items) => items.iter().for_each(|item| sealed_in(item, found)),
+        // What a column holds is JSON again.
+        Json::String(text) if text.contains("$sealed") => sealed_in(&serde_json::from_str(text).unwrap(), found),
+        _ => {}
+    }
+}
+
+#[test]
+fn another_key_leaves_the_old_one_nothing_to_open() {
+    each(|kept| {
+        let store = &kept.store;
+        let file = kept.project.path().join(".provision/identity.txt");
+        let key = || {
+            let text = std::fs::read_to_string(&file).unwrap();
+            text.lines().find(|line| line.starts_with("AGE")).unwrap().to_owned()
+        };
+        let (old_text, old_key) = (std::fs::read_to_string(&file).unwrap(), key());
+        let lease = Lease::acquire(store, "ada").unwrap();
+        let secret = |text: &str| store.sealer().seal(&json!(text)).unwrap();
+        let serial = store.open_change(&lease, &NewChange::new("apply", "cli")).unwrap();
+        create(store, &lease, serial, "a", json!({"deep": [secret("one")]}));
+        let mut triggered = resource("a", secret("two"));
+        triggered.triggers = Some("digest".into());
+        let edit = Edit { puts: vec![triggered], ..Edit::default() };
+        let mut outputs = Map::new();
+        outputs.insert("o".into(), secret("three"));
+        store.put_outputs(&lease, &outputs).unwrap();
+        store.edit(&lease, &NewChange::new("import", "cli"), &edit).unwrap();
+        store.put_plan("d", &json!({"accounts": {"h": {"token": secret("four")}}})).unwrap();
+        store.put_accounts(&lease, &json!({"h": {"provider": "h", "settings": {"token": secret("five")}}})).unwrap();
+        store.begin(&lease, Entry { inputs: outputs.clone(), ..entry("b", Action::Create, serial) }).unwrap();
+        store.close_change(&lease, serial, Counts::default()).unwrap();
+        store.checkpoint().unwrap();
+        store.backup().unwrap();
+        let rekeyed = store.rekey(&lease, None).unwrap();
+        assert!(rekeyed.values >= 8, "{rekeyed:?}");
+        assert_ne!(key(), old_key);
+        drop(lease);
+        // A crash before the new key was in its place is made up for.
+        std::fs::rename(&file, file.with_file_name("identity.next.txt")).unwrap();
+        std::fs::write(&file, &old_text).unwrap();
+        let again = kept.again();
+        assert_ne!(key(), old_key);
+        let old = provision_state::Sealer::from_key(&old_key).unwrap();
+        let mut found = Vec::new();
+        sealed_in(&again.export().unwrap(), &mut found);
+        assert_eq!(found.len() as u64, rekeyed.values);
+        for value in &found {
+            assert!(old.open_value(value).is_err() && again.sealer().open_value(value).is_ok());
+        }
+        assert_eq!(again.sealer().open_value(&again.outputs().unwrap()["o"]).unwrap(), json!("three"));
+        // Its digest was keyed: it is noted again, and replaces nothing.
+        assert_eq!(again.resource("a").unwrap().unwrap().triggers, None);
+        let verified = again.verify_audit().unwrap();
+        assert!(verified.valid && verified.checkpoints >= 2, "{verified:?}");
+        assert_eq!(again.audit_page(verified.entries).unwrap()[0].entry.event, "state.rekey");
+        // Nor is it left in a free page, a log or a backup.
+        let before = outputs["o"]["$sealed"].as_str().unwrap().to_owned();
+        let folder = kept.project.path().join(".provision");
+        let files = [folder.clone(), folder.join("backups")]
+            .into_iter()
+            .flat_map(|it| std::fs::read_dir(it).into_iter().flatten());
+        for path in files.map(|it| it.unwrap().path()).filter(|it| it.is_file()) {
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(!bytes.windows(before.len()).any(|part| part == before.as_bytes()), "{}", path.display());
+        }
+        // Under the old key it is not opened at all.
+        let location = Location { key: Some(old_key.clone()), ..kept.location.clone() };
+        let error = Store::open_at(kept.project.path(), &location).err().unwrap();
+        assert!(error.first.message.contains("another one"), "{error}");
+    });
+}
+
 #[test]
 fn a_state_moves_to_another_database_whole() {
     each(|from| {

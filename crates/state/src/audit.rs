@@ -7,7 +7,7 @@
 
 use crate::db::{Database, DbError, vals};
 use crate::store::parsed;
-use crate::{Lease, Store, file_io, now};
+use crate::{Lease, Sealer, Store, file_io, now};
 use data_encoding::HEXLOWER;
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map, canonical};
@@ -120,7 +120,7 @@ pub(crate) const HEAD: &str = "audit.head";
 
 /// The signed state of the log at one entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// Version of this file's shape.
     version: u32,
     seq: i64,
@@ -155,6 +155,29 @@ pub(crate) fn append(database: &mut dyn Database, lineage: &str, entry: &AuditEn
     database.run("insert into audit (seq, data, hash) values (?1, ?2, ?3)", vals![seq + 1, data, &hash])?;
     database.run("update audit_head set seq = ?1, hash = ?2 where one = 1", vals![seq + 1, &hash])?;
     Ok(())
+}
+
+/// Signs what another key signed, and the end of the log; gives the checkpoint of the end. What that key did not sign is
+/// left as it is, for it to be found.
+pub(crate) fn resign(
+    database: &mut dyn Database,
+    lineage: &str,
+    old: &Sealer,
+    new: &Sealer,
+) -> Result<Checkpoint, DbError> {
+    for row in database.rows("select seq, at, hash, signature from checkpoints order by seq", &[])? {
+        let text = signed_text(lineage, row.int(0), row.text(2), row.text(1));
+        if old.is_signed(&text, row.text(3)) {
+            let sql = "update checkpoints set signature = ?2 where seq = ?1";
+            database.run(sql, vals![row.int(0), new.sign(&text)])?;
+        }
+    }
+    let (seq, hash) = head_of(database)?.unwrap_or_default();
+    let at = now();
+    let signature = new.sign(&signed_text(lineage, seq, &hash, &at));
+    let sql = "insert into checkpoints (seq, at, hash, signature) values (?1, ?2, ?3, ?4) on conflict do nothing";
+    database.run(sql, vals![seq, &at, &hash, &signature])?;
+    Ok(Checkpoint { version: CHECKPOINT_VERSION, seq, at, hash, signature })
 }
 
 impl Store {
@@ -204,7 +227,7 @@ impl Store {
         (!self.folder().as_os_str().is_empty()).then(|| self.folder().join(HEAD))
     }
 
-    fn write_head(&self, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    pub(crate) fn write_head(&self, checkpoint: &Checkpoint) -> Result<(), Failure> {
         let Some(file) = self.head_file() else { return Ok(()) };
         let text = serde_json::to_string_pretty(checkpoint).unwrap_or_default();
         crate::write_whole(&file, &text).map_err(|error| file_io("write the audit log of", &error))

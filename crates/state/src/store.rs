@@ -231,7 +231,7 @@ impl Store {
         let beside = std::fs::read_dir(&self.folder).map_err(|error| DbError::new(Trouble::Other, error))?;
         let ours = |name: &std::ffi::OsStr| {
             let name = name.to_string_lossy();
-            name.starts_with(FILE) || name == "identity.txt" || name == ".gitignore"
+            name.starts_with(FILE) || name == crate::seal::KEY || name == ".gitignore"
         };
         if beside.filter_map(Result::ok).any(|entry| !ours(&entry.file_name())) {
             return Ok(());
@@ -252,7 +252,7 @@ impl Store {
         }
         // The key first: who opens the state in this instant must not seal with one that goes.
         if made.key {
-            let _ = std::fs::remove_file(self.folder.join("identity.txt"));
+            let _ = std::fs::remove_file(self.folder.join(crate::seal::KEY));
         }
         let _ = std::fs::remove_file(&file);
         drop(database);
@@ -305,7 +305,7 @@ pub(crate) fn set_meta(database: &mut dyn Database, key: &str, value: &str) -> R
 
 /// The state's key. One that was lost is an error: a new one could not open what the old one sealed.
 fn open_sealer(known: Option<String>, folder: &Path, key: Option<&str>) -> Result<Sealer, Failure> {
-    let place = folder.join("identity.txt");
+    let place = folder.join(crate::seal::KEY);
     let lost = |what: &str| {
         let message = match key {
             Some(_) => format!("the key of the state {what}: PROVISION_STATE_KEY"),
@@ -324,7 +324,11 @@ fn open_sealer(known: Option<String>, folder: &Path, key: Option<&str>) -> Resul
         }
     };
     match known {
-        Some(known) if known != sealer.public_key() => Err(lost("is another one")),
+        Some(known) if known != sealer.public_key() => match Sealer::next(folder, &known).filter(|_| key.is_none()) {
+            // The state was sealed anew, and a crash came before the new key was in its place.
+            Some(next) => crate::rekey::take_over(folder).map(|()| next),
+            None => Err(lost("is another one")),
+        },
         _ => Ok(sealer),
     }
 }
