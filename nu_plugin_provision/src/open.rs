@@ -94,6 +94,10 @@ pub fn session_in(
             .map_err(raised)?;
     session.import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
     session.shown_from = PathBuf::from(engine.get_current_dir()?);
+    if session.store.is_new() {
+        // A name that is misspelt must not become an environment with a state of its own.
+        session.known_environment().map_err(raised)?;
+    }
     Ok(session)
 }
 

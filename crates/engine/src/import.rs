@@ -322,7 +322,7 @@ impl Session {
         let drafts = found.iter().map(|one| self.draft(config, &ids, one)).collect::<Result<Vec<_>, Failure>>()?;
         let gate = self.gate(config.policies.as_deref())?;
         let asked: Vec<(&PlannedRow, &Map)> = drafts.iter().map(|draft| (&draft.planned, &draft.fields)).collect();
-        self.may_do(&gate, config, "import", state.len() + drafts.len(), &asked)?;
+        self.may_do(&gate, config, "import", state.len() + drafts.len(), None, &asked)?;
         let lease = Lease::acquire(&self.store, &self.user)?;
         // What a crash left half made may be the very thing, or have the address.
         self.settle(&lease)?;
@@ -401,6 +401,7 @@ impl Session {
             protect: false,
             retain: false,
             tainted: false,
+            marked: false,
             restore: None,
             triggers: None,
             created_at: now.clone(),

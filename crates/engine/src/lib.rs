@@ -28,6 +28,7 @@ mod question;
 mod refresh;
 mod rollback;
 mod schedule;
+mod scope;
 mod selection;
 mod send;
 mod session;

@@ -21,9 +21,23 @@ pub struct World {
 
 type Group<'a> = (&'a str, &'a str, Option<String>);
 
+/// Account, type and region.
+pub(crate) type Place = (String, String, Option<String>);
+
 impl Session {
     /// Lists everything the state knows. `deep` also reads each resource.
     pub(crate) fn refresh(&self, config: &Config, state: &[Resource], deep: bool) -> Result<World, Failure> {
+        self.refresh_with(config, state, &[], deep)
+    }
+
+    /// The same, and looks for strays in other places too.
+    pub(crate) fn refresh_with(
+        &self,
+        config: &Config,
+        state: &[Resource],
+        others: &[Place],
+        deep: bool,
+    ) -> Result<World, Failure> {
         let accounts = self.sealed_accounts(config)?;
         let accounts = &accounts;
         let mut groups: BTreeMap<Group<'_>, Vec<&Resource>> = BTreeMap::new();
@@ -31,6 +45,9 @@ impl Session {
             let Ok((manifest, _)) = self.registry.type_of(&resource.kind) else { continue };
             let region = crate::desired::region_of(manifest, &resource.inputs);
             groups.entry((resource.account.as_str(), resource.kind.as_str(), region)).or_default().push(resource);
+        }
+        for (account, kind, region) in others {
+            groups.entry((account.as_str(), kind.as_str(), region.clone())).or_default();
         }
         let groups: Vec<(Group<'_>, Vec<&Resource>)> = groups.into_iter().collect();
         let ask = |(group, members): &(Group<'_>, Vec<&Resource>)| self.refresh_group(accounts, group, members, deep);

@@ -119,10 +119,7 @@ impl DbError {
     pub fn failure(&self, what: &str) -> Failure {
         let message = format!("cannot {what} the state: {}", self.message);
         let (code, help) = match self.trouble {
-            Trouble::Full => (
-                "provision::state::io",
-                "Free some space, then run the command again: open operations are settled first.",
-            ),
+            Trouble::Full => ("provision::state::io", crate::FREE),
             Trouble::ReadOnly => {
                 ("provision::state::io", "Make the project's `.provision` folder and its files writable for you.")
             }
@@ -138,10 +135,7 @@ impl DbError {
                 "provision::state::unreachable",
                 "Check that the database of the state is reachable, then run the command again: open operations are settled first.",
             ),
-            Trouble::Other => (
-                "provision::state::io",
-                "Check that the project's `.provision` folder is writable and the disk has space.",
-            ),
+            Trouble::Other => ("provision::state::io", crate::WRITABLE),
         };
         Failure::new(code, message).with_help(help)
     }

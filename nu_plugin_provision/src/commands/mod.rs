@@ -7,6 +7,7 @@ mod audit;
 mod destroy;
 mod drift;
 mod graph;
+mod group;
 mod heal;
 mod history;
 mod import;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
         Box::new(policy_accept::PolicyAccept),
         Box::new(provider_list::ProviderList),
     ];
+    all.extend(group::all());
     all.extend(state::all());
     all.extend(sandbox::all());
     all.extend(secret::all());

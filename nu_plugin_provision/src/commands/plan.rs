@@ -29,7 +29,8 @@ impl PluginCommand for Plan {
     fn extra_description(&self) -> &str {
         "The infrastructure is the project's infra.ncl, a Nickel file, or data on the pipeline.\n\
         Only changes are rows; an empty table means that there is nothing to do. Every mistake in the configuration is\n\
-        reported in one run, before any call to a cloud."
+        reported in one run, before any call to a cloud. With --target, mistakes in resources that it leaves out are not told,\n\
+        and what depends on something that is replaced comes along. With --destroy, the state alone says what there is."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -42,7 +43,7 @@ impl PluginCommand for Plan {
             .named(
                 "target",
                 SyntaxShape::List(Box::new(SyntaxShape::String)),
-                "Only these addresses and what they need.",
+                "Only these, what they need and what must follow them; an empty list is none.",
                 None,
             )
             .named(
@@ -141,7 +142,7 @@ impl PluginCommand for Plan {
         let session = session_in(plugin, engine, span, &project, environment(engine, call)?)?;
         let _guard = stoppable(engine, &session)?;
         let options = PlanOptions {
-            target: call.get_flag("target")?.unwrap_or_default(),
+            target: call.get_flag("target")?,
             exclude: call.get_flag("exclude")?.unwrap_or_default(),
             destroy: call.has_flag("destroy")?,
             no_refresh: matches!(call.get_flag_value("refresh"), Some(Value::Bool { val: false, .. })),
