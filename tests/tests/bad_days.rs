@@ -258,3 +258,40 @@ fn what_older_versions_left_is_opened_and_what_newer_ones_left_is_refused_by_num
         world.fails("provision plan").is("provision::state::version", "version 99", "Update nu-provision");
     }
 }
+
+#[test]
+fn a_clock_that_is_set_back_makes_nothing_twice() {
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+    if !std::path::Path::new(library).exists() {
+        assert!(std::env::var("CI").is_err(), "CI needs faketime");
+        return;
+    }
+    let mut world = World::new().with_sandbox();
+    let text = |more: &str| {
+        format!(
+            "let p = import \"provision.ncl\" in {{ name = \"s\", resources = {{ net = p.aws.vpc & {{ cidr_block = \"10.0.0.0/16\" }}, {more} }} }} | p.Infrastructure"
+        )
+    };
+    // What is new stays unseen for a while.
+    world.faults(Faults { stale_reads_ms: 4000, ..Faults::default() });
+    world.write("infra.ncl", &text(""));
+    world.ok("provision apply --yes | ignore");
+    let now = world.ok("date now | format date '%Y'");
+    world
+        .env("LD_PRELOAD", Some(library))
+        .env("FAKETIME", Some("-400d"))
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", Some("1"));
+    assert_ne!(world.ok("date now | format date '%Y'"), now);
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.faults(Faults::default());
+    world.write("infra.ncl", &text("key = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\" }"));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!((world.held(), world.json("provision plan")), (2, json!([])));
+    assert_eq!(world.json("provision history | get serial | sort"), json!([1, 2]));
+    assert_eq!(world.json("provision audit verify | get valid"), json!(true));
+    // And on again.
+    world.env("LD_PRELOAD", None).env("FAKETIME", None);
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.ok("provision destroy --yes | ignore");
+    assert_eq!((world.held(), world.json("provision audit verify | get valid")), (0, json!(true)));
+}

@@ -149,7 +149,8 @@ impl Sought<'_> {
     pub fn read(&self, control: &Control<'_>) -> Result<Option<Remote>, CallError> {
         let window = crate::settle::duration(&self.spec.window);
         let age = self.born.and_then(|born| chrono::DateTime::parse_from_rfc3339(born).ok());
-        let age = age.and_then(|born| (chrono::Utc::now() - born.to_utc()).to_std().ok()).unwrap_or(window);
+        // Made in what is now the future, because the clock was set back, it is as young as can be.
+        let age = age.map_or(window, |born| (chrono::Utc::now() - born.to_utc()).to_std().unwrap_or_default());
         let until = control.clock.now() + window.saturating_sub(age);
         loop {
             let found = self.account.provider.read(self.type_name, self.region, self.id, control)?;

@@ -27,6 +27,7 @@ pub use db::{Database, DbError, Dialect, Row, Trouble, Val};
 pub use history::{Changed, Counts, HistoryRow, NewChange, Version, revision};
 pub use journal::{Entry, Phase, PolicyInForce, Record, StepRecord};
 pub use lease::{Lease, LeaseInfo, LeaseRow};
+pub use postgres::Postgres;
 pub use rekey::Rekeyed;
 pub use resources::Edit;
 pub use schema::SCHEMA_VERSION;
