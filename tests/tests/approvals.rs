@@ -287,6 +287,10 @@ fn what_the_state_says_of_a_resource_has_actions_of_its_own() {
     world.write("policies/p.cedar", &policies("move").replace("\"a\"", "\"q\""));
     world.ok("provision policy accept");
     world.fails("provision state move b q").is("provision::apply::denied", "`held`", "");
+    // Who was refused what is in the log.
+    let refused = world.json("provision audit | where event =~ deny | select event subject");
+    let rows = [("move.deny", "a"), ("mark.deny", "a"), ("unprotect.deny", "a"), ("move.deny", "b")];
+    assert_eq!(refused, json!(rows.map(|(event, subject)| json!({"event": event, "subject": subject}))));
 }
 
 #[test]

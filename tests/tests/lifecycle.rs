@@ -49,6 +49,10 @@ fn a_target_brings_along_what_it_cannot_go_without_and_no_more() {
     assert_eq!(planned("--target [a]"), json!(["a", "b", "v"]));
     world.fails("provision plan --target [x]").is("provision::plan::unknown_field", "inputt", "");
     world.fails("provision plan").is("provision::plan::unknown_field", "", "");
+    // So for what Nickel finds itself.
+    world.write("infra.ncl", &text(2, ", x = p.hetzner.server & { image = 3 }"));
+    assert_eq!(planned("--target [a]"), json!(["a", "b", "v"]));
+    world.fails("provision plan --target [x]").is("nickel::eval::contract", "`image`", "");
     // One that must come along is no elsewhere.
     world.write("infra.ncl", &text(2, "").replace("b = p.local.data & {", "b = p.local.data & { inputt = 3,"));
     assert_eq!(planned("--target [c]"), json!(["c"]));

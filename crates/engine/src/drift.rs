@@ -214,9 +214,9 @@ impl Session {
             let fields = with_defaults(declaration, manifest, spec, "", account.region.as_deref());
             places.insert((declaration.account.clone(), declaration.kind.clone(), region_of(manifest, &fields)));
         }
+        let accounts = self.known_accounts(config)?;
         for (kind, account, inputs) in self.store.places_of_gone()? {
             let Ok((manifest, _)) = self.registry.type_of(&kind) else { continue };
-            let accounts = self.known_accounts(config)?;
             if self.account(&account, &kind, accounts.get(&account)).is_ok() {
                 places.insert((account, kind, region_of(manifest, &inputs)));
             }

@@ -87,7 +87,7 @@ impl Session {
         let lease = Lease::acquire(&self.store, &self.user)?;
         let mut resource = self.find(address)?;
         let verb = if kind == "unprotect" { kind } else { "mark" };
-        self.may_alter(verb, &resource, &[&resource.address])?;
+        self.may_alter(&lease, verb, &resource, &[&resource.address])?;
         how(&mut resource)?;
         resource.updated_at = provision_state::now();
         let row = ResourceRow::from(&resource);
@@ -109,7 +109,8 @@ impl Session {
         let (manifest, spec) = self.registry.type_of(&resource.kind)?;
         let planned = PlannedRow::removal(manifest, spec, &resource, Action::Forget, "let go of");
         let left = self.store.resources()?.len().saturating_sub(1);
-        self.may_do(&gate, &config, "forget", left, None, &[(&planned, &resource.inputs)])?;
+        let answer = self.may_do(&gate, &config, "forget", left, None, &[(&planned, &resource.inputs)]);
+        self.noted(&lease, "forget", &resource.address, answer)?;
         let change = NewChange { subject: Some(resource.address.clone()), ..NewChange::new("forget", &self.source) };
         let gone = Edit { gone: vec![resource.address.clone()], ..Edit::default() };
         self.store.edit(&lease, &change, &gone)?;
@@ -118,7 +119,7 @@ impl Session {
     }
 
     /// Asks the policies about a change of what the state says of a resource, under each of its addresses.
-    fn may_alter(&self, verb: &str, resource: &Resource, addresses: &[&Address]) -> Result<(), Failure> {
+    fn may_alter(&self, lease: &Lease, verb: &str, resource: &Resource, addresses: &[&Address]) -> Result<(), Failure> {
         let config = self.standing(&Input::Project)?.config;
         let gate = self.gate(config.policies.as_deref())?;
         let (manifest, spec) = self.registry.type_of(&resource.kind)?;
@@ -132,7 +133,20 @@ impl Session {
             })
             .collect();
         let asked: Vec<(&PlannedRow, &Map)> = rows.iter().map(|planned| (planned, &resource.inputs)).collect();
-        self.may_do(&gate, &config, verb, self.store.resources()?.len(), Some(verb), &asked)
+        let answer = self.may_do(&gate, &config, verb, self.store.resources()?.len(), Some(verb), &asked);
+        self.noted(lease, verb, &resource.address, answer)
+    }
+
+    /// Writes a refusal into the audit log before it is told.
+    fn noted(&self, lease: &Lease, verb: &str, address: &Address, answer: Result<(), Failure>) -> Result<(), Failure> {
+        if let Err(failure) = &answer {
+            let told: Vec<&str> = failure.diagnostics().map(|one| one.message.as_str()).take(100).collect();
+            let mut detail = Map::new();
+            detail.insert("denials".into(), serde_json::json!(told));
+            self.store.audit(lease, &format!("{verb}.deny"), Some(address.as_str()), detail)?;
+            self.store.checkpoint()?;
+        }
+        answer
     }
 
     /// Gives a resource another address; what depends on it follows.
@@ -151,7 +165,7 @@ impl Session {
             .with_help("Give it an address that is free."));
         }
         let (from, to) = (resource.address.clone(), Address::new(to));
-        self.may_alter("move", &resource, &[&from, &to])?;
+        self.may_alter(&lease, "move", &resource, &[&from, &to])?;
         let rows = moved(self.store.resources()?, &HashMap::from([(from.clone(), to.clone())]));
         let mut detail = Map::new();
         detail.insert("from".into(), Json::from(from.as_str()));

@@ -58,7 +58,7 @@ impl Session {
             let names = state.iter().map(|resource| resource.address.as_str());
             let names = names.chain(located.config.resources.iter().map(|it| it.address.as_str())).collect();
             known(target.iter().chain(&options.exclude), &names)?;
-            problems = narrow(&mut located, &state, target, problems);
+            (diagnostics, problems) = narrow(&mut located, &state, target, diagnostics, problems);
         }
         diagnostics.extend(problems.into_iter().map(|problem| located.diagnostic(problem)));
         Failure::check(diagnostics)?;

@@ -2,7 +2,7 @@
 
 use crate::Session;
 use crate::scope::LeftOut;
-use provision_diagnostic::{Diagnostic, Failure, excerpt};
+use provision_diagnostic::{Diagnostic, Failure, Position, excerpt};
 use provision_model::{Config, Json, Problem, Site, Step, display_path};
 use provision_nickel::{PathElement, Positions, Request, Source};
 use std::path::{Path, PathBuf};
@@ -78,6 +78,15 @@ impl Located {
             found.message = format!("{} at `{path}`", found.message);
         }
         found
+    }
+}
+
+impl Located {
+    /// Whether a position is within what stands at a path.
+    pub fn holds(&self, path: &[Step], at: &Position) -> bool {
+        let whole = [&self.positions, &self.own].into_iter().flatten().find_map(|it| it.value(&elements(path)));
+        whole
+            .is_some_and(|it| it.position.file == at.file && it.position.start <= at.start && at.end <= it.position.end)
     }
 }
 

@@ -40,9 +40,15 @@ impl LeftOut {
     }
 }
 
-/// Narrows a configuration down to what targets can reach, and gives the problems that concern it. A cycle, and what is
-/// wrong with no resource in particular, concerns every selection.
-pub fn narrow(located: &mut Located, state: &[Resource], target: &[String], problems: Vec<Problem>) -> Vec<Problem> {
+/// Narrows a configuration down to what targets can reach, and gives what is wrong with that. A cycle, and what is wrong
+/// with no resource in particular, concerns every selection.
+pub fn narrow(
+    located: &mut Located,
+    state: &[Resource],
+    target: &[String],
+    found: Vec<Diagnostic>,
+    problems: Vec<Problem>,
+) -> (Vec<Diagnostic>, Vec<Problem>) {
     let declared = &located.config.resources;
     let mut towards: HashMap<&str, Vec<Address>> = HashMap::new();
     let mut around: HashMap<String, Vec<String>> = HashMap::new();
@@ -78,6 +84,19 @@ pub fn narrow(located: &mut Located, state: &[Resource], target: &[String], prob
             _ => kept.push(problem),
         }
     }
+    // What Nickel found is told by where it stands.
+    let mut faults: HashMap<String, Vec<Diagnostic>> = HashMap::new();
+    let mut told = Vec::new();
+    for fault in found {
+        let inside = |it: &&Declaration| fault.position.as_ref().is_some_and(|at| located.holds(&it.path, at));
+        match declared.iter().find(inside).map(|it| it.address.to_string()) {
+            Some(owner) if !concerns(&owner, &needed) => {
+                broken.entry(owner.clone()).or_default();
+                faults.entry(owner).or_default().push(fault);
+            }
+            _ => told.push(fault),
+        }
+    }
     let known = state.iter().map(|resource| resource.address.as_str());
     let known = known.chain(declared.iter().map(|declaration| declaration.address.as_str()));
     let mut out = LeftOut {
@@ -95,12 +114,13 @@ pub fn narrow(located: &mut Located, state: &[Resource], target: &[String], prob
         // What it was called before is not to be taken for one that nobody declares.
         out.addresses.extend(declaration.lifecycle.moved_from.iter().map(ToString::to_string));
         if let Some(problems) = broken.remove(declaration.address.as_str()) {
-            let told = problems.into_iter().map(|problem| located.diagnostic(problem)).collect();
-            out.broken.push((declaration, told));
+            let mut all = faults.remove(declaration.address.as_str()).unwrap_or_default();
+            all.extend(problems.into_iter().map(|problem| located.diagnostic(problem)));
+            out.broken.push((declaration, all));
         }
     }
     located.left_out = out;
-    kept
+    (told, kept)
 }
 
 /// What is wrong with rows that were selected, and with no row in particular.

@@ -35,6 +35,11 @@ impl Location {
             None => folder,
         }
     }
+
+    /// Whether the project's folder has it; one in a database elsewhere is there only when it is asked for.
+    pub fn is_there(&self, project: &Path) -> bool {
+        self.url.is_none() && self.folder(project).join(FILE).is_file()
+    }
 }
 
 /// The state of one project.
@@ -44,7 +49,6 @@ pub struct Store {
     folder: PathBuf,
     lineage: String,
     sealer: Sealer,
-    is_new: bool,
     /// The files that were made for it, where it was not there before.
     made: Option<Made>,
 }
@@ -136,7 +140,6 @@ impl Store {
         let committer = Committer::new(writer, reader);
         let opened = |error: DbError| error.failure("open");
         let known = committer.read(|database| meta(database, "public_key")).map_err(opened)?;
-        let is_new = known.is_none();
         let sealer = open_sealer(known, &folder, key)?;
         let (fresh, public_key) = (crate::new_id(), sealer.public_key());
         let lineage = committer
@@ -148,7 +151,7 @@ impl Store {
                 Ok(meta(database, "lineage")?.unwrap_or_default())
             })
             .map_err(opened)?;
-        Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer, is_new, made }))
+        Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer, made }))
     }
 
     /// Whether a project has a state of its own.
@@ -159,11 +162,6 @@ impl Store {
     /// `<project>/.provision`; empty for a state in memory.
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// Whether it was made by opening it.
-    pub fn is_new(&self) -> bool {
-        self.is_new
     }
 
     /// What marks this state's resources in the clouds.
