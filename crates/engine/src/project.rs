@@ -2,8 +2,8 @@
 
 use crate::Session;
 use provision_diagnostic::{Diagnostic, Failure};
-use provision_model::{Config, Json, Problem, Site, Step, display_path};
-use provision_nickel::{PathElement, Positions, Request, Source};
+use provision_model::{Config, Json, Problem};
+use provision_nickel::{Positions, Request, Source};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,37 +52,8 @@ impl Located {
 
     /// The diagnostic of a problem, at its place in the source where there is one.
     pub fn diagnostic(&self, problem: Problem) -> Diagnostic {
-        let mut found = Diagnostic::error(problem.code, problem.message);
-        found.help = problem.help;
-        if let Some(positions) = &self.positions {
-            // A missing field has no place of its own: the nearest enclosing record has.
-            for length in (0..=problem.path.len()).rev() {
-                let path = elements(&problem.path[..length]);
-                let whole = length == problem.path.len();
-                let at = match problem.site {
-                    Site::Key if whole => positions.key(&path).or_else(|| positions.value(&path)),
-                    _ => positions.value(&path).or_else(|| positions.key(&path)),
-                };
-                if at.is_some() {
-                    return found.with_excerpt(at);
-                }
-            }
-        }
-        let path = display_path(&problem.path);
-        if !path.is_empty() && !found.message.contains(&path) {
-            found.message = format!("{} at `{path}`", found.message);
-        }
-        found
+        provision_registry::located(self.positions.as_ref(), problem)
     }
-}
-
-fn elements(path: &[Step]) -> Vec<PathElement> {
-    path.iter()
-        .map(|step| match step {
-            Step::Field(name) => PathElement::Field(name.clone()),
-            Step::Index(index) => PathElement::Index(*index),
-        })
-        .collect()
 }
 
 impl Session {
