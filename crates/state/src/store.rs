@@ -123,6 +123,16 @@ impl Store {
         Self::over(Box::new(database), PathBuf::new(), Some(&Sealer::fresh_key()))
     }
 
+    /// The same with a lineage that is given, so that what it marks is the same every time.
+    pub fn in_memory_as(lineage: &str) -> Result<Arc<Store>, Failure> {
+        let mut database = Sqlite::in_memory().map_err(|error| error.failure("open"))?;
+        schema::migrate(&mut database)?;
+        let lineage = lineage.to_owned();
+        let named = database.run("insert into meta (key, value) values ('lineage', ?1)", vals![lineage]);
+        named.map_err(|error| error.failure("open"))?;
+        Self::over(Box::new(database), PathBuf::new(), Some(&Sealer::fresh_key()))
+    }
+
     /// A state over a database, with its key given or kept in the folder.
     pub fn over(mut database: Box<dyn Database>, folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
         schema::migrate(&mut *database)?;
@@ -140,17 +150,23 @@ impl Store {
         let committer = Committer::new(writer, reader);
         let opened = |error: DbError| error.failure("open");
         let known = committer.read(|database| meta(database, "public_key")).map_err(opened)?;
+        let is_known = known.is_some();
         let sealer = open_sealer(known, &folder, key)?;
         let (fresh, public_key) = (crate::new_id(), sealer.public_key());
-        let lineage = committer
-            .write(move |database| {
-                for (name, value) in [("lineage", &fresh), ("public_key", &public_key)] {
-                    let sql = "insert into meta (key, value) values (?1, ?2) on conflict do nothing";
-                    database.run(sql, vals![name, value])?;
-                }
-                Ok(meta(database, "lineage")?.unwrap_or_default())
-            })
-            .map_err(opened)?;
+        let known = committer.read(|database| meta(database, "lineage")).map_err(opened)?.filter(|_| is_known);
+        // Who only looks must not wait for one who writes, who may have been stopped while it did.
+        let lineage = match known {
+            Some(lineage) => lineage,
+            None => committer
+                .write(move |database| {
+                    for (name, value) in [("lineage", &fresh), ("public_key", &public_key)] {
+                        let sql = "insert into meta (key, value) values (?1, ?2) on conflict do nothing";
+                        database.run(sql, vals![name, value])?;
+                    }
+                    Ok(meta(database, "lineage")?.unwrap_or_default())
+                })
+                .map_err(opened)?,
+        };
         Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer, made }))
     }
 
