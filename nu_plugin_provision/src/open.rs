@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{HandlerGuard, LabeledError, Signature, Span, Spanned, SyntaxShape, Value};
 use provision_diagnostic::Failure;
-use provision_engine::{Session, find_project};
+use provision_engine::{Environment, Session, Store, find_project, location};
 use provision_nu_bridge::{env_paths, labeled, resolve_path, user_dir};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -88,12 +88,25 @@ pub fn session_in(
     // Asked for once: the engine does not answer any more when the events of an apply are being streamed.
     let variables = variables(engine)?;
     let user = user(&variables);
-    let env = Arc::new(move |name: &str| variables.get(name).cloned());
+    let env: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
+    let import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
+    let shown_from = PathBuf::from(engine.get_current_dir()?);
+    let location = location(&*env, environment.as_deref()).map_err(raised)?;
+    if environment.is_some() && !location.is_there(project) {
+        // A name that is misspelt must not become an environment with a state of its own.
+        let nothing = Store::in_memory().map_err(raised)?;
+        let (registry, evaluator) = (registry.clone(), plugin.evaluator.clone());
+        let mut asking = Session::over(nothing, project.to_path_buf(), registry, evaluator, env.clone(), user.clone());
+        asking.environment.clone_from(&environment);
+        asking.import_paths.clone_from(&import_paths);
+        asking.shown_from.clone_from(&shown_from);
+        asking.known_environment().map_err(raised)?;
+    }
     let mut session =
         Session::open_in(project.to_path_buf(), environment, registry, plugin.evaluator.clone(), env, user)
             .map_err(raised)?;
-    session.import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
-    session.shown_from = PathBuf::from(engine.get_current_dir()?);
+    session.import_paths = import_paths;
+    session.shown_from = shown_from;
     Ok(session)
 }
 

@@ -54,18 +54,21 @@ impl Life {
     }
 }
 
+/// The database as it outlives every process.
+type Shared = Arc<Mutex<Box<dyn Database>>>;
+
 /// The database as one life sees it. What was committed outlives it.
 struct Mortal {
-    database: Arc<Mutex<Sqlite>>,
+    database: Shared,
     life: Arc<Life>,
 }
 
 impl Mortal {
-    fn alive<T>(&self, body: impl FnOnce(&mut Sqlite) -> Result<T, DbError>) -> Result<T, DbError> {
+    fn alive<T>(&self, body: impl FnOnce(&mut dyn Database) -> Result<T, DbError>) -> Result<T, DbError> {
         if self.life.is_over() {
             return Err(DbError::new(Trouble::Other, "the process is dead"));
         }
-        body(&mut self.database.lock().unwrap_or_else(PoisonError::into_inner))
+        body(&mut **self.database.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn roll_back(&self) {
@@ -75,7 +78,7 @@ impl Mortal {
 
 impl Database for Mortal {
     fn dialect(&self) -> Dialect {
-        Dialect::Sqlite
+        self.database.lock().unwrap_or_else(PoisonError::into_inner).dialect()
     }
 
     fn run(&mut self, sql: &str, values: &[Val]) -> Result<u64, DbError> {
@@ -185,9 +188,11 @@ impl Wire for World {
 /// A project's whole world: what is configured comes from outside, everything else is here.
 pub struct Simulated {
     clouds: Arc<Clouds>,
-    database: Arc<Mutex<Sqlite>>,
+    database: Shared,
     key: String,
     pub sabotage: Option<Sabotage>,
+    /// How many operations go on at a time. With more than one the seed does not tell which of them is first.
+    pub parallel: usize,
 }
 
 /// How one life went.
@@ -210,8 +215,13 @@ impl Default for Simulated {
 }
 
 impl Simulated {
-    /// Empty clouds and an empty state.
+    /// Empty clouds and an empty state in memory.
     pub fn new() -> Self {
+        Self::on(Box::new(Sqlite::in_memory().unwrap()))
+    }
+
+    /// Empty clouds and a state in an empty database.
+    pub fn on(database: Box<dyn Database>) -> Self {
         let options = Options { action_duration: Duration::from_millis(300), ..Options::default() };
         let clouds = Clouds {
             simulation: Mutex::new(Simulation::new(options).unwrap()),
@@ -221,9 +231,10 @@ impl Simulated {
         };
         Self {
             clouds: Arc::new(clouds),
-            database: Arc::new(Mutex::new(Sqlite::in_memory().unwrap())),
+            database: Arc::new(Mutex::new(database)),
             key: Sealer::fresh_key(),
             sabotage: None,
+            parallel: 1,
         }
     }
 
@@ -268,12 +279,9 @@ impl Simulated {
     /// A session of a new process.
     fn session(&self, life: &Arc<Life>, seed: u64) -> Result<Session, provision_diagnostic::Failure> {
         // The one before is dead, and its lease with it.
-        let _ = self
-            .database
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .script("rollback; update lease set expires_at = 0");
-        let _ = self.database.lock().unwrap_or_else(PoisonError::into_inner).script("update lease set expires_at = 0");
+        for sql in ["rollback", "update lease set expires_at = 0"] {
+            let _ = self.database.lock().unwrap_or_else(PoisonError::into_inner).script(sql);
+        }
         let mortal = Mortal { database: self.database.clone(), life: life.clone() };
         let store = Store::over(Box::new(mortal), PathBuf::new(), Some(&self.key))?;
         let variables = control::environment("http://clouds.test");
@@ -295,7 +303,7 @@ impl Simulated {
         let run = || -> Result<(), provision_diagnostic::Failure> {
             let session = self.session(&life, seed)?;
             let input = Input::Data { value: config.clone(), note: None };
-            let options = ApplyOptions { parallel: 1, yes: true, input, ..ApplyOptions::default() };
+            let options = ApplyOptions { parallel: self.parallel, yes: true, input, ..ApplyOptions::default() };
             session.apply(None, &options, &|_| {})
         };
         let done = run()

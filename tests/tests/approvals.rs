@@ -185,7 +185,9 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
     for script in [
         "provision destroy --yes",
         "provision plan --destroy | provision apply",
-        "provision state replace b | ignore; provision heal | provision apply; provision plan | provision apply",
+        "provision state replace b",
+        "provision state move b c",
+        "provision state unprotect b",
         "provision state forget b",
         "http post --headers {Authorization: $'Bearer ($env.HCLOUD_TOKEN)'} --content-type application/json $'($env.HCLOUD_ENDPOINT)/networks' {name: theirs, ip_range: 10.9.0.0/16} | provision import theirs $in.network.id --type hetzner.network",
     ] {
@@ -222,9 +224,6 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
         "provision state show",
         // It settles what an allowed apply began.
         "provision recover",
-        // It unlocks a later change, which is asked about then.
-        "provision state unprotect",
-        "provision state replace",
         // They are plans: what becomes of them is asked.
         "provision heal",
         "provision rollback",
@@ -235,20 +234,29 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
         "provision graph",
         "provision history",
         "provision history show",
+        "provision lock",
         "provision lock show",
         "provision refresh",
         "provision state backup",
         "provision state backups",
         "provision state export",
-        // They change what a resource is called here, or whose turn it is; never what it is.
-        "provision state move",
+        // It changes whose turn it is, never what there is.
         "provision lock break",
         // Who has the state's file and key has all that is in it; a policy cannot keep it from its owner.
         "provision state import",
+        "provision state rekey",
         "provision state restore",
     ];
-    let asked =
-        ["provision apply", "provision approve", "provision destroy", "provision import", "provision state forget"];
+    let asked = [
+        "provision apply",
+        "provision approve",
+        "provision destroy",
+        "provision import",
+        "provision state forget",
+        "provision state move",
+        "provision state replace",
+        "provision state unprotect",
+    ];
     for command in commands.as_array().unwrap() {
         let name = command.as_str().unwrap();
         let known = harmless.contains(&name) || asked.contains(&name) || name.starts_with("provision sandbox ")
@@ -256,6 +264,41 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
             || name.starts_with("provision secret");
         assert!(known, "does `{name}` change infrastructure? Then it is asked about above, else it is harmless");
     }
+}
+
+#[test]
+fn what_the_state_says_of_a_resource_has_actions_of_its_own() {
+    let world = World::new();
+    world.write("infra.ncl", INFRA);
+    let policies = |verb: &str| {
+        format!(
+            "permit(principal, action, resource);\n@id(\"held\") forbid(principal, action == Provision::Action::\"{verb}\", resource) when {{ resource.address == \"a\" }};\n"
+        )
+    };
+    world.write("policies/p.cedar", "permit(principal, action, resource);");
+    world.ok("provision apply --yes | ignore");
+    for (verb, script) in
+        [("move", "state move b a; provision state move"), ("mark", "state replace"), ("unprotect", "state unprotect")]
+    {
+        world.write("policies/p.cedar", &policies(verb));
+        assert_eq!(world.json("policy check"), json!([]));
+        world.ok("provision policy accept");
+        let script = script.rsplit("; provision ").next().unwrap();
+        let to = if verb == "move" { " z" } else { "" };
+        world.fails(&format!("provision {script} a{to}")).is("provision::apply::denied", "`held`", "");
+        world.ok(&format!(
+            "provision {script} b{} | ignore",
+            if verb == "move" { " c; provision state move c b" } else { "" }
+        ));
+    }
+    // The address that it would get counts too.
+    world.write("policies/p.cedar", &policies("move").replace("\"a\"", "\"q\""));
+    world.ok("provision policy accept");
+    world.fails("provision state move b q").is("provision::apply::denied", "`held`", "");
+    // Who was refused what is in the log.
+    let refused = world.json("provision audit | where event =~ deny | select event subject");
+    let rows = [("move.deny", "a"), ("mark.deny", "a"), ("unprotect.deny", "a"), ("move.deny", "b")];
+    assert_eq!(refused, json!(rows.map(|(event, subject)| json!({"event": event, "subject": subject}))));
 }
 
 #[test]

@@ -69,6 +69,26 @@ fn a_full_disk_stops_it_with_what_to_do_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_full_disk_is_called_one_whatever_does_not_fit() {
+    let world = World::new();
+    world.write("infra.ncl", INFRA);
+    world.ok("mkdir .provision");
+    // From a disk that holds not even the key, up to one on which the last thing written is a backup.
+    let script = "let found = 1..28 | each {|at| ^mount -t tmpfs -o $'size=($at * 16)k' tmpfs .provision\n\
+        let caught = try { provision apply --yes | ignore; provision apply --yes | ignore; provision state backup | ignore; null } catch {|e| $e.details }\n\
+        if $caught == null { null } else { {at: $at, code: $caught.code, help: ($caught.inner | append $caught | get help | compact | str join)} } } | compact\n\
+        $found | to json --raw";
+    let Some((success, said)) = on_its_own(&world, "true", script) else { return };
+    assert!(success, "{said}");
+    let found: serde_json::Value = serde_json::from_str(said.trim()).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let found = found.as_array().unwrap();
+    assert!(found.len() > 3, "{found:?}");
+    for one in found {
+        assert!(one["help"].as_str().unwrap().contains("Free some space"), "{one}");
+    }
+}
+
+#[test]
 fn a_folder_that_may_not_be_written_is_told_by_name() {
     let world = applied();
     let script =
@@ -153,7 +173,8 @@ fn a_state_cut_short_or_emptied_is_refused_and_restored_from_the_newest_backup()
         assert_eq!((&restored["serial"], &restored["resources"]), (&json!(1), &json!(2)), "{left}");
         assert_eq!(world.json("provision plan"), json!([]));
         assert_eq!(world.json("provision audit | last | get event"), json!("state.restore"));
-        assert_eq!(world.json("provision audit verify | get valid"), json!(true));
+        // What the backup did not have is a gap that the log tells of: here nothing, for the backup was the newest.
+        assert_eq!(world.json("provision audit verify | select valid gaps"), json!({"valid": true, "gaps": []}));
     }
     let world = World::new();
     world.write("infra.ncl", INFRA);
@@ -236,4 +257,41 @@ fn what_older_versions_left_is_opened_and_what_newer_ones_left_is_refused_by_num
         world.ok("open .provision/state.db | query db 'pragma user_version = 99' | ignore");
         world.fails("provision plan").is("provision::state::version", "version 99", "Update nu-provision");
     }
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nothing_twice() {
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+    if !std::path::Path::new(library).exists() {
+        assert!(std::env::var("CI").is_err(), "CI needs faketime");
+        return;
+    }
+    let mut world = World::new().with_sandbox();
+    let text = |more: &str| {
+        format!(
+            "let p = import \"provision.ncl\" in {{ name = \"s\", resources = {{ net = p.aws.vpc & {{ cidr_block = \"10.0.0.0/16\" }}, {more} }} }} | p.Infrastructure"
+        )
+    };
+    // What is new stays unseen for a while.
+    world.faults(Faults { stale_reads_ms: 4000, ..Faults::default() });
+    world.write("infra.ncl", &text(""));
+    world.ok("provision apply --yes | ignore");
+    let now = world.ok("date now | format date '%Y'");
+    world
+        .env("LD_PRELOAD", Some(library))
+        .env("FAKETIME", Some("-400d"))
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", Some("1"));
+    assert_ne!(world.ok("date now | format date '%Y'"), now);
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.faults(Faults::default());
+    world.write("infra.ncl", &text("key = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\" }"));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!((world.held(), world.json("provision plan")), (2, json!([])));
+    assert_eq!(world.json("provision history | get serial | sort"), json!([1, 2]));
+    assert_eq!(world.json("provision audit verify | get valid"), json!(true));
+    // And on again.
+    world.env("LD_PRELOAD", None).env("FAKETIME", None);
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.ok("provision destroy --yes | ignore");
+    assert_eq!((world.held(), world.json("provision audit verify | get valid")), (0, json!(true)));
 }

@@ -218,6 +218,33 @@ fn a_stray_is_told_and_can_be_taken_in() {
     assert_eq!(world.json("provision drift"), json!([]));
     world.write("infra.ncl", &infra(&format!("{SHOP}\n{}", nickel.as_str().unwrap())));
     assert_eq!(world.json("provision plan"), json!([]));
+    // A kind that the state holds no more is looked for as well, whether it is declared or was there once.
+    let mut both = vec![id.clone(), stray.as_str().unwrap().to_owned()];
+    both.sort();
+    world.ok("provision state forget extra | ignore; provision state forget web | ignore");
+    let strays = "provision drift | where address == null | get remote_id | sort";
+    assert_eq!(world.json(strays), json!(both));
+    world.write("infra.ncl", &infra(""));
+    assert_eq!(world.json(strays), json!(both));
+    let seen = "provision refresh | where outcome == stray | get remote_id | sort";
+    assert_eq!(world.json(seen), json!(both));
+}
+
+#[test]
+fn what_is_made_again_is_what_it_was_in_every_respect() {
+    let world = World::new().with_sandbox();
+    let text = declared(
+        "n = p.hetzner.network & { ip_range = \"10.0.0.0/16\", lifecycle = { replace_when = [1], precondition = \"fun self => self.ip_range != \\\"\\\"\" } },",
+    );
+    world.write("infra.ncl", &text);
+    world.ok("provision apply --yes | ignore");
+    let id = world.ok("provision state show n | get remote_id");
+    outside(&world, &format!("hetzner delete networks/{id}"));
+    world.ok("provision heal | provision apply | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.write("infra.ncl", &text.replace("[1]", "[2]"));
+    let row = world.json("provision plan | get 0 | select action reason");
+    assert_eq!(row["action"], "replace", "{row}");
 }
 
 #[test]
@@ -240,6 +267,17 @@ fn a_refresh_brings_attributes_and_outputs_up_to_date_and_drift_stays() {
     assert_eq!(world.json(labels), json!(["other", "web"]));
     assert_eq!(world.json("provision output tier"), json!("other"));
     assert_eq!(world.json("provision refresh --deep | get outcome | uniq"), json!(["unchanged"]));
+    // One that is gone is in no output any more.
+    outside(
+        &world,
+        &format!(
+            "let labels = hetzner get servers/{id} | get server.labels | reject tier; hetzner put servers/{id} {{labels: $labels}} | get server.name"
+        ),
+    );
+    world.ok("provision refresh | ignore");
+    assert_eq!(world.json("provision output | get tier"), json!(null));
+    relabel(&world, &id, "other");
+    world.ok("provision refresh | ignore");
     assert_eq!(world.json("provision drift | get path"), json!(["labels.tier"]));
     let before = world.mutating().len();
     world.ok("provision refresh | ignore; provision drift | ignore; provision heal | ignore");

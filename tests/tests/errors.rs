@@ -20,6 +20,50 @@ fn refused(resources: &str, code: &str, in_message: &str, in_help: &str) {
 }
 
 #[test]
+fn a_lifecycle_says_which_field_is_wrong_and_what_it_takes() {
+    for (lifecycle, code, message, help) in [
+        ("ignore = [\"input.x\"]", "provision::plan::unknown_field", "`input.x`", "whole fields: write `input`"),
+        (
+            "precondition = { condition = \"fun self => true\", mesage = \"x\" }",
+            "provision::plan::unknown_field",
+            "precondition.mesage",
+            "`message`",
+        ),
+        (
+            "postcondition = [{ message = \"x\" }, \"fun self => true\"]",
+            "provision::plan::missing_field",
+            "postcondition.0` has no `condition`",
+            "fun self",
+        ),
+        ("precondition = 3", "provision::plan::type", "precondition` is a text or a record", "fun self"),
+        ("moved_from = 3", "provision::plan::type", "moved_from` is an address", "moved_from = \"web\""),
+        (
+            "precondition = \"1 == 2\"",
+            "provision::plan::precondition",
+            "of `a` is no function: 1 == 2",
+            "as a function",
+        ),
+    ] {
+        refused(&format!("a = p.local.data & {{ input = 1, lifecycle = {{ {lifecycle} }} }}"), code, message, help);
+    }
+}
+
+#[test]
+fn a_mistake_in_an_environment_is_shown_where_it_was_written() {
+    let world = World::new();
+    world.write("infra.ncl", "let p = import \"provision.ncl\" in\n{\n  name = \"s\",\n  resources.site = p.local.data & { input = 1 },\n  environments = {\n    one.resources.site.inputt = 2,\n    two.resources.site.lifecycle.protect = \"x\",\n    three.resources.site.input = p.ref \"nope\" \"id\",\n  },\n} | p.Infrastructure\n");
+    for (name, code, place) in [
+        ("one", "provision::plan::unknown_field", "infra.ncl:6:24"),
+        ("two", "nickel::eval::contract", "infra.ncl:7:44"),
+        ("three", "provision::plan::unknown_reference", "infra.ncl:8:34"),
+    ] {
+        let caught = world.fails(&format!("provision plan --environment {name}"));
+        caught.is(code, &format!("({place})"), "");
+        assert!(!format!("{caught:?}").contains("environment of"), "{caught:?}");
+    }
+}
+
+#[test]
 fn an_unknown_field_has_a_nearest_name() {
     refused(
         "    web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", locaton = \"hel1\" },",

@@ -169,17 +169,113 @@ fn the_state_alone_can_be_renamed_let_go_and_marked() {
     world.fails("provision state move b Bad").is("provision::plan::address", "`Bad`", "lower-case");
     world.ok("provision state move z.blue a | ignore");
     assert_eq!(world.json("provision plan"), json!([]));
+    world.ok("provision state replace a | ignore; provision state replace a --undo | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
     world.ok("provision state replace a | ignore");
-    assert_eq!(world.json("provision plan | where address == a | get action"), json!(["replace"]));
+    let asked = world.json("provision plan | where address == a | select action reason");
+    assert_eq!(
+        asked,
+        json!([{"action": "replace", "reason": "its replacement was asked for (`provision state replace`)"}])
+    );
+    // It is no drift.
+    assert_eq!(world.json("provision heal"), json!([]));
     world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
     assert_ne!(world.json("provision state show a | get remote_id"), id);
     world.ok("provision state forget b | ignore");
     assert_eq!(world.json("provision plan | get action"), json!(["create"]));
     assert_eq!(
         world.json("provision history | get kind"),
-        json!(["forget", "apply", "replace", "move", "move", "apply"])
+        json!(["forget", "apply", "replace", "keep", "replace", "move", "move", "apply"])
     );
     assert_eq!(world.json("provision audit verify | get valid"), json!(true));
+}
+
+#[test]
+fn a_restore_is_told_in_the_log_with_what_it_cut_off() {
+    let world = World::new();
+    world.write("infra.ncl", &infra("a = p.local.data & { input = 1, lifecycle.protect = true }"));
+    world.ok("provision apply --yes | ignore; provision state unprotect a | ignore");
+    let before = world.json("provision audit verify | select entries head");
+    world.ok("provision state restore | ignore");
+    let found = world.json("provision audit verify");
+    let gap = &found["gaps"][0];
+    assert_eq!((&found["valid"], &gap["until"], &gap["hash"]), (&json!(true), &before["entries"], &before["head"]));
+    assert_eq!(gap["from"], gap["seq"]);
+    // Where the state itself is gone, the checkpoint beside it tells how far the log went.
+    world.ok("provision apply --yes | ignore");
+    let before = world.json("provision audit verify | get entries").as_i64().unwrap();
+    std::fs::write(world.project().join(".provision/state.db"), "").unwrap();
+    world.ok("rm -f .provision/state.db-wal .provision/state.db-shm; provision state restore | ignore");
+    let gaps = world.json("provision audit verify | get gaps");
+    assert!(gaps.as_array().unwrap().iter().any(|gap| gap["until"].as_i64() == Some(before)), "{gaps} {before}");
+    world.fails("provision state replace a").is("provision::plan::protected", "`a`", "unprotect");
+}
+
+#[test]
+fn what_fails_or_only_reads_leaves_no_state_behind() {
+    let world = World::new();
+    let left = |world: &World| world.project().join(".provision").exists();
+    world
+        .write("infra.ncl", &format!("{} & {{ environments.prod = {{}} }}", infra("a = p.local.data & { input = 1 }")));
+    for script in [
+        "provision state list",
+        "provision history",
+        "provision output",
+        "provision drift",
+        "provision plan --environment nope",
+        "provision state list --environment prdo",
+        "provision apply",
+        "'{' | provision state import",
+        "{format: x} | provision state import",
+    ] {
+        world.nu(script);
+        assert!(!left(&world), "{script}");
+    }
+    world.fails("provision state list --environment prdo").is("provision::config::environment", "`prdo`", "`prod`");
+    world.fails("'{\"format\": \"nu-provision state\",}' | provision state import").is(
+        "provision::state::malformed",
+        "line 1",
+        "export",
+    );
+    assert_eq!(world.json("provision state list --environment prod"), json!([]));
+    world.write("infra.ncl", &infra("a = p.local.data & { inputt = 1 }"));
+    world.fails("provision plan");
+    assert!(!left(&world));
+    world.write("infra.ncl", &infra("a = p.local.data & { input = 1 }"));
+    world.ok("provision plan --out plan.json | ignore");
+    world.fails("provision plan | provision apply plan.json").is(
+        "provision::apply::two_plans",
+        "plan.json, and 1 rows",
+        "one of them",
+    );
+    world.ok("provision apply plan.json | ignore");
+}
+
+#[test]
+fn everything_goes_without_the_file_and_without_its_secrets() {
+    let world = World::new().with_sandbox();
+    world.write("token.txt", "x");
+    world.write("infra.ncl", &infra("n = p.hetzner.network & { ip_range = \"10.0.0.0/16\" }, a = p.local.data & { input = p.secret { file = \"token.txt\" } }, keep = p.local.data & { input = 1, lifecycle.protect = true }"));
+    world.write("policies/p.cedar", "permit(principal, action, resource);");
+    world.ok("provision apply --yes | ignore");
+    std::fs::remove_file(world.project().join("token.txt")).unwrap();
+    let kept = world.fails("provision plan --destroy");
+    kept.is("provision::plan::protected", "infra.ncl:1:", "unprotect keep");
+    assert!(!kept.msg.contains("infra.ncl:1:1)"), "{kept:?}");
+    world.ok("provision state unprotect keep | ignore");
+    // The place of a secret that is not to be had is told.
+    world.fails("provision plan").is("provision::secret::source", "infra.ncl:1:", "relative to the project");
+    world.write("infra.ncl", "{ name = \"s\", resources = ");
+    let rows = world.json("provision plan --destroy | get action | uniq");
+    assert_eq!(rows, json!(["delete"]));
+    // No mistake in the file gets past its policies.
+    world.write("policies/p.cedar", "@id(\"no\") forbid(principal, action, resource);");
+    world.ok("mv infra.ncl broken.ncl");
+    world.fails("provision destroy --yes").is("provision::apply::policy_changed", "", "policy accept");
+    world.write("policies/p.cedar", "permit(principal, action, resource);");
+    world.ok("provision destroy --yes | ignore");
+    assert_eq!((world.held(), world.json("provision state list")), (0, json!([])));
 }
 
 #[test]
@@ -205,11 +301,35 @@ fn a_state_is_exported_and_taken_over_elsewhere() {
 }
 
 #[test]
+fn another_key_changes_nothing_but_what_the_old_one_opens() {
+    let mut world = World::new();
+    world.write("infra.ncl", &infra("a = p.local.data & { input = p.secret \"canary-7\" }, b = p.local.data & { input = p.ref \"a\" \"output\", lifecycle.replace_when = [1] }"));
+    world.ok("provision apply --yes | ignore; cp .provision/identity.txt old.txt");
+    let rekeyed = world.json("provision state rekey");
+    assert!(rekeyed["values"].as_u64().unwrap() > 2 && rekeyed["backups"] == 1, "{rekeyed}");
+    // The values of `replace_when` are noted again; nothing is replaced.
+    assert_eq!(world.json("provision plan | select address action"), json!([{"address": "b", "action": "update"}]));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+    assert_eq!(world.json("provision audit verify | select valid gaps"), json!({"valid": true, "gaps": []}));
+    world.ok("provision rollback 1 | ignore; provision state restore | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.ok("mv old.txt .provision/identity.txt");
+    world.fails("provision plan").is("provision::state::io", "another one", "backup");
+    world.env("PROVISION_STATE_NEW_KEY", Some("AGE-SECRET-KEY-1"));
+    world.fails("provision state rekey").is("provision::state::io", "another one", "");
+}
+
+#[test]
 fn nobody_holds_the_lease_and_breaking_needs_a_reason() {
     let world = World::new();
     world.write("infra.ncl", &infra("a = p.local.data & { input = 1 }"));
     world.ok("provision apply --yes | ignore");
     assert_eq!(world.json("provision lock show"), json!([]));
+    for group in ["state", "lock", "secret", "sandbox", "policy", "provider"] {
+        let help = world.ok(&format!("help provision {group}"));
+        assert!(help.contains(&format!("provision {group} ")) && help.contains("Subcommands"), "{help}");
+    }
     world.fails("provision lock break").is("provision::lease::reason", "reason", "--reason");
     world.fails("provision lock break --reason x").is("provision::lease::free", "nobody", "");
 }

@@ -26,6 +26,51 @@ fn a_renamed_resource_is_moved_and_not_made_again() {
 }
 
 #[test]
+fn a_target_brings_along_what_it_cannot_go_without_and_no_more() {
+    let world = World::new();
+    let text = |version: u32, broken: &str| {
+        infra(&format!(
+            "v = p.local.data & {{ input = {version} }}, a = p.local.data & {{ input = 1, lifecycle.replace_when = [p.ref \"v\" \"output\"] }}, b = p.local.data & {{ input = p.ref \"a\" \"id\" }}, c = p.local.data & {{ input = {version} }}{broken}"
+        ))
+    };
+    world.write("infra.ncl", &text(1, ""));
+    world.ok("provision apply --yes | ignore");
+    world.write("infra.ncl", &text(2, ""));
+    let planned = |flags: &str| world.json(&format!("provision plan {flags} | get address | sort"));
+    // `b` must turn to the new `a`.
+    assert_eq!(planned("--target [a]"), json!(["a", "b", "v"]));
+    assert_eq!(planned("--target [c]"), json!(["c"]));
+    assert_eq!(planned("--exclude [b]"), json!(["c", "v"]));
+    assert_eq!(planned("--target []"), json!([]));
+    assert_eq!(world.json("provision plan --target [] | provision apply"), json!([]));
+    world.fails("provision plan --target [d]").is("provision::plan::target", "`d`", "");
+    // Mistakes elsewhere are not in the way, and nothing is taken for left out of the file; a cycle is.
+    world.write("infra.ncl", &text(2, ", x = p.local.data & { inputt = p.ref \"nope\" \"id\" }, y = p.local.data & { input = p.ref \"x\" \"id\", lifecycle.wrong = 1 }"));
+    assert_eq!(planned("--target [a]"), json!(["a", "b", "v"]));
+    world.fails("provision plan --target [x]").is("provision::plan::unknown_field", "inputt", "");
+    world.fails("provision plan").is("provision::plan::unknown_field", "", "");
+    // So for what Nickel finds itself.
+    world.write("infra.ncl", &text(2, ", x = p.hetzner.server & { image = 3 }"));
+    assert_eq!(planned("--target [a]"), json!(["a", "b", "v"]));
+    world.fails("provision plan --target [x]").is("nickel::eval::contract", "`image`", "");
+    // One that must come along is no elsewhere.
+    world.write("infra.ncl", &text(2, "").replace("b = p.local.data & {", "b = p.local.data & { inputt = 3,"));
+    assert_eq!(planned("--target [c]"), json!(["c"]));
+    world.fails("provision plan --target [a]").is("provision::plan::unknown_field", "inputt", "");
+    world.write(
+        "infra.ncl",
+        &text(
+            2,
+            ", x = p.local.data & { input = p.ref \"y\" \"id\" }, y = p.local.data & { input = p.ref \"x\" \"id\" }",
+        ),
+    );
+    world.fails("provision plan --target [c]").is("provision::plan::cycle", "", "");
+    world.write("infra.ncl", &text(2, ""));
+    world.ok("provision plan --target [a] | provision apply | ignore");
+    assert_eq!(planned(""), json!(["c"]));
+}
+
+#[test]
 fn what_is_made_first_is_there_before_the_old_one_goes() {
     let world = World::new().with_sandbox();
     let text = |name: &str, image: &str, first: bool| {

@@ -1,6 +1,9 @@
 //! Owns a team's state: in PostgreSQL, through the real `nu`, with the server going away in the middle.
 
-use provision_tests::postgres::{Server, fresh};
+use provision_state::Postgres;
+use provision_tests::contract::examples;
+use provision_tests::postgres::{Server, drop_schema, fresh};
+use provision_tests::simulated::{Death, Simulated};
 use provision_tests::{Faults, PUBLIC_KEY, World};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -107,4 +110,43 @@ fn a_server_that_is_not_there_is_told_with_what_to_do_and_without_the_password()
     world.fails("provision plan").is("provision::config::invalid", "not a PostgreSQL URL", "postgresql://");
     on(&mut world, "postgresql://h/d?schema=Bad;drop");
     world.fails("provision plan").is("provision::config::invalid", "schema", "lower-case");
+}
+
+/// What `tests/tests/simulation.rs` tries at every instant in memory, with the state on a server, at some of them;
+/// `INSTANTS=all` tries them all.
+#[test]
+fn dead_at_any_instant_a_plain_apply_finishes_the_job_here_too() {
+    if fresh("simulated").is_none() {
+        return;
+    }
+    let every = if std::env::var("INSTANTS").is_ok_and(|it| it == "all") { 1 } else { 41 };
+    let mut instants = 0;
+    for example in examples() {
+        for (way, before, after) in example.ways() {
+            let what = format!("{way} of {}", example.kind);
+            let memory = Simulated::new();
+            memory.apply(&before, 1, None).1.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let (whole, done) = memory.apply(&after, 1, None);
+            done.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let commits = (1..=whole.commits).flat_map(|at| [Death::BeforeCommit(at), Death::AfterCommit(at)]);
+            let calls = (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at)]);
+            for death in commits.chain(calls) {
+                instants += 1;
+                if instants % every != 0 {
+                    continue;
+                }
+                let url = fresh(&format!("simulated{instants}")).unwrap();
+                let world = Simulated::on(Box::new(Postgres::connect(&url, None, None).unwrap()));
+                world.apply(&before, 1, None).1.unwrap();
+                let (lived, _) = world.apply(&after, 1, Some(death));
+                assert!(lived.died, "{what}, {death:?}: it lived on");
+                let (_, done) = world.apply(&after, 2, None);
+                done.unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
+                world.check(&after).unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
+                drop(world);
+                drop_schema(&url);
+            }
+        }
+    }
+    assert!(instants > 1000, "{instants}");
 }

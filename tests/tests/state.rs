@@ -82,6 +82,7 @@ fn resource(address: &str, input: Json) -> Resource {
         protect: false,
         retain: false,
         tainted: false,
+        marked: false,
         restore: None,
         triggers: None,
         created_at: now(),
@@ -198,6 +199,167 @@ fn the_history_knows_what_was_when() {
 }
 
 #[test]
+fn a_change_of_the_state_alone_goes_on_from_the_last_one_and_a_new_resource_does_not() {
+    each(|kept| {
+        let store = &kept.store;
+        let lease = Lease::acquire(store, "ada").unwrap();
+        let mut outputs = Map::new();
+        outputs.insert("url".into(), json!("x"));
+        store.put_outputs(&lease, &outputs).unwrap();
+        let applied = NewChange {
+            project: Some("shop".into()),
+            policies: Some("rules".into()),
+            outputs: outputs.clone(),
+            ..NewChange::new("apply", "cli")
+        };
+        let first = store.open_change(&lease, &applied).unwrap();
+        let mut open = store.begin(&lease, entry("a", Action::Create, first)).unwrap();
+        open.lifecycle.replace_when = vec![json!(1)];
+        open.declared.insert("input".into(), json!("written"));
+        store.record(&lease, &mut open, &Record::Created { remote_id: "1".into(), once: Map::new() }).unwrap();
+        store.end_with(&lease, &mut open, &resource("a", json!(1))).unwrap();
+        store.close_change(&lease, first, Counts::default()).unwrap();
+        let put = |resource: Resource| Edit { puts: vec![resource], ..Edit::default() };
+        let marked = store.edit(&lease, &NewChange::new("replace", "cli"), &put(resource("a", json!(1)))).unwrap();
+        let change = store.change(marked).unwrap();
+        assert_eq!((change.project.as_deref(), change.policies.as_deref()), (Some("shop"), Some("rules")));
+        assert_eq!(store.outputs_at(marked).unwrap(), outputs);
+        assert_eq!(store.versions_at(marked).unwrap()[0].declared["input"], "written");
+        let gone = Edit { gone: vec![Address::new("a")], ..Edit::default() };
+        store.edit(&lease, &NewChange::new("forget", "cli"), &gone).unwrap();
+        assert_eq!(store.places_of_gone().unwrap().len(), 1);
+        let again = store.edit(&lease, &NewChange::new("import", "cli"), &put(resource("a", json!(2)))).unwrap();
+        let version = &store.versions_at(again).unwrap()[0];
+        assert_eq!((&version.declared["input"], version.lifecycle.replace_when.len()), (&json!(2), 0));
+        assert_eq!(store.changed(again).unwrap()[0].before, None);
+        assert!(store.places_of_gone().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn the_plan_of_an_open_operation_is_kept_however_many_come_after() {
+    each(|kept| {
+        let store = &kept.store;
+        let lease = Lease::acquire(store, "ada").unwrap();
+        store.put_plan("p", json!({"accounts": {}}).to_string()).unwrap();
+        let mut open = store.begin(&lease, entry("a", Action::Create, 1)).unwrap();
+        let many = |from: u32| {
+            (from..from + 60).for_each(|at| store.put_plan(&format!("n{at}"), json!({}).to_string()).unwrap())
+        };
+        many(0);
+        assert!(store.plan::<Json>("p").unwrap().is_some() && store.plan::<Json>("n0").unwrap().is_none());
+        store.record(&lease, &mut open, &Record::Closed { reason: "x".into() }).unwrap();
+        many(60);
+        assert!(store.plan::<Json>("p").unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_state_that_was_only_looked_at_is_taken_away_and_one_that_is_in_use_stays() {
+    let project = tempfile::tempdir().unwrap();
+    let (here, folder) = (project.path(), project.path().join(".provision"));
+    drop(Store::open(here).unwrap());
+    assert!(!folder.exists());
+    let location = Location { environment: Some("prod".into()), ..Location::default() };
+    drop(Store::open_at(here, &location).unwrap());
+    assert!(!folder.exists());
+    // Somebody else has it open: it is not pulled away.
+    let made = Store::open(here).unwrap();
+    let other = Store::open(here).unwrap();
+    drop(made);
+    other.put_plan("p", json!({}).to_string()).unwrap();
+    let lineage = other.lineage().to_owned();
+    drop(other);
+    assert_eq!(Store::open(here).unwrap().lineage(), lineage);
+    // A key that was there before, and what else is in the folder, stays.
+    let second = tempfile::tempdir().unwrap();
+    std::fs::create_dir(second.path().join(".provision")).unwrap();
+    std::fs::write(second.path().join(".provision/identity.txt"), provision_state::Sealer::fresh_key()).unwrap();
+    drop(Store::open(second.path()).unwrap());
+    let left: Vec<_> =
+        std::fs::read_dir(second.path().join(".provision")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(left.iter().any(|name| name == "identity.txt") && !left.iter().any(|name| name == "state.db"), "{left:?}");
+}
+
+/// The sealed values in some data.
+fn sealed_in(data: &Json, found: &mut Vec<Json>) {
+    match data {
+        Json::Object(map) if map.contains_key("$sealed") => found.push(data.clone()),
+        Json::Object(map) => map.values().for_each(|item| sealed_in(item, found)),
+        Json::Array(items) => items.iter().for_each(|item| sealed_in(item, found)),
+        // What a column holds is JSON again.
+        Json::String(text) if text.contains("$sealed") => sealed_in(&serde_json::from_str(text).unwrap(), found),
+        _ => {}
+    }
+}
+
+#[test]
+fn another_key_leaves_the_old_one_nothing_to_open() {
+    each(|kept| {
+        let store = &kept.store;
+        let file = kept.project.path().join(".provision/identity.txt");
+        let key = || {
+            let text = std::fs::read_to_string(&file).unwrap();
+            text.lines().find(|line| line.starts_with("AGE")).unwrap().to_owned()
+        };
+        let (old_text, old_key) = (std::fs::read_to_string(&file).unwrap(), key());
+        let lease = Lease::acquire(store, "ada").unwrap();
+        let secret = |text: &str| store.sealer().seal(&json!(text)).unwrap();
+        let serial = store.open_change(&lease, &NewChange::new("apply", "cli")).unwrap();
+        create(store, &lease, serial, "a", json!({"deep": [secret("one")]}));
+        let mut triggered = resource("a", secret("two"));
+        triggered.triggers = Some("digest".into());
+        let edit = Edit { puts: vec![triggered], ..Edit::default() };
+        let mut outputs = Map::new();
+        outputs.insert("o".into(), secret("three"));
+        store.put_outputs(&lease, &outputs).unwrap();
+        store.edit(&lease, &NewChange::new("import", "cli"), &edit).unwrap();
+        store.put_plan("d", json!({"accounts": {"h": {"token": secret("four")}}}).to_string()).unwrap();
+        store.put_accounts(&lease, &json!({"h": {"provider": "h", "settings": {"token": secret("five")}}})).unwrap();
+        store.begin(&lease, Entry { inputs: outputs.clone(), ..entry("b", Action::Create, serial) }).unwrap();
+        store.close_change(&lease, serial, Counts::default()).unwrap();
+        store.checkpoint().unwrap();
+        store.backup().unwrap();
+        let rekeyed = store.rekey(&lease, None).unwrap();
+        assert!(rekeyed.values >= 8, "{rekeyed:?}");
+        assert_ne!(key(), old_key);
+        drop(lease);
+        // A crash before the new key was in its place is made up for.
+        std::fs::rename(&file, file.with_file_name("identity.next.txt")).unwrap();
+        std::fs::write(&file, &old_text).unwrap();
+        let again = kept.again();
+        assert_ne!(key(), old_key);
+        let old = provision_state::Sealer::from_key(&old_key).unwrap();
+        let mut found = Vec::new();
+        sealed_in(&again.export().unwrap(), &mut found);
+        assert_eq!(found.len() as u64, rekeyed.values);
+        for value in &found {
+            assert!(old.open_value(value).is_err() && again.sealer().open_value(value).is_ok());
+        }
+        assert_eq!(again.sealer().open_value(&again.outputs().unwrap()["o"]).unwrap(), json!("three"));
+        // Its digest was keyed: it is noted again, and replaces nothing.
+        assert_eq!(again.resource("a").unwrap().unwrap().triggers, None);
+        let verified = again.verify_audit().unwrap();
+        assert!(verified.valid && verified.checkpoints >= 2, "{verified:?}");
+        assert_eq!(again.audit_page(verified.entries).unwrap()[0].entry.event, "state.rekey");
+        // Nor is it left in a free page, a log or a backup.
+        let before = outputs["o"]["$sealed"].as_str().unwrap().to_owned();
+        let folder = kept.project.path().join(".provision");
+        let files = [folder.clone(), folder.join("backups")]
+            .into_iter()
+            .flat_map(|it| std::fs::read_dir(it).into_iter().flatten());
+        for path in files.map(|it| it.unwrap().path()).filter(|it| it.is_file()) {
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(!bytes.windows(before.len()).any(|part| part == before.as_bytes()), "{}", path.display());
+        }
+        // Under the old key it is not opened at all.
+        let location = Location { key: Some(old_key.clone()), ..kept.location.clone() };
+        let error = Store::open_at(kept.project.path(), &location).err().unwrap();
+        assert!(error.first.message.contains("another one"), "{error}");
+    });
+}
+
+#[test]
 fn a_state_moves_to_another_database_whole() {
     each(|from| {
         let lease = Lease::acquire(&from.store, "ada").unwrap();
@@ -219,6 +381,17 @@ fn a_state_moves_to_another_database_whole() {
             let location = Location { url, key: Some(key), ..Location::default() };
             let target = Store::open_at(project.path(), &location).unwrap();
             let own = Lease::acquire(&target, "bob").unwrap();
+            for (table, column, wrong, said) in [
+                ("resources", 2, json!("{}"), "row 1 of the table `resources`: `data` cannot be read: missing field"),
+                ("history", 0, json!("x"), "row 1 of the table `history`: `serial` is no whole number"),
+                ("audit", 2, json!(null), "row 1 of the table `audit`: `hash` is no text"),
+            ] {
+                let mut broken = exported.clone();
+                broken["tables"][table]["rows"][0][column] = wrong;
+                let error = target.import(&own, &broken).unwrap_err();
+                assert_eq!(error.code(), "provision::state::malformed");
+                assert!(error.first.message.contains(said), "{error}");
+            }
             let imported = target.import(&own, &exported).unwrap();
             assert_eq!((imported.resources, imported.history), (1, 1));
             assert_eq!(target.import(&own, &exported).unwrap_err().code(), "provision::state::not_empty");

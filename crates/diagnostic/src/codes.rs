@@ -307,6 +307,7 @@ pub const CODES: &[CodeEntry] = &[
         "Nothing was given to apply and --yes is missing.",
         "Pipe plan rows in, or add --yes.",
     ),
+    c("provision::apply::two_plans", "A plan file and rows of a plan were given at once.", "Give one of them."),
     c(
         "provision::apply::denied",
         "A policy forbids a change.",

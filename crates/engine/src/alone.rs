@@ -1,4 +1,5 @@
-//! Owns asking about changes that are made at once, not planned first: taking a resource in, letting one go.
+//! Owns asking about changes that are made at once, not planned first: taking a resource in, letting one go, changing what
+//! the state says of one.
 
 use crate::Session;
 use crate::gate::{Answer, Gate, denial};
@@ -10,13 +11,15 @@ use provision_model::{Config, Map};
 
 impl Session {
     /// Refuses what the policies do not allow, all of it in one error. `rows` come with the fields the policies see;
-    /// `after` is how many resources there will be.
+    /// `after` is how many resources there will be. `verb` is the action that is asked about where no row of a plan could
+    /// have it.
     pub(crate) fn may_do(
         &self,
         gate: &Gate,
         config: &Config,
         purpose: &str,
         after: usize,
+        verb: Option<&str>,
         rows: &[(&PlannedRow, &Map)],
     ) -> Result<(), Failure> {
         let plan = Plan {
@@ -38,21 +41,24 @@ impl Session {
         let mut refused: Vec<Diagnostic> = Vec::new();
         for (planned, fields) in rows {
             let action = planned.row.action;
+            let name = verb.unwrap_or(action.name());
+            let mut question = questions.of(planned, fields, action);
+            question.action = serde_json::json!({"type": "Provision::Action", "id": name});
             let what = format!("`{}`", planned.row.address);
-            match gate.ask(&questions.of(planned, fields, action))? {
+            match gate.ask(&question)? {
                 Answer::Allowed(_) => {}
                 Answer::Denied(decision) | Answer::Error(decision) => {
-                    refused.push(*denial(&decision, action.name(), &what).first);
+                    refused.push(*denial(&decision, name, &what).first);
                 }
                 Answer::Waiting(decision) => refused.push(
-                    denial(&decision, action.name(), &what)
+                    denial(&decision, name, &what)
                         .first
                         .with_help("Approvals are for plans: who may do this at once is said without `@approval`."),
                 ),
                 Answer::Pending => refused.push(
                     Diagnostic::error(
                         "provision::apply::denied",
-                        format!("{} of {what} is denied: the policies do not decide it", action.name()),
+                        format!("{name} of {what} is denied: the policies do not decide it"),
                     )
                     .with_help("Write the policy so that it can be decided from what is known of the resource."),
                 ),

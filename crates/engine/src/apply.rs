@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// How to apply.
 #[derive(Debug, Clone)]
 pub struct ApplyOptions {
-    /// Operations at a time.
+    /// Operations at a time; one place is left for each account that has something to do.
     pub parallel: usize,
     /// Consent to apply what the project says now.
     pub yes: bool,
@@ -260,10 +260,10 @@ impl Session {
         let state = self.store.resources()?;
         let nodes = graph(&subset.plan, &subset.todo, &state);
         let executor = Executor::new(self, lease, serial, gate, &subset.plan, asked, &state, sink);
-        let schedule = Schedule::new(&nodes);
-        let workers = options.parallel.clamp(1, 256).min(nodes.len().max(1));
+        let account = |node: &Node| subset.plan.rows[node.row].place(node.action).account;
+        let schedule = Schedule::new(&nodes, options.parallel, account);
         std::thread::scope(|scope| {
-            for _ in 0..workers {
+            for _ in 0..schedule.width() {
                 scope.spawn(|| {
                     while let Some(at) = schedule.next(self) {
                         let node = &nodes[at];

@@ -49,6 +49,13 @@ impl Session {
         for condition in conditions {
             let what = format!("the {name} of `{}`", planned.row.address);
             let answer = self.ask_condition(condition, &own).map_err(|failure| {
+                // A text that is no function at all is told as that, not by what happens when it is called.
+                if failure.first.message.starts_with("not a function")
+                    && failure.first.position.as_ref().is_some_and(|at| at.start == 0)
+                {
+                    let message = format!("{what} is no function: {}", condition.condition);
+                    return Failure::new(code, message).with_help(form());
+                }
                 let help = failure.first.help.clone().unwrap_or_else(|| form().to_owned());
                 Failure::new(code, format!("{what} cannot be evaluated: {}", failure.first.headline())).with_help(help)
             })?;

@@ -2,13 +2,15 @@
 
 use crate::Session;
 use crate::changes::masked;
-use crate::desired::declaration;
-use crate::plan::{Plan, PlanOptions};
+use crate::desired::{declaration, region_of, with_defaults};
+use crate::plan::{HEAL, Plan, PlanOptions};
 use crate::project::{INFRA, Input};
+use crate::refresh::Place;
 use crate::settle::attributes;
 use provision_diagnostic::Failure;
 use provision_model::{
-    Address, Change, Config, Declaration, Json, Map, Remote, Resource, compare, digest, references, variables,
+    Address, Change, Config, Declaration, Json, Lifecycle, Map, Remote, Resource, compare, digest, references,
+    variables,
 };
 use provision_state::Lease;
 use serde::{Deserialize, Serialize};
@@ -75,7 +77,7 @@ impl Session {
         // Read for its accounts and for what is not ours to change; a mistake in it does not hide drift.
         let config = self.read(&Input::Project).map(|(located, _)| located.config).unwrap_or_default();
         let state = self.store.resources()?;
-        let world = self.refresh(&config, &state, deep)?;
+        let world = self.refresh_with(&config, &state, &self.other_places(&config, &state)?, deep)?;
         let ignored = ignored(&config.resources);
         let mut rows = Vec::new();
         for resource in &state {
@@ -123,7 +125,7 @@ impl Session {
         // What a crash left half made would look like a stray.
         self.settle(&lease)?;
         let state = self.store.resources()?;
-        let world = self.refresh(&config, &state, deep)?;
+        let world = self.refresh_with(&config, &state, &self.other_places(&config, &state)?, deep)?;
         let mut rows = Vec::new();
         let mut changed = Vec::new();
         for mut resource in state {
@@ -168,18 +170,21 @@ impl Session {
         let Config { name, policies, resources: now, .. } = located.config;
         let state = self.store.resources()?;
         let there: HashSet<&str> = state.iter().map(|resource| resource.address.as_str()).collect();
-        let written: HashMap<Address, Map> = self
+        let written: HashMap<Address, (Map, Lifecycle)> = self
             .store
             .versions_at(self.store.serial()?)?
             .into_iter()
-            .map(|version| (version.resource.address, version.declared))
+            .map(|version| (version.resource.address, (version.declared, version.lifecycle)))
             .collect();
         let ignored = ignored(&now);
         let mut resources = Vec::with_capacity(state.len());
         // The old half of a replacement that was under way is nothing anybody wrote.
         for resource in state.iter().filter(|resource| !resource.address.is_replaced()) {
             let mut declared = declaration(resource, self.store.sealer())?;
-            if let Some(written) = written.get(&resource.address) {
+            if let Some((written, lifecycle)) = written.get(&resource.address) {
+                // Protection lives in the state, and it has the address already.
+                let Lifecycle { protect, retain, .. } = declared.lifecycle;
+                declared.lifecycle = Lifecycle { protect, retain, moved_from: Vec::new(), ..lifecycle.clone() };
                 for (field, value) in &mut declared.fields {
                     if let Some(written) = written.get(field) {
                         relink(value, written, &there);
@@ -194,7 +199,36 @@ impl Session {
             resources.push(declared);
         }
         let config = Config { name, resources, accounts, outputs: self.store.outputs()?, policies };
-        self.plan_of(config, &PlanOptions { purpose: Some("heal"), ..options.clone() })
+        self.plan_of(config, &PlanOptions { purpose: Some(HEAL), ..options.clone() })
+    }
+
+    /// Where something of ours may be that the state does not have: what is declared and what was there once, by account,
+    /// type and region.
+    fn other_places(&self, config: &Config, state: &[Resource]) -> Result<Vec<Place>, Failure> {
+        let mut places = HashSet::new();
+        for declaration in &config.resources {
+            let Ok((manifest, spec)) = self.registry.type_of(&declaration.kind) else { continue };
+            let settings = config.accounts.get(&declaration.account);
+            // An account that cannot be opened holds nothing back of what can be seen.
+            let Ok(account) = self.account(&declaration.account, &declaration.kind, settings) else { continue };
+            let fields = with_defaults(declaration, manifest, spec, "", account.region.as_deref());
+            places.insert((declaration.account.clone(), declaration.kind.clone(), region_of(manifest, &fields)));
+        }
+        let accounts = self.known_accounts(config)?;
+        for (kind, account, inputs) in self.store.places_of_gone()? {
+            let Ok((manifest, _)) = self.registry.type_of(&kind) else { continue };
+            if self.account(&account, &kind, accounts.get(&account)).is_ok() {
+                places.insert((account, kind, region_of(manifest, &inputs)));
+            }
+        }
+        for resource in state {
+            let Ok((manifest, _)) = self.registry.type_of(&resource.kind) else { continue };
+            let region = region_of(manifest, &resource.inputs);
+            places.remove(&(resource.account.clone(), resource.kind.clone(), region));
+        }
+        let mut places: Vec<Place> = places.into_iter().collect();
+        places.sort();
+        Ok(places)
     }
 
     /// The project's configuration, whose mistakes are an error; an empty one where the project has no file.

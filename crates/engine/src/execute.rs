@@ -519,6 +519,7 @@ impl<'a> Executor<'a> {
             protect: entry.protect || before.as_ref().is_some_and(|before| before.protect),
             retain: entry.retain,
             tainted: false,
+            marked: before.as_ref().is_some_and(|before| before.marked),
             restore: None,
             triggers: entry.triggers.clone(),
             created_at: before.map_or_else(now, |before| before.created_at),

@@ -5,15 +5,14 @@ use crate::Session;
 use crate::changes::creation;
 use crate::desired::with_defaults;
 use crate::plan::PlannedRow;
-use crate::question::Questions;
 use crate::refresh::bounded;
 use crate::shown::{Shown, part};
 use crate::written::{Ids, nickel};
 use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{
-    AccountConfig, Action, Address, Config, Declaration, Disruption, Json, Lifecycle, Map, PlanRow, Remote, Resource,
-    type_name, unknown,
+    AccountConfig, Action, Address, Config, Declaration, Disruption, Json, Lifecycle, Map, PlanRow, Question, Remote,
+    Resource, type_name, unknown,
 };
 use provision_providers::{Account, Class};
 use provision_registry::{Manifest, TypeSpec};
@@ -323,7 +322,7 @@ impl Session {
         let drafts = found.iter().map(|one| self.draft(config, &ids, one)).collect::<Result<Vec<_>, Failure>>()?;
         let gate = self.gate(config.policies.as_deref())?;
         let asked: Vec<(&PlannedRow, &Map)> = drafts.iter().map(|draft| (&draft.planned, &draft.fields)).collect();
-        self.may_do(&gate, config, "import", state.len() + drafts.len(), &asked)?;
+        self.may_do(&gate, config, "import", state.len() + drafts.len(), None, &asked)?;
         let lease = Lease::acquire(&self.store, &self.user)?;
         // What a crash left half made may be the very thing, or have the address.
         self.settle(&lease)?;
@@ -402,6 +401,7 @@ impl Session {
             protect: false,
             retain: false,
             tainted: false,
+            marked: false,
             restore: None,
             triggers: None,
             created_at: now.clone(),
@@ -419,7 +419,7 @@ impl Session {
                 changes: creation(spec, &HashSet::new(), &inputs),
                 depends_on: depends_on.clone(),
                 reason: "exists".to_owned(),
-                request: Questions::empty(),
+                request: Question::empty().into(),
                 plan: String::new(),
             },
             account: account.name.clone(),

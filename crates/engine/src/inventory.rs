@@ -2,6 +2,7 @@
 
 use crate::Session;
 use crate::plan::PlannedRow;
+use crate::project::Input;
 use provision_diagnostic::{Failure, nearest};
 use provision_model::{Action, Address, Json, Map, Resource, SENSITIVE};
 use provision_state::{Edit, Lease, NewChange};
@@ -19,6 +20,7 @@ pub struct ResourceRow {
     pub remote_id: String,
     pub depends_on: Vec<Address>,
     pub protect: bool,
+    /// The next plan replaces it.
     pub tainted: bool,
     /// RFC 3339.
     pub created_at: String,
@@ -36,7 +38,7 @@ impl From<&Resource> for ResourceRow {
             remote_id: resource.remote_id.clone(),
             depends_on: resource.depends_on.clone(),
             protect: resource.protect,
-            tainted: resource.tainted,
+            tainted: resource.tainted || resource.marked,
             created_at: resource.created_at.clone(),
             updated_at: resource.updated_at.clone(),
         }
@@ -59,18 +61,34 @@ impl Session {
 
     /// Takes the protection off a resource.
     pub fn unprotect(&self, address: &str) -> Result<ResourceRow, Failure> {
-        self.alter("unprotect", address, |resource| resource.protect = false)
+        self.alter("unprotect", address, |resource| {
+            resource.protect = false;
+            Ok(())
+        })
     }
 
-    /// Has the next plan replace a resource.
-    pub fn taint(&self, address: &str) -> Result<ResourceRow, Failure> {
-        self.alter("replace", address, |resource| resource.tainted = true)
+    /// Has the next plan replace a resource, or takes that back. A protected one is not replaced.
+    pub fn mark(&self, address: &str, undo: bool) -> Result<ResourceRow, Failure> {
+        self.alter(if undo { "keep" } else { "replace" }, address, |resource| {
+            if resource.protect && !undo {
+                return Err(protected(address));
+            }
+            resource.marked = !undo;
+            Ok(())
+        })
     }
 
-    fn alter(&self, kind: &str, address: &str, how: impl Fn(&mut Resource)) -> Result<ResourceRow, Failure> {
+    fn alter(
+        &self,
+        kind: &str,
+        address: &str,
+        how: impl Fn(&mut Resource) -> Result<(), Failure>,
+    ) -> Result<ResourceRow, Failure> {
         let lease = Lease::acquire(&self.store, &self.user)?;
         let mut resource = self.find(address)?;
-        how(&mut resource);
+        let verb = if kind == "unprotect" { kind } else { "mark" };
+        self.may_alter(&lease, verb, &resource, &[&resource.address])?;
+        how(&mut resource)?;
         resource.updated_at = provision_state::now();
         let row = ResourceRow::from(&resource);
         let change = NewChange { subject: Some(resource.address.clone()), ..NewChange::new(kind, &self.source) };
@@ -84,20 +102,51 @@ impl Session {
         let lease = Lease::acquire(&self.store, &self.user)?;
         let resource = self.find(address)?;
         if resource.protect {
-            return Err(Failure::new("provision::plan::protected", format!("`{address}` is protected"))
-                .with_help(format!("Run `provision state unprotect {address}` first.")));
+            return Err(protected(address));
         }
-        let config = self.configured()?;
+        let config = self.standing(&Input::Project)?.config;
         let gate = self.gate(config.policies.as_deref())?;
         let (manifest, spec) = self.registry.type_of(&resource.kind)?;
         let planned = PlannedRow::removal(manifest, spec, &resource, Action::Forget, "let go of");
         let left = self.store.resources()?.len().saturating_sub(1);
-        self.may_do(&gate, &config, "forget", left, &[(&planned, &resource.inputs)])?;
+        let answer = self.may_do(&gate, &config, "forget", left, None, &[(&planned, &resource.inputs)]);
+        self.noted(&lease, "forget", &resource.address, answer)?;
         let change = NewChange { subject: Some(resource.address.clone()), ..NewChange::new("forget", &self.source) };
         let gone = Edit { gone: vec![resource.address.clone()], ..Edit::default() };
         self.store.edit(&lease, &change, &gone)?;
         self.store.checkpoint()?;
         Ok(ResourceRow::from(&resource))
+    }
+
+    /// Asks the policies about a change of what the state says of a resource, under each of its addresses.
+    fn may_alter(&self, lease: &Lease, verb: &str, resource: &Resource, addresses: &[&Address]) -> Result<(), Failure> {
+        let config = self.standing(&Input::Project)?.config;
+        let gate = self.gate(config.policies.as_deref())?;
+        let (manifest, spec) = self.registry.type_of(&resource.kind)?;
+        let rows: Vec<PlannedRow> = addresses
+            .iter()
+            .map(|address| {
+                let mut planned = PlannedRow::removal(manifest, spec, resource, Action::NoOp, verb);
+                planned.row.address = (*address).clone();
+                planned.lifecycle.protect = resource.protect;
+                planned
+            })
+            .collect();
+        let asked: Vec<(&PlannedRow, &Map)> = rows.iter().map(|planned| (planned, &resource.inputs)).collect();
+        let answer = self.may_do(&gate, &config, verb, self.store.resources()?.len(), Some(verb), &asked);
+        self.noted(lease, verb, &resource.address, answer)
+    }
+
+    /// Writes a refusal into the audit log before it is told.
+    fn noted(&self, lease: &Lease, verb: &str, address: &Address, answer: Result<(), Failure>) -> Result<(), Failure> {
+        if let Err(failure) = &answer {
+            let told: Vec<&str> = failure.diagnostics().map(|one| one.message.as_str()).take(100).collect();
+            let mut detail = Map::new();
+            detail.insert("denials".into(), serde_json::json!(told));
+            self.store.audit(lease, &format!("{verb}.deny"), Some(address.as_str()), detail)?;
+            self.store.checkpoint()?;
+        }
+        answer
     }
 
     /// Gives a resource another address; what depends on it follows.
@@ -116,6 +165,7 @@ impl Session {
             .with_help("Give it an address that is free."));
         }
         let (from, to) = (resource.address.clone(), Address::new(to));
+        self.may_alter(&lease, "move", &resource, &[&from, &to])?;
         let rows = moved(self.store.resources()?, &HashMap::from([(from.clone(), to.clone())]));
         let mut detail = Map::new();
         detail.insert("from".into(), Json::from(from.as_str()));
@@ -136,6 +186,11 @@ impl Session {
                 near.map_or_else(|| "See `provision state list`.".to_owned(), |near| format!("Did you mean `{near}`?")),
             ))
     }
+}
+
+fn protected(address: &str) -> Failure {
+    Failure::new("provision::plan::protected", format!("`{address}` is protected"))
+        .with_help(format!("Run `provision state unprotect {address}` first."))
 }
 
 /// The rows of resources under their new addresses, and of those that depend on them.

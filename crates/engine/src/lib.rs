@@ -29,6 +29,7 @@ mod question;
 mod refresh;
 mod rollback;
 mod schedule;
+mod scope;
 mod selection;
 mod send;
 mod session;

@@ -61,5 +61,9 @@ pub fn attribute_of(attributes: &Map, inputs: &Map, name: &str) -> Option<Json> 
             lookup(map.get(first)?, rest).cloned()
         })
     };
-    find(attributes).or_else(|| find(inputs))
+    find(attributes).or_else(|| match name.split_once('.') {
+        // What the cloud shows is whole: what is not in it is not there any more, whatever was sent.
+        Some((first, _)) if attributes.contains_key(first) => None,
+        _ => find(inputs),
+    })
 }

@@ -8,12 +8,13 @@ pub use crate::planned::{Place, Plan, PlannedRow, ground};
 use crate::project::{Input, Located};
 use crate::question::{Questions, holds_unknown};
 use crate::refresh::{World, current_fields};
-use crate::selection::{link, select};
+use crate::scope::{concerning, narrow};
+use crate::selection::{known, link, select};
 use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
-    Action, Address, Declaration, Graph, Json, Lifecycle, Map, PlanRow, Problem, Remote, Resource, digest, has_secret,
-    references, resolve, without_secrets,
+    Action, Address, Declaration, Graph, Json, Lifecycle, Map, PackedQuestion, PlanRow, Problem, Question, Remote,
+    Resource, has_secret, references, resolve, without_secrets,
 };
 use provision_registry::TypeSpec;
 use std::collections::{HashMap, HashSet};
@@ -24,8 +25,8 @@ const PLAN_VERSION: u32 = 1;
 /// What to plan.
 #[derive(Debug, Clone, Default)]
 pub struct PlanOptions {
-    /// Only these and what they need.
-    pub target: Vec<String>,
+    /// Only these, what they need, and what must turn to what they replace; none of an empty list.
+    pub target: Option<Vec<String>>,
     /// All but these and what depends on them.
     pub exclude: Vec<String>,
     /// Take everything down.
@@ -43,12 +44,23 @@ pub struct PlanOptions {
 impl Session {
     /// Plans, keeps the plan in the state, and gives it. Errors come all at once, before any call to a cloud.
     pub fn plan(&self, input: &Input, options: &PlanOptions) -> Result<Plan, Failure> {
-        let (located, mut diagnostics) = self.read(input)?;
+        if options.destroy {
+            // What is to go is in the state; no mistake in the file keeps it there.
+            return self.plan_located(&self.standing(input)?, options);
+        }
+        let (mut located, mut diagnostics, mut problems) = self.read_apart(input)?;
         // Where Nickel could not evaluate a field, its absence is no second mistake.
-        let holes = !diagnostics.is_empty();
-        let problems = validate::validate(self, &located.config);
-        let told = problems.into_iter().filter(|problem| !holes || problem.code != "provision::plan::missing_field");
-        diagnostics.extend(told.map(|problem| located.diagnostic(problem)));
+        let holes = !diagnostics.is_empty() || !problems.is_empty();
+        let found = validate::validate(self, &located.config);
+        problems.extend(found.into_iter().filter(|it| !holes || it.code != "provision::plan::missing_field"));
+        if let Some(target) = &options.target {
+            let state = self.store.resources()?;
+            let names = state.iter().map(|resource| resource.address.as_str());
+            let names = names.chain(located.config.resources.iter().map(|it| it.address.as_str())).collect();
+            known(target.iter().chain(&options.exclude), &names)?;
+            (diagnostics, problems) = narrow(&mut located, &state, target, diagnostics, problems);
+        }
+        diagnostics.extend(problems.into_iter().map(|problem| located.diagnostic(problem)));
         Failure::check(diagnostics)?;
         self.plan_located(&located, options)
     }
@@ -62,13 +74,19 @@ impl Session {
         let state = self.store.resources()?;
         let world = match options.no_refresh {
             true => World::default(),
-            false => self.refresh(&located.config, &state, options.deep)?,
+            false if located.left_out.addresses.is_empty() => self.refresh(&located.config, &state, options.deep)?,
+            false => {
+                let asked: Vec<Resource> =
+                    state.iter().filter(|it| !located.left_out.has(&it.address)).cloned().collect();
+                self.refresh(&located.config, &asked, options.deep)?
+            }
         };
-        let planner = Planner::new(self, located, &state, &world, options.destroy)?;
+        let mut planner = Planner::new(self, located, &state, &world, options.destroy)?;
+        planner.healing = options.purpose == Some(HEAL);
         let plan = planner.plan(options)?;
-        let body = serde_json::to_value(&plan)
+        let body = serde_json::to_string(&plan)
             .map_err(|error| Failure::new("provision::state::io", format!("cannot store the plan: {error}")))?;
-        self.store.put_plan(&plan.digest, &body)?;
+        self.store.put_plan(&plan.digest, body)?;
         Ok(plan)
     }
 }
@@ -79,6 +97,9 @@ fn is_sealed(value: &Json) -> bool {
 
 /// The purpose of a plan back to an earlier configuration.
 pub const ROLLBACK: &str = "rollback";
+
+/// The purpose of a plan that undoes drift alone.
+pub const HEAL: &str = "heal";
 
 /// Says what going back does not bring back: a configuration comes back, data does not.
 fn own_up(row: &mut PlanRow) {
@@ -91,6 +112,13 @@ fn own_up(row: &mut PlanRow) {
     row.reason.push_str(said);
 }
 
+/// The failure of a source of secrets as a problem of the field that names it.
+fn sourceless(failure: Failure, path: &[provision_model::Step]) -> Problem {
+    let known = provision_diagnostic::CODES.iter().find(|entry| entry.code == failure.code());
+    let code = known.map_or("provision::secret::source", |entry| entry.code);
+    Problem { help: failure.first.help.clone(), ..Problem::value(code, failure.first.message, path) }
+}
+
 pub struct Planner<'a> {
     pub(crate) session: &'a Session,
     located: &'a Located,
@@ -100,6 +128,8 @@ pub struct Planner<'a> {
     moved: HashMap<&'a str, &'a Address>,
     pub(crate) world: &'a World,
     destroy: bool,
+    /// What somebody asked for besides is no part of it.
+    pub(crate) healing: bool,
     once_wanted: HashMap<Address, Vec<String>>,
     /// Desired fields as far as they are known, for the questions; never stored.
     desired: std::cell::RefCell<HashMap<Address, Map>>,
@@ -147,6 +177,7 @@ impl<'a> Planner<'a> {
             moved,
             world,
             destroy,
+            healing: false,
             once_wanted,
             desired: Default::default(),
         })
@@ -177,9 +208,11 @@ impl<'a> Planner<'a> {
         if options.purpose == Some(ROLLBACK) {
             rows.iter_mut().for_each(|planned| own_up(&mut planned.row));
         }
-        Failure::check(problems.into_iter().map(|problem| self.located.diagnostic(problem)).collect())?;
         link(&mut rows, &self.by_address);
-        let rows = select(rows, options)?;
+        let rows = select(rows, options, &self.by_address)?;
+        self.located.left_out.refuse(&rows, &self.by_address)?;
+        let problems = concerning(self.located, problems, &rows);
+        Failure::check(problems.into_iter().map(|problem| self.located.diagnostic(problem)).collect())?;
         let rows: Vec<PlannedRow> =
             rows.into_iter().filter(|planned| options.all || planned.row.action != Action::NoOp).collect();
         let removed = rows.iter().filter(|it| matches!(it.row.action, Action::Delete | Action::Forget)).count();
@@ -206,13 +239,13 @@ impl<'a> Planner<'a> {
             .iter()
             .map(|planned| {
                 let fields = desired.get(&planned.row.address).unwrap_or(&planned.inputs);
-                questions.of(planned, fields, planned.row.action)
+                PackedQuestion::from(questions.of(planned, fields, planned.row.action))
             })
             .collect();
         for (planned, request) in plan.rows.iter_mut().zip(requests) {
             planned.row.request = request;
         }
-        plan.digest = digest(&serde_json::to_value(&plan).unwrap_or(Json::Null));
+        plan.digest = plan.own_digest();
         for planned in &mut plan.rows {
             planned.row.plan.clone_from(&plan.digest);
         }
@@ -343,7 +376,17 @@ impl<'a> Planner<'a> {
         let mut secrets: HashSet<String> = HashSet::new();
         let mut desired_unknown = false;
         for (field, value) in &inputs {
-            let resolved = resolve(value, &attribute, self.session)?;
+            let resolved = match resolve(value, &attribute, self.session) {
+                Ok(resolved) => resolved,
+                // A source that gives nothing is told with its place, and with whatever else is wrong.
+                Err(failure) if failure.code().starts_with("provision::secret::") => {
+                    let mut path = declaration.path.clone();
+                    path.push(field.as_str().into());
+                    problems.push(sourceless(failure, &path));
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
             desired_unknown |= resolved.unknown;
             let open = match resolved.sensitive {
                 true => without_secrets(value, &attribute, self.session)?,
@@ -405,12 +448,12 @@ impl<'a> Planner<'a> {
                 changes: verdict.changes,
                 depends_on: needs.to_vec(),
                 reason: verdict.reason,
-                request: Questions::empty(),
+                request: Question::empty().into(),
                 plan: String::new(),
             },
             account: declaration.account.clone(),
             region,
-            old: resource.filter(|_| verdict.action == Action::Replace).map(|it| self.place(it)).transpose()?,
+            old: resource.filter(|_| verdict.action == Action::Replace).map(|it| self.place_of(it)).transpose()?,
             makes_first: false,
             name: declaration.address.cloud_name(&scope),
             inputs: sealed,
@@ -445,6 +488,12 @@ impl<'a> Planner<'a> {
         Ok((planned, desired))
     }
 
+    /// Where a resource is declared, or would be.
+    fn place(&self, address: &Address) -> Vec<provision_model::Step> {
+        let declared = self.located.config.resources.iter().find(|it| it.address == *address);
+        declared.map_or_else(|| vec!["resources".into(), address.as_str().into()], |it| it.path.clone())
+    }
+
     /// What a resource is now, as a plan keeps it: a cloud may show what is secret here.
     fn prior_fields(
         &self,
@@ -462,7 +511,7 @@ impl<'a> Planner<'a> {
         Ok(fields)
     }
 
-    fn place(&self, resource: &Resource) -> Result<Place, Failure> {
+    fn place_of(&self, resource: &Resource) -> Result<Place, Failure> {
         Ok(Place::of(self.session.registry.type_of(&resource.kind)?.0, resource))
     }
 
@@ -501,7 +550,8 @@ impl<'a> Planner<'a> {
                 self.located.config.resources.iter().map(|it| it.address.as_str()).chain(renamed).collect()
             }
         };
-        for resource in self.state.iter().filter(|it| !declared.contains(it.address.as_str())) {
+        let there = |it: &&Resource| !declared.contains(it.address.as_str()) && !self.located.left_out.has(&it.address);
+        for resource in self.state.iter().filter(there) {
             let gone = matches!(self.world.resources.get(&resource.address), Some(None));
             let (action, reason) = match (resource.retain, gone, self.destroy) {
                 (_, true, _) => (Action::Forget, "gone from the cloud"),
@@ -515,7 +565,7 @@ impl<'a> Planner<'a> {
                     Problem::value(
                         "provision::plan::protected",
                         format!("`{}` is protected and would be deleted", resource.address),
-                        &[],
+                        &self.place(&resource.address),
                     )
                     .help(format!("Run `provision state unprotect {}` first.", resource.address)),
                 );

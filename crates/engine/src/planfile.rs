@@ -6,7 +6,7 @@
 use crate::Session;
 use crate::plan::Plan;
 use provision_diagnostic::Failure;
-use provision_model::{Json, canonical, digest};
+use provision_model::{Json, canonical};
 use serde_json::json;
 use std::path::Path;
 
@@ -66,15 +66,12 @@ impl Session {
             return Err(Failure::new("provision::plan::tampered", "the plan file is not as it was signed")
                 .with_help("Plan again; a plan is applied as it was made."));
         }
-        let plan: Plan = serde_json::from_value(value["plan"].clone()).map_err(|error| unreadable(&error))?;
-        let mut bare = plan.clone();
-        bare.digest = String::new();
-        bare.rows.iter_mut().for_each(|planned| planned.row.plan.clear());
-        if digest(&serde_json::to_value(&bare).unwrap_or(Json::Null)) != plan.digest {
+        let mut plan: Plan = serde_json::from_value(value["plan"].clone()).map_err(|error| unreadable(&error))?;
+        if plan.own_digest() != plan.digest {
             return Err(Failure::new("provision::plan::tampered", "the plan file is not what its digest says")
                 .with_help("Plan again; a plan is applied as it was made."));
         }
-        self.store.put_plan(&plan.digest, &value["plan"])?;
+        self.store.put_plan(&plan.digest, value["plan"].to_string())?;
         plan.rows().map(|row| serde_json::to_value(row).map_err(|error| unreadable(&error))).collect()
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::changes::removal;
 use crate::desired::region_of;
-use crate::question::Questions;
 use indexmap::IndexMap;
-use provision_model::{AccountConfig, Action, Address, Disruption, Json, Lifecycle, Map, PlanRow, Resource, digest};
+use provision_model::{
+    AccountConfig, Action, Address, Disruption, Json, Lifecycle, Map, PlanRow, Question, Resource, digest,
+    digest_of_many,
+};
 use provision_registry::{Manifest, TypeSpec};
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +114,7 @@ impl PlannedRow {
                 changes: removal(spec, resource),
                 depends_on: Vec::new(),
                 reason: reason.to_owned(),
-                request: Questions::empty(),
+                request: Question::empty().into(),
                 plan: String::new(),
             },
             account: resource.account.clone(),
@@ -166,6 +168,20 @@ impl Plan {
             "purpose": self.purpose,
             "rows": self.rows().collect::<Vec<_>>(),
         })
+    }
+
+    /// The digest that it should have: of all of it but for the digest itself.
+    pub fn own_digest(&mut self) -> String {
+        // Row by row: as one tree they would be many times their size.
+        let (rows, given) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.digest));
+        let head = serde_json::to_value(&*self).unwrap_or(Json::Null);
+        (self.rows, self.digest) = (rows, given);
+        let rows = self.rows.iter().map(|planned| {
+            let mut row = serde_json::to_value(planned).unwrap_or(Json::Null);
+            row["row"]["plan"] = Json::from("");
+            row
+        });
+        digest_of_many(head.as_object().unwrap_or(&Map::new()), "rows", rows)
     }
 
     /// A row by address.

@@ -71,7 +71,7 @@ impl<'a> Questions<'a> {
     /// The questions about a row as it stands in a plan, asked by who applies it now: other people, another time. A
     /// replacement must also pass as what it does.
     pub fn again(&self, planned: &PlannedRow) -> Vec<(Action, Question)> {
-        let mut question = planned.row.request.clone();
+        let mut question = planned.row.request.unpacked();
         question.context = self.of(planned, &Map::new(), planned.row.action).context;
         question.principal = json!({"type": USER, "id": self.asker});
         question.entities.retain(|row| ![USER, GROUP].contains(&row["uid"]["type"].as_str().unwrap_or_default()));
@@ -91,23 +91,12 @@ impl<'a> Questions<'a> {
         actions.iter().map(asked).collect()
     }
 
-    /// A question that asks nothing yet.
-    pub fn empty() -> Question {
-        Question {
-            principal: Json::Null,
-            action: Json::Null,
-            resource: Json::Null,
-            context: Json::Null,
-            entities: Vec::new(),
-        }
-    }
-
     /// The question whether a row may do `action`, with these fields; what is not known yet or secret is marked unknown.
     /// The deletion of something of another type than what replaces it is asked with its own fields.
     pub fn of(&self, planned: &PlannedRow, fields: &Map, action: Action) -> Question {
         let row = &planned.row;
         let kind = planned.place(action).kind;
-        let Ok((manifest, spec)) = self.session.registry.type_of(&kind) else { return Self::empty() };
+        let Ok((manifest, spec)) = self.session.registry.type_of(&kind) else { return Question::empty() };
         let type_name = type_name(&kind);
         let fields = if kind == row.kind { fields } else { &planned.prior_fields };
         let uid = |kind: &str, id: &str| json!({"type": kind, "id": id});

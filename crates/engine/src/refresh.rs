@@ -21,9 +21,23 @@ pub struct World {
 
 type Group<'a> = (&'a str, &'a str, Option<String>);
 
+/// Account, type and region.
+pub(crate) type Place = (String, String, Option<String>);
+
 impl Session {
     /// Lists everything the state knows. `deep` also reads each resource.
     pub(crate) fn refresh(&self, config: &Config, state: &[Resource], deep: bool) -> Result<World, Failure> {
+        self.refresh_with(config, state, &[], deep)
+    }
+
+    /// The same, and looks for strays in other places too.
+    pub(crate) fn refresh_with(
+        &self,
+        config: &Config,
+        state: &[Resource],
+        others: &[Place],
+        deep: bool,
+    ) -> Result<World, Failure> {
         let accounts = self.sealed_accounts(config)?;
         let accounts = &accounts;
         let mut groups: BTreeMap<Group<'_>, Vec<&Resource>> = BTreeMap::new();
@@ -31,6 +45,9 @@ impl Session {
             let Ok((manifest, _)) = self.registry.type_of(&resource.kind) else { continue };
             let region = crate::desired::region_of(manifest, &resource.inputs);
             groups.entry((resource.account.as_str(), resource.kind.as_str(), region)).or_default().push(resource);
+        }
+        for (account, kind, region) in others {
+            groups.entry((account.as_str(), kind.as_str(), region.clone())).or_default();
         }
         let groups: Vec<(Group<'_>, Vec<&Resource>)> = groups.into_iter().collect();
         let ask = |(group, members): &(Group<'_>, Vec<&Resource>)| self.refresh_group(accounts, group, members, deep);
@@ -132,7 +149,8 @@ impl Sought<'_> {
     pub fn read(&self, control: &Control<'_>) -> Result<Option<Remote>, CallError> {
         let window = crate::settle::duration(&self.spec.window);
         let age = self.born.and_then(|born| chrono::DateTime::parse_from_rfc3339(born).ok());
-        let age = age.and_then(|born| (chrono::Utc::now() - born.to_utc()).to_std().ok()).unwrap_or(window);
+        // Made in what is now the future, because the clock was set back, it is as young as can be.
+        let age = age.map_or(window, |born| (chrono::Utc::now() - born.to_utc()).to_std().unwrap_or_default());
         let until = control.clock.now() + window.saturating_sub(age);
         loop {
             let found = self.account.provider.read(self.type_name, self.region, self.id, control)?;

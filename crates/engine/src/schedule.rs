@@ -86,19 +86,59 @@ pub fn graph(plan: &Plan, todo: &[usize], state: &[provision_model::Resource]) -
 pub struct Schedule<'a> {
     nodes: &'a [Node],
     needed_by: Vec<Vec<usize>>,
+    /// The queue of each node.
+    queue_of: Vec<usize>,
+    /// How many run at a time.
+    most: usize,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
 
 struct Inner {
-    ready: VecDeque<usize>,
+    queues: Vec<Queue>,
     waiting_for: Vec<usize>,
     outcomes: Vec<Option<Done>>,
     running: usize,
 }
 
+impl Inner {
+    /// A node that may run while at most `most` do: of the account that has fewest running, as `choose` picks one of so many.
+    fn take(&mut self, most: usize, choose: &dyn Fn(usize) -> usize) -> Option<usize> {
+        if self.running >= most {
+            return None;
+        }
+        let busy = self.queues.iter().filter(|queue| queue.left > 0).count();
+        let of_one = most.saturating_sub(busy.saturating_sub(1)).max(1);
+        let free = |queue: &&mut Queue| queue.running < of_one && !queue.ready.is_empty();
+        let first = |queue: &&mut Queue| (queue.running, queue.ready.front().copied());
+        let queue = self.queues.iter_mut().filter(free).min_by_key(first)?;
+        let node = queue.ready.remove(choose(queue.ready.len()))?;
+        queue.running += 1;
+        self.running += 1;
+        Some(node)
+    }
+}
+
+/// What one account has to do. A cloud that is slow or throttled must not keep all of another one waiting: one place is
+/// left for each account that has something to do still.
+#[derive(Default)]
+struct Queue {
+    ready: VecDeque<usize>,
+    running: usize,
+    /// Those that have not ended.
+    left: usize,
+}
+
 impl<'a> Schedule<'a> {
-    pub fn new(nodes: &'a [Node]) -> Self {
+    /// `account` gives the account of a node, and `most` how many operations go on at a time.
+    pub fn new(nodes: &'a [Node], most: usize, account: impl Fn(&Node) -> String) -> Self {
+        let mut names: HashMap<String, usize> = HashMap::new();
+        let mut queue_of = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let next = names.len();
+            queue_of.push(*names.entry(account(node)).or_insert(next));
+        }
+        let mut queues: Vec<Queue> = names.iter().map(|_| Queue::default()).collect();
         let mut needed_by = vec![Vec::new(); nodes.len()];
         for (at, node) in nodes.iter().enumerate() {
             for &need in &node.needs {
@@ -106,10 +146,18 @@ impl<'a> Schedule<'a> {
             }
         }
         let waiting_for: Vec<usize> = nodes.iter().map(|node| node.needs.len()).collect();
-        let ready = (0..nodes.len()).filter(|at| waiting_for[*at] == 0).collect();
+        queue_of.iter().for_each(|queue| queues[*queue].left += 1);
+        for at in (0..nodes.len()).filter(|at| waiting_for[*at] == 0) {
+            queues[queue_of[at]].ready.push_back(at);
+        }
         let outcomes = nodes.iter().map(|_| None).collect();
-        let inner = Mutex::new(Inner { ready, waiting_for, outcomes, running: 0 });
-        Self { nodes, needed_by, inner, changed: Condvar::new() }
+        let inner = Mutex::new(Inner { queues, waiting_for, outcomes, running: 0 });
+        Self { nodes, needed_by, queue_of, most: most.clamp(1, 256), inner, changed: Condvar::new() }
+    }
+
+    /// How many operations can go on at a time.
+    pub fn width(&self) -> usize {
+        self.most.min(self.nodes.len().max(1))
     }
 
     /// The next node, or `None` when there is no more for anybody.
@@ -120,15 +168,14 @@ impl<'a> Schedule<'a> {
             if stop.load(std::sync::atomic::Ordering::SeqCst) {
                 return None;
             }
-            if !inner.ready.is_empty() {
-                // In the order of the file, or as the dice of a simulation fall.
-                let chosen = match &session.dice {
-                    None => 0,
-                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the length")]
-                    Some(_) => (session.chance() * inner.ready.len() as f64) as usize,
-                };
-                inner.running += 1;
-                return inner.ready.remove(chosen);
+            // In the order of the file, or as the dice of a simulation fall.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the length")]
+            let choose = |length: usize| match &session.dice {
+                None => 0,
+                Some(_) => (session.chance() * length as f64) as usize,
+            };
+            if let Some(node) = inner.take(self.most, &choose) {
+                return Some(node);
             }
             if inner.running == 0 {
                 self.changed.notify_all();
@@ -138,16 +185,23 @@ impl<'a> Schedule<'a> {
         }
     }
 
+    #[cfg(test)]
+    fn take(&self, choose: &dyn Fn(usize) -> usize) -> Option<usize> {
+        self.inner.lock().ok()?.take(self.most, choose)
+    }
+
     pub fn finish(&self, at: usize, outcome: Done) {
         let Ok(mut inner) = self.inner.lock() else { return };
         inner.running -= 1;
+        let queue = &mut inner.queues[self.queue_of[at]];
+        (queue.running, queue.left) = (queue.running - 1, queue.left - 1);
         let well = matches!(outcome, Done::Well);
         inner.outcomes[at] = Some(outcome);
         if well {
             for &next in &self.needed_by[at] {
                 inner.waiting_for[next] -= 1;
                 if inner.waiting_for[next] == 0 {
-                    inner.ready.push_back(next);
+                    inner.queues[self.queue_of[next]].ready.push_back(next);
                 }
             }
         } else {
@@ -155,6 +209,7 @@ impl<'a> Schedule<'a> {
             while let Some(next) = skip.pop() {
                 if inner.outcomes[next].is_none() {
                     inner.outcomes[next] = Some(Done::Skipped);
+                    inner.queues[self.queue_of[next]].left -= 1;
                     skip.extend(&self.needed_by[next]);
                 }
             }
@@ -167,7 +222,8 @@ impl<'a> Schedule<'a> {
         let mut stopped_at = None;
         loop {
             let Ok(inner) = self.inner.lock() else { return };
-            if inner.running == 0 && (inner.ready.is_empty() || session.stop.is_requested()) {
+            let is_empty = inner.queues.iter().all(|queue| queue.ready.is_empty());
+            if inner.running == 0 && (is_empty || session.stop.is_requested()) {
                 return;
             }
             let Ok((inner, _)) = self.changed.wait_timeout(inner, Duration::from_millis(100)) else { return };
@@ -184,5 +240,29 @@ impl<'a> Schedule<'a> {
     pub fn into_outcomes(self) -> Vec<Option<Done>> {
         debug_assert_eq!(self.nodes.len(), self.needed_by.len());
         self.inner.into_inner().map(|inner| inner.outcomes).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_account_leaves_a_place_for_the_others() {
+        // Ten of the slow one come first in the file, then one of the other.
+        let nodes: Vec<Node> = (0..11).map(|row| Node { row, action: Action::Create, needs: Vec::new() }).collect();
+        let account = |node: &Node| if node.row < 10 { "slow" } else { "other" }.to_owned();
+        let take = |schedule: &Schedule<'_>| schedule.take(&|_| 0);
+        let schedule = Schedule::new(&nodes, 4, account);
+        assert_eq!(schedule.width(), 4);
+        let mut running: Vec<usize> = std::iter::from_fn(|| take(&schedule)).collect();
+        running.sort_unstable();
+        assert_eq!(running, [0, 1, 2, 10]);
+        // Once that one is done, nothing is kept free for it.
+        schedule.finish(10, Done::Well);
+        assert_eq!((take(&schedule), take(&schedule)), (Some(3), None));
+        // One at a time is one at a time.
+        let schedule = Schedule::new(&nodes, 1, account);
+        assert_eq!((take(&schedule), take(&schedule)), (Some(0), None));
     }
 }

@@ -23,11 +23,11 @@ pub fn link(rows: &mut [PlannedRow], state: &HashMap<&str, &Resource>) {
     }
 }
 
-pub fn select(rows: Vec<PlannedRow>, options: &PlanOptions) -> Result<Vec<PlannedRow>, Failure> {
-    let names: HashSet<String> = rows.iter().map(|planned| planned.row.address.to_string()).collect();
-    for wanted in options.target.iter().chain(&options.exclude) {
-        if !names.contains(wanted) {
-            let near = provision_diagnostic::nearest(wanted, names.iter().map(String::as_str));
+/// Refuses addresses that neither the configuration nor the state has.
+pub fn known<'a>(wanted: impl Iterator<Item = &'a String>, names: &HashSet<&str>) -> Result<(), Failure> {
+    for wanted in wanted {
+        if !names.contains(wanted.as_str()) {
+            let near = provision_diagnostic::nearest(wanted, names.iter().copied());
             return Err(Failure::new("provision::plan::target", format!("there is no resource `{wanted}` to plan"))
                 .with_help(near.map_or_else(
                     || "See `provision plan --all` for the addresses.".to_owned(),
@@ -35,30 +35,64 @@ pub fn select(rows: Vec<PlannedRow>, options: &PlanOptions) -> Result<Vec<Planne
                 )));
         }
     }
-    let mut keep = names;
-    if !options.target.is_empty() {
-        keep = options.target.iter().cloned().collect();
-        spread(&rows, &mut keep, true);
+    Ok(())
+}
+
+/// The rows that were asked for, with those that cannot be left out then.
+pub fn select(
+    rows: Vec<PlannedRow>,
+    options: &PlanOptions,
+    state: &HashMap<&str, &Resource>,
+) -> Result<Vec<PlannedRow>, Failure> {
+    let mut keep: HashSet<String> = rows.iter().map(|planned| planned.row.address.to_string()).collect();
+    {
+        let names: HashSet<&str> = keep.iter().map(String::as_str).collect();
+        known(options.target.iter().flatten().chain(&options.exclude), &names)?;
+    }
+    let ties = ties(&rows, state);
+    if let Some(target) = &options.target {
+        keep = target.iter().cloned().collect();
+        spread(&ties, &mut keep, true);
     }
     if !options.exclude.is_empty() {
         let mut out: HashSet<String> = options.exclude.iter().cloned().collect();
-        spread(&rows, &mut out, false);
+        spread(&ties, &mut out, false);
         keep.retain(|address| !out.contains(address));
     }
     Ok(rows.into_iter().filter(|planned| keep.contains(planned.row.address.as_str())).collect())
 }
 
-/// Closes a set over what its rows wait for (`towards`), or over what waits for them.
-fn spread(rows: &[PlannedRow], set: &mut HashSet<String>, towards: bool) {
-    let mut next: HashMap<&str, Vec<&str>> = HashMap::new();
+/// Which row cannot go without which other: one that waits without what it waits for, and one that replaces something
+/// without those that must turn to the new one.
+fn ties(rows: &[PlannedRow], state: &HashMap<&str, &Resource>) -> Vec<(String, String)> {
+    let replaced: HashSet<&str> = rows
+        .iter()
+        .filter(|planned| planned.row.action == Action::Replace)
+        .map(|planned| planned.row.address.as_str())
+        .collect();
+    let mut ties = Vec::new();
     for planned in rows {
+        let own = &planned.row.address;
         for needed in &planned.row.depends_on {
-            let (from, to) = match towards {
-                true => (planned.row.address.as_str(), needed.as_str()),
-                false => (needed.as_str(), planned.row.address.as_str()),
-            };
-            next.entry(from).or_default().push(to);
+            ties.push((own.to_string(), needed.to_string()));
         }
+        if planned.row.action == Action::NoOp {
+            continue;
+        }
+        let before = state.get(own.as_str()).map(|resource| resource.depends_on.as_slice()).unwrap_or_default();
+        for needed in planned.needs.iter().chain(before).filter(|needed| replaced.contains(needed.as_str())) {
+            ties.push((needed.to_string(), own.to_string()));
+        }
+    }
+    ties
+}
+
+/// Closes a set over what its rows cannot go without (`towards`), or over what cannot go without them.
+fn spread(ties: &[(String, String)], set: &mut HashSet<String>, towards: bool) {
+    let mut next: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (row, needed) in ties {
+        let (from, to) = if towards { (row, needed) } else { (needed, row) };
+        next.entry(from).or_default().push(to);
     }
     let mut open: Vec<String> = set.iter().cloned().collect();
     while let Some(address) = open.pop() {

@@ -329,6 +329,7 @@ impl Session {
             protect: entry.protect,
             retain: entry.retain,
             tainted: lost,
+            marked: false,
             restore: None,
             triggers: entry.triggers.clone(),
             created_at: entry.begun_at.clone(),

@@ -121,7 +121,12 @@ fn check_resource(
                     format!("`lifecycle.ignore` names the unknown field `{name}`"),
                     &at,
                 )
-                .help("Name a field of the resource."),
+                .help(match name.split_once('.') {
+                    Some((whole, _)) if spec.fields.contains_key(whole) => {
+                        format!("It takes whole fields: write `{whole}`.")
+                    }
+                    _ => "Name a field of the resource.".to_owned(),
+                }),
             );
         }
     }

@@ -69,6 +69,9 @@ impl Planner<'_> {
         if resource.account != declaration.account {
             return Verdict::new(Action::Replace, "its account changed");
         }
+        if resource.marked && !self.healing {
+            return Verdict::new(Action::Replace, "its replacement was asked for (`provision state replace`)");
+        }
         if resource.tainted {
             return Verdict::new(Action::Replace, "tainted: a secret it needs was lost");
         }

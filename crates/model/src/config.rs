@@ -276,39 +276,89 @@ fn read_lifecycle(value: Option<&Json>, path: &[Step], problems: &mut Vec<Proble
     let Some(value) = value.filter(|value| !value.is_null()) else { return Lifecycle::default() };
     let mut at = path.to_vec();
     at.push("lifecycle".into());
-    if let Some(map) = value.as_object() {
-        for key in map.keys().filter(|key| !LIFECYCLE.contains(&key.as_str())) {
-            let mut at = at.clone();
-            at.push(key.as_str().into());
-            let near = provision_diagnostic::nearest(key, LIFECYCLE.iter().copied());
-            problems.push(
-                Problem::key(
-                    "provision::plan::unknown_field",
-                    format!("unknown field `{}`", crate::display_path(&at)),
-                    &at,
-                )
-                .help(near.map_or_else(
-                    || format!("The fields are {}.", LIFECYCLE.join(", ")),
-                    |near| format!("Did you mean `{near}`?"),
-                )),
-            );
+    let Some(map) = value.as_object() else {
+        problems.push(wrong_type(&at, "a record", "Write it as `lifecycle = { protect = true }`, for example."));
+        return Lifecycle::default();
+    };
+    let mut known = Map::new();
+    for (key, item) in map {
+        let mut at = at.clone();
+        at.push(key.as_str().into());
+        if !LIFECYCLE.contains(&key.as_str()) {
+            problems.push(unknown_field(&at, key, LIFECYCLE));
+            continue;
         }
-        let known: Map = map
-            .iter()
-            .filter(|(key, _)| LIFECYCLE.contains(&key.as_str()))
-            .map(|(key, value)| (key.clone(), as_written(key, value)))
-            .collect();
-        if let Ok(lifecycle) = serde_json::from_value(Json::Object(known)) {
-            return lifecycle;
+        let item = as_written(key, item);
+        let before = problems.len();
+        match key.as_str() {
+            "precondition" | "postcondition" => check_conditions(&item, &at, problems),
+            name => {
+                let alone: Map = [(key.clone(), item.clone())].into_iter().collect();
+                if serde_json::from_value::<Lifecycle>(Json::Object(alone)).is_err() {
+                    let (expected, help) = match name {
+                        "ignore" => ("a list of field names", "Write it as `ignore = [\"labels\"]`, for example."),
+                        "moved_from" => {
+                            ("an address or a list of them", "Write it as `moved_from = \"web\"`, for example.")
+                        }
+                        "replace_when" => (
+                            "a value or a list of values",
+                            "Write it as `replace_when = [p.ref \"net\" \"id\"]`, for example.",
+                        ),
+                        _ => ("`true` or `false`", "Write `true` or `false`."),
+                    };
+                    problems.push(wrong_type(&at, expected, help));
+                }
+            }
+        }
+        if problems.len() == before {
+            known.insert(key.clone(), item);
         }
     }
-    problems.push(
-        Problem::value("provision::plan::type", format!("`{}` has a wrong type", crate::display_path(&at)), &at)
-            .help(
-                "`protect`, `retain`, `create_before_destroy` and `allow_unknown` are booleans, `ignore` and `moved_from` lists of names, `replace_when` a list of values, conditions texts or records `{condition, message}`.",
-            ),
-    );
-    Lifecycle::default()
+    serde_json::from_value(Json::Object(known)).unwrap_or_default()
+}
+
+/// Looks at conditions one by one, each a record by now.
+fn check_conditions(items: &Json, at: &[Step], problems: &mut Vec<Problem>) {
+    const FORM: &str =
+        "Write the text of a function, or `{ condition = \"fun self => …\", message = \"what is wrong\" }`.";
+    const FIELDS: &[&str] = &["condition", "message"];
+    let items = items.as_array().map_or(&[] as &[Json], Vec::as_slice);
+    for (index, item) in items.iter().enumerate() {
+        let mut at = at.to_vec();
+        if items.len() > 1 {
+            at.push(index.into());
+        }
+        let Some(map) = item.as_object() else {
+            problems.push(wrong_type(&at, "a text or a record", FORM));
+            continue;
+        };
+        for (key, value) in map {
+            let mut at = at.clone();
+            at.push(key.as_str().into());
+            if !FIELDS.contains(&key.as_str()) {
+                problems.push(unknown_field(&at, key, FIELDS));
+            } else if !value.is_string() {
+                problems.push(wrong_type(&at, "a text", FORM));
+            }
+        }
+        if !map.contains_key("condition") {
+            let message = format!("`{}` has no `condition`", crate::display_path(&at));
+            problems.push(Problem::value("provision::plan::missing_field", message, &at).help(FORM));
+        }
+    }
+}
+
+fn wrong_type(at: &[Step], expected: &str, help: &str) -> Problem {
+    let message = format!("`{}` is {expected}, and is given as something else", crate::display_path(at));
+    Problem::value("provision::plan::type", message, at).help(help)
+}
+
+fn unknown_field(at: &[Step], key: &str, fields: &[&str]) -> Problem {
+    let near = provision_diagnostic::nearest(key, fields.iter().copied());
+    let message = format!("unknown field `{}`", crate::display_path(at));
+    Problem::key("provision::plan::unknown_field", message, at).help(
+        near.map_or_else(|| format!("The fields are {}.", fields.join(", ")), |near| format!("Did you mean `{near}`?")),
+    )
 }
 
 /// One value stands for a list of one, and a condition's text for the whole condition.

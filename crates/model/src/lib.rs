@@ -15,7 +15,7 @@ mod spec;
 pub use address::Address;
 pub use config::{AccountConfig, Condition, Config, Declaration, Lifecycle, RESERVED};
 pub use diff::{Comparison, compare, shown};
-pub use digest::{canonical, digest, short_hash};
+pub use digest::{canonical, digest, digest_of_many, short_hash};
 pub use graph::{Graph, cycle_of};
 pub use path::{Problem, Site, Step, display_path, lookup};
 pub use reference::{
@@ -23,7 +23,9 @@ pub use reference::{
     secret_sources, unknown, variables, without_secrets,
 };
 pub use resource::{Identity, LABEL_OP, LABEL_STATE, Remote, Resource, type_name};
-pub use rows::{Action, Change, Event, Outcome, PlanRow, Question, Recovered, SENSITIVE, Status, UNKNOWN};
+pub use rows::{
+    Action, Change, Event, Outcome, PackedQuestion, PlanRow, Question, Recovered, SENSITIVE, Status, UNKNOWN,
+};
 pub use spec::{Disruption, Encode, FieldSpec, FieldType, IdentityClass, Visible, check_fields, is_later};
 
 /// JSON object type used throughout; keeps the order fields were written in.

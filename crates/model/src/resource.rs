@@ -48,6 +48,9 @@ pub struct Resource {
     pub retain: bool,
     /// Something it needs was lost; the next plan replaces it.
     pub tainted: bool,
+    /// Somebody asked for its replacement; the next plan replaces it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marked: bool,
     /// The vendor's word for the state that an interrupted update was to bring it back to.
     #[serde(default)]
     pub restore: Option<String>,

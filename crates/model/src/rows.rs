@@ -57,6 +57,43 @@ pub struct Question {
     pub entities: Vec<Json>,
 }
 
+/// A question as text. A plan has one in each row, and as trees they would be most of its memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackedQuestion(Box<str>);
+
+impl PackedQuestion {
+    /// The question itself.
+    pub fn unpacked(&self) -> Question {
+        serde_json::from_str(&self.0).unwrap_or_else(|_| Question::empty())
+    }
+}
+
+impl From<Question> for PackedQuestion {
+    fn from(question: Question) -> Self {
+        Self(serde_json::to_string(&question).unwrap_or_default().into())
+    }
+}
+
+impl Serialize for PackedQuestion {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.unpacked().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for PackedQuestion {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Question::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl Question {
+    /// A question that asks nothing yet.
+    pub fn empty() -> Self {
+        let nothing = || Json::Null;
+        Self { principal: nothing(), action: nothing(), resource: nothing(), context: nothing(), entities: Vec::new() }
+    }
+}
+
 /// One row of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanRow {
@@ -70,7 +107,7 @@ pub struct PlanRow {
     pub depends_on: Vec<Address>,
     /// Why the row is there, one phrase.
     pub reason: String,
-    pub request: Question,
+    pub request: PackedQuestion,
     /// Digest of the plan it belongs to.
     pub plan: String,
 }

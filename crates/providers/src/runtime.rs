@@ -2,7 +2,7 @@
 
 use crate::auth::Authenticator;
 use crate::http::{Outgoing, Transport, escape};
-use crate::waiting::{ActionBoard, StatusBoard};
+use crate::waiting::{ActionBoard, Listed, StatusBoard};
 use crate::{CallError, CallStep, Class, Control, Operation, Outside, Pending, Provider, Sent, StepKind, wire};
 use provision_model::{Action, FieldType, Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote, short_hash};
 use provision_registry::{Call, Manifest, Protocol, StepSpec, TypeSpec};
@@ -320,7 +320,9 @@ impl Provider for ManifestProvider {
         let list = || {
             let label = spec.labels.as_ref().map(|_| (LABEL_STATE, operation.identity.state.as_str()));
             let found = self.list_raw(&operation.type_name, operation.region.as_deref(), label, control)?;
-            Ok(found.into_iter().filter_map(|remote| Some((remote.id, remote.status?))).collect())
+            let paged = self.manifest.pagination.as_ref().filter(|_| spec.list.as_ref().is_some_and(|it| !it.unpaged));
+            let calls = paged.map_or(1, |it| found.len().div_ceil(it.max().max(1) as usize).max(1));
+            Ok(Listed { calls, states: found.into_iter().filter_map(|it| Some((it.id, it.status?))).collect() })
         };
         let read = || {
             let found = self.read_raw(&operation.type_name, operation.region.as_deref(), id, control)?;

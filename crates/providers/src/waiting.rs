@@ -4,6 +4,7 @@ use crate::{CallError, Class, Control, Pending, wire};
 use provision_model::Json;
 use provision_registry::{ActionPolling, StatusSpec};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -96,12 +97,58 @@ impl ActionBoard {
     }
 }
 
-type Snapshot = Arc<Mutex<Option<(Instant, HashMap<String, String>)>>>;
+/// A list is asked for again only after this many times as long as it took: a long one must not be all that is done.
+const REST: u32 = 4;
 
-/// The states of the resources of one type, listed for everybody who waits.
+/// The states of all resources of a type.
+pub struct Listed {
+    pub states: HashMap<String, String>,
+    /// How many calls it took.
+    pub calls: usize,
+}
+
+/// The states as they were listed.
+struct Snapshot {
+    at: Instant,
+    took: Duration,
+    listed: Listed,
+}
+
+/// What is known of one type, and how many wait for something of it.
+#[derive(Default)]
+struct Board {
+    snapshot: Mutex<Option<Snapshot>>,
+    waiting: AtomicUsize,
+}
+
+/// One that waits, as long as it is held.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Snapshot {
+    /// For how much longer no other is to be asked for.
+    fn rest(&self, now: Instant) -> Duration {
+        (self.at + self.took * (REST + 1)).saturating_duration_since(now)
+    }
+}
+
+/// The states of the resources of one type, listed for everybody who waits; where the list takes more calls than they are,
+/// each asks for its own.
 #[derive(Default)]
 pub struct StatusBoard {
-    boards: Mutex<HashMap<String, Snapshot>>,
+    boards: Mutex<HashMap<String, Arc<Board>>>,
 }
 
 impl StatusBoard {
@@ -115,23 +162,43 @@ impl StatusBoard {
         wanted: &[String],
         rules: &StatusSpec,
         deleting: bool,
-        list: &dyn Fn() -> Result<HashMap<String, String>, CallError>,
+        list: &(dyn Fn() -> Result<Listed, CallError> + Sync),
         read: &dyn Fn() -> Result<Option<String>, CallError>,
         control: &Control<'_>,
     ) -> Result<(), CallError> {
         let poisoned = || CallError::new(Class::Unavailable, provider, "", "the state poller failed");
+        let interrupted = || CallError::new(Class::Interrupted, provider, "", "interrupted while waiting for a state");
         let begun = control.clock.now();
         let mut pause = FIRST_PAUSE;
         let board = self.boards.lock().map_err(|_| poisoned())?.entry(key.to_owned()).or_default().clone();
+        let _counted = Waiting::new(&board.waiting);
         loop {
             let listed = {
-                let mut snapshot = board.lock().map_err(|_| poisoned())?;
-                let usable = snapshot.as_ref().is_some_and(|(at, _)| *at >= begun && control.clock.now() - *at < pause);
-                if !usable {
-                    let at = control.clock.now();
-                    *snapshot = Some((at, list()?));
+                let mut snapshot = board.snapshot.lock().map_err(|_| poisoned())?;
+                let now = control.clock.now();
+                let rest = snapshot.as_ref().map_or(Duration::ZERO, |it| it.rest(now));
+                let calls = snapshot.as_ref().map_or(1, |it| it.listed.calls);
+                let is_cheaper = board.waiting.load(Ordering::SeqCst) > calls;
+                match &*snapshot {
+                    _ if !is_cheaper => {}
+                    Some(it) if it.at >= begun && (!rest.is_zero() || now - it.at < pause) => {}
+                    // It was taken before this wait began.
+                    Some(_) if !rest.is_zero() => {
+                        drop(snapshot);
+                        if !control.sleep(rest) {
+                            return Err(interrupted());
+                        }
+                        continue;
+                    }
+                    _ => {
+                        // On a thread that ends: what a long list takes is given back, and not kept by everybody who waits.
+                        let listed = std::thread::scope(|scope| scope.spawn(list).join());
+                        let listed = listed.map_err(|_| poisoned())??;
+                        *snapshot = Some(Snapshot { at: now, took: control.clock.now() - now, listed });
+                    }
                 }
-                snapshot.as_ref().and_then(|(_, states)| states.get(id).cloned())
+                let current = snapshot.as_ref().filter(|it| is_cheaper && it.at >= begun);
+                current.and_then(|it| it.listed.states.get(id).cloned())
             };
             // Absence from a list proves nothing: ask for the one.
             let status = match listed {
@@ -155,7 +222,7 @@ impl StatusBoard {
                 ));
             }
             if !control.sleep(pause) {
-                return Err(CallError::new(Class::Interrupted, provider, "", "interrupted while waiting for a state"));
+                return Err(interrupted());
             }
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }

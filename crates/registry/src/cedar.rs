@@ -36,8 +36,9 @@ namespace Provision {
   };
 "#;
 
-/// Actions a plan row can be.
-pub const ACTIONS: &[&str] = &["create", "update", "replace", "delete", "adopt", "forget", "read"];
+/// Actions a plan row can be, and those that change what the state says of a resource.
+pub const ACTIONS: &[&str] =
+    &["create", "update", "replace", "delete", "adopt", "forget", "read", "move", "mark", "unprotect"];
 
 /// The whole schema.
 pub fn schema<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> String {

@@ -177,6 +177,15 @@ pub enum Pagination {
     },
 }
 
+impl Pagination {
+    /// The most items of a page.
+    pub fn max(&self) -> u32 {
+        match self {
+            Self::Page { max, .. } | Self::Offset { max, .. } | Self::Token { max, .. } => *max,
+        }
+    }
+}
+
 /// Actions that can be asked about many at a time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

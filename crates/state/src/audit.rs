@@ -7,7 +7,7 @@
 
 use crate::db::{Database, DbError, vals};
 use crate::store::parsed;
-use crate::{Lease, Store, io, now};
+use crate::{Lease, Sealer, Store, file_io, now};
 use data_encoding::HEXLOWER;
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map, canonical};
@@ -60,11 +60,67 @@ pub struct Verified {
     /// The hash of the newest entry.
     pub head: Option<String>,
     pub problems: Vec<AuditProblem>,
+    /// What going back to a backup cut off. It is no alteration, for the log itself tells of it.
+    pub gaps: Vec<AuditGap>,
 }
+
+/// Entries that are gone because the state went back to a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditGap {
+    /// The entry that tells of it.
+    pub seq: i64,
+    /// The first entry that is gone.
+    pub from: i64,
+    /// The last one that is known of; `None` where nothing was left to tell.
+    pub until: Option<i64>,
+    /// The hash of that one.
+    pub hash: Option<String>,
+}
+
+/// The event of a restore.
+pub(crate) const RESTORE: &str = "state.restore";
+
+/// The end of a log: the sequence number and the hash of its newest entry.
+pub(crate) type Head = (i64, String);
+
+/// What a restore notes of the log it cuts: `first` is the first entry that goes.
+pub(crate) fn cut(first: i64, head: Option<Head>, detail: &mut Map) {
+    detail.insert("first_cut".into(), Json::from(first));
+    let head = head.map(|(seq, hash)| serde_json::json!({"seq": seq, "hash": hash}));
+    detail.insert("head".into(), head.unwrap_or(Json::Null));
+}
+
+/// The newest end of a log that its files tell of: the database as far as it can be read, and the checkpoint beside it.
+pub(crate) fn head_in(folder: &std::path::Path) -> Option<Head> {
+    let file = folder.join(crate::store::FILE);
+    let kept = crate::sqlite::Sqlite::look(&file).and_then(|mut database| head_of(&mut database)).unwrap_or_default();
+    let signed = std::fs::read_to_string(folder.join(HEAD)).ok();
+    let signed = signed.and_then(|text| serde_json::from_str::<Checkpoint>(&text).ok());
+    let signed = signed.map(|checkpoint| (checkpoint.seq, checkpoint.hash));
+    [kept, signed].into_iter().flatten().max_by_key(|(seq, _)| *seq)
+}
+
+fn head_of(database: &mut dyn Database) -> Result<Option<Head>, DbError> {
+    let row = database.row("select seq, hash from audit_head where one = 1", &[])?;
+    Ok(row.map(|row| (row.int(0), row.text(1).to_owned())))
+}
+
+/// The gap that the entry of a restore tells of.
+fn gap(seq: i64, data: &str) -> Option<AuditGap> {
+    let entry: AuditEntry = serde_json::from_str(data).ok().filter(|entry: &AuditEntry| entry.event == RESTORE)?;
+    let from = entry.detail.get("first_cut").and_then(Json::as_i64).unwrap_or(seq);
+    let head = entry.detail.get("head");
+    let until = head.and_then(|head| head.get("seq")).and_then(Json::as_i64);
+    let hash = head.and_then(|head| head.get("hash")).and_then(Json::as_str).map(str::to_owned);
+    until.is_none_or(|until| until >= from).then_some(AuditGap { seq, from, until, hash })
+}
+
+/// The file with the newest checkpoint, beside the state.
+pub(crate) const HEAD: &str = "audit.head";
 
 /// The signed state of the log at one entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// Version of this file's shape.
     version: u32,
     seq: i64,
@@ -101,6 +157,29 @@ pub(crate) fn append(database: &mut dyn Database, lineage: &str, entry: &AuditEn
     Ok(())
 }
 
+/// Signs what another key signed, and the end of the log; gives the checkpoint of the end. What that key did not sign is
+/// left as it is, for it to be found.
+pub(crate) fn resign(
+    database: &mut dyn Database,
+    lineage: &str,
+    old: &Sealer,
+    new: &Sealer,
+) -> Result<Checkpoint, DbError> {
+    for row in database.rows("select seq, at, hash, signature from checkpoints order by seq", &[])? {
+        let text = signed_text(lineage, row.int(0), row.text(2), row.text(1));
+        if old.is_signed(&text, row.text(3)) {
+            let sql = "update checkpoints set signature = ?2 where seq = ?1";
+            database.run(sql, vals![row.int(0), new.sign(&text)])?;
+        }
+    }
+    let (seq, hash) = head_of(database)?.unwrap_or_default();
+    let at = now();
+    let signature = new.sign(&signed_text(lineage, seq, &hash, &at));
+    let sql = "insert into checkpoints (seq, at, hash, signature) values (?1, ?2, ?3, ?4) on conflict do nothing";
+    database.run(sql, vals![seq, &at, &hash, &signature])?;
+    Ok(Checkpoint { version: CHECKPOINT_VERSION, seq, at, hash, signature })
+}
+
 impl Store {
     pub(crate) fn audit_entry(&self, lease: &Lease, event: &str, subject: Option<&str>, detail: Map) -> AuditEntry {
         AuditEntry {
@@ -122,8 +201,7 @@ impl Store {
 
     /// Signs the log as it is. Without one there is nothing to sign.
     pub fn checkpoint(&self) -> Result<(), Failure> {
-        let rows = self.rows("select seq, hash from audit_head where one = 1", &[])?;
-        let Some((seq, hash)) = rows.first().map(|row| (row.int(0), row.text(1).to_owned())) else { return Ok(()) };
+        let Some((seq, hash)) = self.read(|database| head_of(database))? else { return Ok(()) };
         if seq == 0 {
             return Ok(());
         }
@@ -140,14 +218,19 @@ impl Store {
         self.write_head(&checkpoint)
     }
 
-    fn head_file(&self) -> Option<PathBuf> {
-        (!self.folder().as_os_str().is_empty()).then(|| self.folder().join("audit.head"))
+    /// How many entries the log has.
+    pub(crate) fn audited(&self) -> Result<i64, Failure> {
+        Ok(self.read(|database| head_of(database))?.map_or(0, |(seq, _)| seq))
     }
 
-    fn write_head(&self, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    fn head_file(&self) -> Option<PathBuf> {
+        (!self.folder().as_os_str().is_empty()).then(|| self.folder().join(HEAD))
+    }
+
+    pub(crate) fn write_head(&self, checkpoint: &Checkpoint) -> Result<(), Failure> {
         let Some(file) = self.head_file() else { return Ok(()) };
         let text = serde_json::to_string_pretty(checkpoint).unwrap_or_default();
-        crate::write_whole(&file, &text).map_err(|error| io("write the audit log of", &error))
+        crate::write_whole(&file, &text).map_err(|error| file_io("write the audit log of", &error))
     }
 
     /// Entries from a sequence number on, at most a page of them.
@@ -161,7 +244,8 @@ impl Store {
 
     /// Looks for entries that were altered, removed, put elsewhere or cut off.
     pub fn verify_audit(&self) -> Result<Verified, Failure> {
-        let mut found = Verified { valid: true, entries: 0, checkpoints: 0, head: None, problems: Vec::new() };
+        let mut found =
+            Verified { valid: true, entries: 0, checkpoints: 0, head: None, problems: Vec::new(), gaps: Vec::new() };
         let mut before = self.lineage().to_owned();
         let checkpoints = self.rows("select seq, at, hash, signature from checkpoints order by seq", &[])?;
         let mut checkpoints: Vec<Checkpoint> = checkpoints
@@ -186,6 +270,7 @@ impl Store {
         let by_seq: std::collections::HashMap<i64, &str> =
             checkpoints.iter().map(|checkpoint| (checkpoint.seq, checkpoint.hash.as_str())).collect();
         let mut next = 1;
+        let mut gaps = Vec::new();
         loop {
             let sql = "select seq, data, hash from audit where seq >= ?1 order by seq limit ?2";
             let page = self.rows(sql, vals![next, PAGE])?;
@@ -203,19 +288,22 @@ impl Store {
                 if by_seq.get(&seq).is_some_and(|signed| *signed != hash) {
                     told(seq, "the entry is not the one that was signed");
                 }
+                if row.text(1).contains(RESTORE) {
+                    gaps.extend(gap(seq, row.text(1)));
+                }
                 before = hash.to_owned();
                 next = seq + 1;
                 found.entries += 1;
             }
         }
         let newest = checkpoints.iter().map(|checkpoint| checkpoint.seq).max().unwrap_or(0);
-        let head = self.rows("select seq, hash from audit_head where one = 1", &[])?;
-        let (head_seq, head_hash) = head.first().map_or((0, String::new()), |row| (row.int(0), row.text(1).to_owned()));
+        let (head_seq, head_hash) = self.read(|database| head_of(database))?.unwrap_or_default();
         if next <= newest.max(head_seq) {
             told(next, &format!("the log ends before entry {}, which was there", newest.max(head_seq)));
         } else if head_seq != next - 1 || (head_seq > 0 && head_hash != before) {
             told(head_seq, "the end of the log is not where it was");
         }
+        found.gaps = gaps;
         found.head = (found.entries > 0).then_some(before);
         found.valid = found.problems.is_empty();
         Ok(found)

@@ -3,7 +3,7 @@
 use crate::db::{Database, Dialect, Trouble};
 use crate::sqlite::Sqlite;
 use crate::store::FILE;
-use crate::{Location, Store, io, now};
+use crate::{Location, Store, file_io, now};
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map};
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ impl Store {
             return Ok(None);
         }
         let folder = self.folder().join("backups");
-        std::fs::create_dir_all(&folder).map_err(|error| io("back up", &error))?;
+        std::fs::create_dir_all(&folder).map_err(|error| file_io("back up", &error))?;
         let serial = self.serial()?;
         let stamp = stamp();
         let file = folder.join(format!("state-{serial:06}-{stamp}.db"));
@@ -59,7 +59,7 @@ impl Store {
         let made = std::fs::File::open(&unfinished)
             .and_then(|file| file.sync_all())
             .and_then(|()| std::fs::rename(&unfinished, &file));
-        made.map_err(|error| io("back up", &error))?;
+        made.map_err(|error| file_io("back up", &error))?;
         for old in list(self.folder()).into_iter().skip(KEPT) {
             // One too many does no harm.
             let _ = std::fs::remove_file(&old.file);
@@ -142,11 +142,12 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
         Failure::new("provision::state::no_backup", format!("there is no good backup in {}", folder.display()))
             .with_help("Name a backup with --from, or begin anew and adopt what is there with `provision import`.")
     })?;
+    let head = crate::audit::head_in(&folder);
     let stamp = stamp();
     let aside = folder.join(format!("damaged-{stamp}"));
-    let failed = |error: std::io::Error| io("restore", &error);
+    let failed = |error: std::io::Error| file_io("restore", &error);
     std::fs::create_dir_all(&aside).map_err(failed)?;
-    for name in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm"), "audit.head".to_owned()] {
+    for name in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm"), crate::audit::HEAD.to_owned()] {
         let file = folder.join(&name);
         if file.exists() {
             std::fs::rename(&file, aside.join(&name)).map_err(failed)?;
@@ -162,7 +163,8 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
     let lease = crate::Lease::acquire(&store, user)?;
     let mut detail = Map::new();
     detail.insert("backup".into(), Json::from(chosen.display().to_string()));
-    store.audit(&lease, "state.restore", None, detail)?;
+    crate::audit::cut(store.audited()? + 1, head, &mut detail);
+    store.audit(&lease, crate::audit::RESTORE, None, detail)?;
     store.checkpoint()?;
     Ok(Restored {
         backup: chosen.display().to_string(),

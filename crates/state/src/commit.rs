@@ -94,6 +94,12 @@ impl Committer {
         self.patiently(&mut **database, |database| body(database))
     }
 
+    /// Runs what can be in no transaction, on the connection that writes.
+    pub fn alone<T>(&self, body: impl Fn(&mut dyn Database) -> Result<T, DbError>) -> Result<T, DbError> {
+        let mut database = locked(&self.writer);
+        self.patiently(&mut **database, |database| body(database))
+    }
+
     /// Runs a write and returns when it is durable. It may run more than once when the database went away in between, so
     /// it must come to the same when it is run again.
     pub fn write<T: Send + 'static>(

@@ -94,6 +94,8 @@ pub enum Trouble {
     Lost,
     /// No space is left.
     Full,
+    /// Another process is writing, and has been for long.
+    Locked,
     /// It may not be written.
     ReadOnly,
     /// What is stored is damaged.
@@ -119,9 +121,10 @@ impl DbError {
     pub fn failure(&self, what: &str) -> Failure {
         let message = format!("cannot {what} the state: {}", self.message);
         let (code, help) = match self.trouble {
-            Trouble::Full => (
-                "provision::state::io",
-                "Free some space, then run the command again: open operations are settled first.",
+            Trouble::Full => ("provision::state::io", crate::FREE),
+            Trouble::Locked => (
+                "provision::lease::held",
+                "Another process has been writing to it for long, or was stopped while it did: `provision lock show` tells which. Wait for it or end it; what it began is settled first.",
             ),
             Trouble::ReadOnly => {
                 ("provision::state::io", "Make the project's `.provision` folder and its files writable for you.")
@@ -138,10 +141,7 @@ impl DbError {
                 "provision::state::unreachable",
                 "Check that the database of the state is reachable, then run the command again: open operations are settled first.",
             ),
-            Trouble::Other => (
-                "provision::state::io",
-                "Check that the project's `.provision` folder is writable and the disk has space.",
-            ),
+            Trouble::Other => ("provision::state::io", crate::WRITABLE),
         };
         Failure::new(code, message).with_help(help)
     }

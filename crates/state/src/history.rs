@@ -81,7 +81,11 @@ impl Version {
     /// Of a resource that was changed outside an operation: what was written stays as it was before.
     pub fn of(resource: Resource, before: Option<Version>) -> Version {
         match before {
-            Some(before) => Version { resource, ..before },
+            Some(before) => {
+                // Protection lives in the state: it may have been lifted there.
+                let lifecycle = Lifecycle { protect: resource.protect, retain: resource.retain, ..before.lifecycle };
+                Version { resource, lifecycle, ..before }
+            }
             None => Version { declared: resource.inputs.clone(), lifecycle: Lifecycle::default(), resource },
         }
     }
@@ -160,6 +164,21 @@ pub(crate) fn add(database: &mut dyn Database, change: &NewChange, by: &str, ope
     Ok(serial)
 }
 
+/// A change of the state alone, with what stays as it was: the project, its policies, the outputs.
+pub(crate) fn continued(database: &mut dyn Database, change: &NewChange) -> Result<NewChange, DbError> {
+    let newest = database.row("select data from history order by serial desc limit 1", &[])?;
+    let before = newest.and_then(|row| serde_json::from_str::<HistoryRow>(row.text(0)).ok());
+    let outputs = database.rows("select name, value from outputs order by position, name", &[])?;
+    let outputs =
+        outputs.iter().filter_map(|row| Some((row.text(0).to_owned(), serde_json::from_str(row.text(1)).ok()?)));
+    Ok(NewChange {
+        project: change.project.clone().or_else(|| before.as_ref()?.project.clone()),
+        policies: change.policies.clone().or_else(|| before.as_ref()?.policies.clone()),
+        outputs: outputs.collect(),
+        ..change.clone()
+    })
+}
+
 /// Keeps what an address was after a change.
 pub(crate) fn keep_version(
     database: &mut dyn Database,
@@ -175,11 +194,12 @@ pub(crate) fn keep_version(
     Ok(())
 }
 
-/// The newest version of an address that is not damaged.
+/// The newest version of an address that is not damaged; none where it was deleted since.
 pub(crate) fn newest_version(database: &mut dyn Database, address: &str) -> Result<Option<Version>, DbError> {
-    let sql = "select body, sum from versions where address = ?1 and body is not null order by serial desc limit 3";
+    let sql = "select body, sum from versions where address = ?1 order by serial desc limit 3";
     let rows = database.rows(sql, vals![address])?;
-    let good = rows.iter().filter(|row| sum(row.text(0)) == row.text(1));
+    // What had the address before it was deleted is another resource.
+    let good = rows.iter().take_while(|row| row.opt(0).is_some()).filter(|row| sum(row.text(0)) == row.text(1));
     Ok(good.filter_map(|row| serde_json::from_str(row.text(0)).ok()).next())
 }
 
@@ -286,6 +306,30 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// Type, account and fields of what the history has had and the state has no more, each different one once.
+    pub fn places_of_gone(&self) -> Result<Vec<(String, String, Map)>, Failure> {
+        let kind = match self.dialect {
+            crate::db::Dialect::Sqlite => "json_extract(v.body, '$.resource.type')",
+            crate::db::Dialect::Postgres => "v.body::json #>> '{resource,type}'",
+        };
+        let sql = format!(
+            "select v.body from versions v where v.body is not null and not exists
+             (select 1 from resources r where r.address = v.address and r.kind = {kind}) order by v.address, v.serial"
+        );
+        let mut seen = std::collections::HashSet::new();
+        let mut found = Vec::new();
+        for row in self.rows(&sql, &[])? {
+            // One that is damaged tells nothing; what it was is in another version, or nowhere.
+            let Ok(Version { resource, .. }) = serde_json::from_str(row.text(0)) else { continue };
+            let place = (resource.kind, resource.account, resource.inputs);
+            let key = (place.0.clone(), place.1.clone(), Json::Object(place.2.clone()).to_string());
+            if seen.insert(key) {
+                found.push(place);
+            }
+        }
+        Ok(found)
     }
 
     /// What there was after a change, by address.

@@ -11,6 +11,7 @@ mod journal;
 mod lease;
 mod operations;
 mod postgres;
+mod rekey;
 mod resources;
 mod schema;
 mod seal;
@@ -20,12 +21,14 @@ mod store;
 mod transfer;
 
 pub use approval::Approval;
-pub use audit::{AuditEntry, AuditProblem, AuditRow, Verified};
+pub use audit::{AuditEntry, AuditGap, AuditProblem, AuditRow, Verified};
 pub use backup::{BackupRow, Restored, list as backups, restore};
 pub use db::{Database, DbError, Dialect, Row, Trouble, Val};
 pub use history::{Changed, Counts, HistoryRow, NewChange, Version, revision};
 pub use journal::{Entry, Phase, PolicyInForce, Record, StepRecord};
 pub use lease::{Lease, LeaseInfo, LeaseRow};
+pub use postgres::Postgres;
+pub use rekey::Rekeyed;
 pub use resources::Edit;
 pub use schema::SCHEMA_VERSION;
 pub use seal::Sealer;
@@ -55,7 +58,20 @@ pub fn new_id() -> String {
     data_encoding::BASE32_NOPAD.encode(&rand::random::<[u8; 10]>()).to_ascii_lowercase()
 }
 
+/// What to do when a file of the state cannot be read or written.
+pub(crate) const WRITABLE: &str = "Check that the project's `.provision` folder is writable and the disk has space.";
+/// What to do when there is no room left, whatever it was that did not fit.
+pub(crate) const FREE: &str = "Free some space, then run the command again: open operations are settled first.";
+
 pub(crate) fn io(what: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new("provision::state::io", format!("cannot {what} the state: {error}"))
-        .with_help("Check that the project's `.provision` folder is writable and the disk has space.")
+    Failure::new("provision::state::io", format!("cannot {what} the state: {error}")).with_help(WRITABLE)
+}
+
+/// The same of a file, where a disk without room is told from the rest.
+pub(crate) fn file_io(what: &str, error: &std::io::Error) -> Failure {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => io(what, error).with_help(FREE),
+        _ => io(what, error),
+    }
 }

@@ -135,6 +135,8 @@ impl Store {
         let (rows, change) = (rows.texts()?, change.clone());
         let (lineage, actor) = (self.lineage().to_owned(), lease.user().to_owned());
         self.fenced(lease, move |database| {
+            // What is configured stays as it is: a way back to this change must find all of it.
+            let change = crate::history::continued(database, &change)?;
             let serial = crate::history::add(database, &change, &actor, false)?;
             rows.write(database, serial)?;
             crate::audit::append(database, &lineage, &change.audit(&actor, serial))?;
@@ -170,13 +172,16 @@ impl Store {
         })
     }
 
-    /// Keeps a plan under its digest.
-    pub fn put_plan(&self, digest: &str, body: &Json) -> Result<(), Failure> {
-        let (digest, text, time) = (digest.to_owned(), body.to_string(), now());
+    /// Keeps a plan, as JSON text, under its digest.
+    pub fn put_plan(&self, digest: &str, text: String) -> Result<(), Failure> {
+        let (digest, time) = (digest.to_owned(), now());
         self.write(move |database| {
             let sql = "insert into plans (digest, created_at, body) values (?1, ?2, ?3) on conflict do nothing";
             database.run(sql, vals![&digest, &time, &text])?;
-            let kept = database.rows("select digest from plans order by created_at desc, digest", &[])?;
+            // Settling an open operation needs the accounts of its plan, however old that is.
+            let sql = "select digest from plans
+                 where digest not in (select plan from journal where open = 1) order by created_at desc, digest";
+            let kept = database.rows(sql, &[])?;
             for old in kept.iter().skip(PLANS).map(|row| row.text(0)).filter(|old| *old != digest) {
                 database.run("delete from plans where digest = ?1", vals![old])?;
                 // What carried it out is in the history; only who applies its rows again asks the journal.

@@ -1,6 +1,6 @@
 //! Owns sealing: sensitive values are encrypted before they are stored, and compared by keyed digest.
 
-use crate::io;
+use crate::{file_io, io};
 use age::secrecy::ExposeSecret;
 use base64::Engine;
 use hmac::{Hmac, Mac};
@@ -12,6 +12,11 @@ use std::path::Path;
 
 const BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::STANDARD_NO_PAD;
 
+/// The file of the key, beside the state.
+pub(crate) const KEY: &str = "identity.txt";
+/// The file of a key that is about to take its place.
+pub(crate) const NEXT: &str = "identity.next.txt";
+
 /// Encrypts to, and decrypts with, the key of one state. Has no `Debug`: it must not be printed.
 pub struct Sealer {
     identity: age::x25519::Identity,
@@ -20,7 +25,7 @@ pub struct Sealer {
 impl Sealer {
     /// The key beside the state (`identity.txt`, readable by its owner only), made when it is not there.
     pub fn open(folder: &Path) -> Result<Sealer, Failure> {
-        let path = folder.join("identity.txt");
+        let path = folder.join(KEY);
         match std::fs::read_to_string(&path) {
             Ok(text) => {
                 let identity = text
@@ -31,25 +36,44 @@ impl Sealer {
                 Ok(Sealer { identity })
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let identity = age::x25519::Identity::generate();
-                let mut options = std::fs::OpenOptions::new();
-                options.write(true).create_new(true);
-                #[cfg(unix)]
-                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-                let written = options.open(&path).and_then(|mut file| {
-                    writeln!(file, "# public key: {}", identity.to_public())?;
-                    writeln!(file, "{}", identity.to_string().expose_secret())?;
-                    file.sync_all()
-                });
-                match written {
-                    Ok(()) => Ok(Sealer { identity }),
+                let sealer = Sealer { identity: age::x25519::Identity::generate() };
+                match sealer.keep(&path) {
+                    Ok(()) => Ok(sealer),
                     // Somebody else made it in the same instant.
                     Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Self::open(folder),
-                    Err(error) => Err(io("write the key of", &error)),
+                    Err(error) => {
+                        // A key that was cut short would be taken for a damaged one.
+                        let _ = std::fs::remove_file(&path);
+                        Err(file_io("write the key of", &error))
+                    }
                 }
             }
-            Err(error) => Err(io("read the key of", &error)),
+            Err(error) => Err(file_io("read the key of", &error)),
         }
+    }
+
+    /// Writes the key into a file that is not there yet, readable by its owner only.
+    pub(crate) fn keep(&self, path: &Path) -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        writeln!(file, "# public key: {}", self.identity.to_public())?;
+        writeln!(file, "{}", self.identity.to_string().expose_secret())?;
+        file.sync_all()
+    }
+
+    /// The same key once more.
+    pub(crate) fn again(&self) -> Sealer {
+        Sealer { identity: self.identity.clone() }
+    }
+
+    /// The key that was to take the place of the one beside the state, where a crash kept it from it.
+    pub(crate) fn next(folder: &Path, public_key: &str) -> Option<Sealer> {
+        let text = std::fs::read_to_string(folder.join(NEXT)).ok()?;
+        let key = text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-"))?;
+        Sealer::from_key(key).ok().filter(|sealer| sealer.public_key() == public_key)
     }
 
     /// A key that is not kept in a file.
@@ -87,7 +111,7 @@ impl Sealer {
 
     /// Whether a folder has a key.
     pub fn exists(folder: &Path) -> bool {
-        folder.join("identity.txt").exists()
+        folder.join(KEY).exists()
     }
 
     /// The public half of the key.

@@ -60,9 +60,24 @@ impl ToSql for Val {
 
 /// What an error of SQLite means for the state.
 fn trouble(error: rusqlite::Error) -> DbError {
+    use rusqlite::ffi;
+    // Only the first write of a full disk is called full; what SQLite writes on its own account (the log's index, a
+    // truncation, a flush) fails with one of these.
+    let unwritten = [
+        ffi::SQLITE_IOERR_WRITE,
+        ffi::SQLITE_IOERR_FSYNC,
+        ffi::SQLITE_IOERR_DIR_FSYNC,
+        ffi::SQLITE_IOERR_TRUNCATE,
+        ffi::SQLITE_IOERR_SHMOPEN,
+        ffi::SQLITE_IOERR_SHMSIZE,
+        ffi::SQLITE_IOERR_SHMMAP,
+    ];
+    let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Trouble::Full,
+        Some(ErrorCode::SystemIoFailure) if unwritten.contains(&extended) => Trouble::Full,
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => Trouble::ReadOnly,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Locked,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Trouble::Corrupt,
         _ => Trouble::Other,
     };

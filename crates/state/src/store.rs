@@ -1,10 +1,10 @@
 //! Owns the store: the state of one project, where it is kept, and how it is read and written.
 
 use crate::commit::Committer;
-use crate::db::{Database, DbError, Dialect, Row, Val, vals};
+use crate::db::{Database, DbError, Dialect, Row, Trouble, Val, vals};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::{Lease, Sealer, io, lease, schema};
+use crate::{Lease, Sealer, file_io, io, lease, schema};
 use provision_diagnostic::Failure;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,11 @@ impl Location {
             None => folder,
         }
     }
+
+    /// Whether the project's folder has it; one in a database elsewhere is there only when it is asked for.
+    pub fn is_there(&self, project: &Path) -> bool {
+        self.url.is_none() && self.folder(project).join(FILE).is_file()
+    }
 }
 
 /// The state of one project.
@@ -44,7 +49,22 @@ pub struct Store {
     folder: PathBuf,
     lineage: String,
     sealer: Sealer,
+    /// The files that were made for it, where it was not there before.
+    made: Option<Made>,
 }
+
+/// What opening a state made.
+#[derive(Default)]
+struct Made {
+    key: bool,
+    ignore: Option<PathBuf>,
+    /// Folders, the outermost first.
+    folders: Vec<PathBuf>,
+}
+
+/// Tables whose rows are what somebody did; a state without any was only looked at.
+const DONE: &[&str] =
+    &["resources", "journal", "plans", "outputs", "policies", "approvals", "history", "versions", "audit", "drift"];
 
 impl Store {
     /// Opens the state in `<project>/.provision`, making it when it is not there.
@@ -55,11 +75,16 @@ impl Store {
     /// Opens the state where it is kept, making it when it is not there.
     pub fn open_at(project: &Path, location: &Location) -> Result<Arc<Store>, Failure> {
         let folder = location.folder(project);
-        std::fs::create_dir_all(&folder).map_err(|error| io("create", &error))?;
+        let mut made = Made { key: location.key.is_none() && !Sealer::exists(&folder), ..Made::default() };
+        made.folders = folder.ancestors().take_while(|it| *it != project && !it.exists()).map(Path::to_owned).collect();
+        made.folders.reverse();
+        std::fs::create_dir_all(&folder).map_err(|error| file_io("create", &error))?;
         let ignore = project.join(".provision/.gitignore");
         if !ignore.exists() {
-            std::fs::write(&ignore, "*\n").map_err(|error| io("create", &error))?;
+            std::fs::write(&ignore, "*\n").map_err(|error| file_io("create", &error))?;
+            made.ignore = Some(ignore);
         }
+        let is_new = location.url.is_none() && !folder.join(FILE).exists();
         let database: Box<dyn Database> = match &location.url {
             None if is_lost(&folder) => {
                 return Err(Failure::new(
@@ -75,7 +100,14 @@ impl Store {
                 let (mut writer, reader) = (open()?, open()?);
                 // What reads must find the tables.
                 schema::migrate(&mut writer)?;
-                return Self::assembled(Box::new(writer), Some(Box::new(reader)), folder, location.key.as_deref());
+                let made = is_new.then_some(made);
+                return Self::assembled(
+                    Box::new(writer),
+                    Some(Box::new(reader)),
+                    folder,
+                    location.key.as_deref(),
+                    made,
+                );
             }
             Some(url) => {
                 let environment = location.environment.as_deref();
@@ -104,7 +136,7 @@ impl Store {
     /// A state over a database, with its key given or kept in the folder.
     pub fn over(mut database: Box<dyn Database>, folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
         schema::migrate(&mut *database)?;
-        Self::assembled(database, None, folder, key)
+        Self::assembled(database, None, folder, key, None)
     }
 
     fn assembled(
@@ -112,23 +144,30 @@ impl Store {
         reader: Option<Box<dyn Database>>,
         folder: PathBuf,
         key: Option<&str>,
+        made: Option<Made>,
     ) -> Result<Arc<Store>, Failure> {
         let dialect = writer.dialect();
         let committer = Committer::new(writer, reader);
         let opened = |error: DbError| error.failure("open");
         let known = committer.read(|database| meta(database, "public_key")).map_err(opened)?;
+        let is_known = known.is_some();
         let sealer = open_sealer(known, &folder, key)?;
         let (fresh, public_key) = (crate::new_id(), sealer.public_key());
-        let lineage = committer
-            .write(move |database| {
-                for (name, value) in [("lineage", &fresh), ("public_key", &public_key)] {
-                    let sql = "insert into meta (key, value) values (?1, ?2) on conflict do nothing";
-                    database.run(sql, vals![name, value])?;
-                }
-                Ok(meta(database, "lineage")?.unwrap_or_default())
-            })
-            .map_err(opened)?;
-        Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer }))
+        let known = committer.read(|database| meta(database, "lineage")).map_err(opened)?.filter(|_| is_known);
+        // Who only looks must not wait for one who writes, who may have been stopped while it did.
+        let lineage = match known {
+            Some(lineage) => lineage,
+            None => committer
+                .write(move |database| {
+                    for (name, value) in [("lineage", &fresh), ("public_key", &public_key)] {
+                        let sql = "insert into meta (key, value) values (?1, ?2) on conflict do nothing";
+                        database.run(sql, vals![name, value])?;
+                    }
+                    Ok(meta(database, "lineage")?.unwrap_or_default())
+                })
+                .map_err(opened)?,
+        };
+        Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer, made }))
     }
 
     /// Whether a project has a state of its own.
@@ -189,6 +228,63 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    /// Takes a state away again that was made to be looked at, or by a command that failed: nothing was written to it.
+    fn drop(&mut self) {
+        let Some(made) = self.made.take() else { return };
+        let Ok(nothing) = Sqlite::in_memory() else { return };
+        // Its own connections would be in the way.
+        self.committer = Committer::new(Box::new(nothing), None);
+        let _ = self.take_back(&made);
+    }
+}
+
+impl Store {
+    fn take_back(&self, made: &Made) -> Result<(), DbError> {
+        let file = self.folder.join(FILE);
+        let beside = std::fs::read_dir(&self.folder).map_err(|error| DbError::new(Trouble::Other, error))?;
+        let ours = |name: &std::ffi::OsStr| {
+            let name = name.to_string_lossy();
+            name.starts_with(FILE) || name == crate::seal::KEY || name == ".gitignore"
+        };
+        if beside.filter_map(Result::ok).any(|entry| !ours(&entry.file_name())) {
+            return Ok(());
+        }
+        let mut database = Sqlite::open(&file)?;
+        // Whoever has it open too keeps it.
+        database.script("pragma busy_timeout = 0")?;
+        let alone = database.row("pragma journal_mode = delete", &[])?;
+        if alone.is_none_or(|row| row.text(0) != "delete") {
+            return Ok(());
+        }
+        database.script("begin exclusive")?;
+        for table in DONE {
+            if database.row(&format!("select 1 from {table} limit 1"), &[])?.is_some() {
+                database.script("rollback")?;
+                return database.script("pragma journal_mode = wal");
+            }
+        }
+        // The key first: who opens the state in this instant must not seal with one that goes.
+        if made.key {
+            let _ = std::fs::remove_file(self.folder.join(crate::seal::KEY));
+        }
+        let _ = std::fs::remove_file(&file);
+        drop(database);
+        for name in [format!("{FILE}-wal"), format!("{FILE}-shm"), format!("{FILE}-journal")] {
+            let _ = std::fs::remove_file(self.folder.join(name));
+        }
+        let root_goes = made.folders.first().is_some_and(|first| first.ends_with(".provision"));
+        if let (Some(ignore), true) = (&made.ignore, root_goes) {
+            let _ = std::fs::remove_file(ignore);
+        }
+        for folder in made.folders.iter().rev() {
+            // One that holds something else stays.
+            let _ = std::fs::remove_dir(folder);
+        }
+        Ok(())
+    }
+}
+
 /// Whether a folder had a state that is not there any more: what is empty must not be taken for new.
 fn is_lost(folder: &Path) -> bool {
     match std::fs::metadata(folder.join(FILE)) {
@@ -223,7 +319,7 @@ pub(crate) fn set_meta(database: &mut dyn Database, key: &str, value: &str) -> R
 
 /// The state's key. One that was lost is an error: a new one could not open what the old one sealed.
 fn open_sealer(known: Option<String>, folder: &Path, key: Option<&str>) -> Result<Sealer, Failure> {
-    let place = folder.join("identity.txt");
+    let place = folder.join(crate::seal::KEY);
     let lost = |what: &str| {
         let message = match key {
             Some(_) => format!("the key of the state {what}: PROVISION_STATE_KEY"),
@@ -242,7 +338,11 @@ fn open_sealer(known: Option<String>, folder: &Path, key: Option<&str>) -> Resul
         }
     };
     match known {
-        Some(known) if known != sealer.public_key() => Err(lost("is another one")),
+        Some(known) if known != sealer.public_key() => match Sealer::next(folder, &known).filter(|_| key.is_none()) {
+            // The state was sealed anew, and a crash came before the new key was in its place.
+            Some(next) => crate::rekey::take_over(folder).map(|()| next),
+            None => Err(lost("is another one")),
+        },
         _ => Ok(sealer),
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::db::Val;
 use crate::schema::{SCHEMA_VERSION, TABLES, refuse_newer};
-use crate::{Lease, Store};
+use crate::{AuditEntry, Entry, HistoryRow, Lease, Store, Version};
 use provision_diagnostic::Failure;
-use provision_model::{Json, Map};
+use provision_model::{Json, Map, Resource};
 use serde::{Deserialize, Serialize};
 
 /// What an exported state says it is.
@@ -63,11 +63,18 @@ impl Store {
             if given != expected {
                 return Err(malformed(&format!("the table `{name}` has other columns")));
             }
+            let given =
+                table["rows"].as_array().ok_or_else(|| malformed(&format!("the table `{name}` has no `rows`")))?;
             let mut rows = Vec::new();
-            for row in table["rows"].as_array().into_iter().flatten() {
+            for (at, row) in given.iter().enumerate() {
+                let wrong = |what: &str| malformed(&format!("row {} of the table `{name}`: {what}", at + 1));
                 let cells = row.as_array().filter(|cells| cells.len() == columns.len());
-                let cells = cells.ok_or_else(|| malformed(&format!("a row of the table `{name}`")))?;
-                rows.push(cells.iter().map(value).collect::<Option<Vec<Val>>>().ok_or_else(|| malformed("a value"))?);
+                let cells = cells.ok_or_else(|| wrong(&format!("it is no list of {} values", columns.len())))?;
+                let read = |(cell, column): (&Json, &&str)| {
+                    let column = column.trim_matches('"');
+                    value(name, column, cell).map_err(|what| wrong(&format!("`{column}` {what}")))
+                };
+                rows.push(cells.iter().zip(*columns).map(read).collect::<Result<Vec<Val>, Failure>>()?);
             }
             tables.push((*name, *columns, rows));
         }
@@ -122,11 +129,36 @@ fn cell(value: &Val) -> Json {
     }
 }
 
-fn value(cell: &Json) -> Option<Val> {
+/// A value of a column; the error says what is wrong with it.
+fn value(table: &str, column: &str, cell: &Json) -> Result<Val, String> {
+    let nullable = matches!((table, column), ("versions", "body") | ("approvals", "address" | "used"));
+    let whole = matches!(column, "serial" | "id" | "open" | "position" | "one" | "seq" | "generation");
     match cell {
-        Json::Null => Some(Val::Null),
-        Json::Number(number) => number.as_i64().map(Val::Int),
-        Json::String(text) => Some(Val::Text(text.clone())),
-        _ => None,
+        Json::Null if nullable => Ok(Val::Null),
+        Json::Number(number) if whole => number.as_i64().map(Val::Int).ok_or_else(|| "is no whole number".to_owned()),
+        Json::String(text) if !whole => {
+            holds(table, column, text).map_err(|error| format!("cannot be read: {error}"))?;
+            Ok(Val::Text(text.clone()))
+        }
+        _ if whole => Err("is no whole number".to_owned()),
+        _ => Err("is no text".to_owned()),
+    }
+}
+
+/// Whether a text is what its column holds: data that could not be read again would be found only when it is needed.
+fn holds(table: &str, column: &str, text: &str) -> serde_json::Result<()> {
+    fn is<T: serde::de::DeserializeOwned>(text: &str) -> serde_json::Result<()> {
+        serde_json::from_str::<T>(text).map(drop)
+    }
+    match (table, column) {
+        ("resources", "data") => is::<Resource>(text),
+        ("journal", "data") => is::<Entry>(text),
+        ("history", "data") => is::<HistoryRow>(text),
+        ("history", "outputs") => is::<Map>(text),
+        ("versions", "body") => is::<Version>(text),
+        ("audit", "data") => is::<AuditEntry>(text),
+        ("plans", "body") | ("outputs", "value") => is::<Json>(text),
+        ("policies", "sources") => is::<Vec<(String, String)>>(text),
+        _ => Ok(()),
     }
 }

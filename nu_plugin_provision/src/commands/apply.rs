@@ -113,6 +113,14 @@ impl PluginCommand for Apply {
         };
         if let Some(file) = call.opt::<Spanned<String>>(0)? {
             let raised = |failure| labeled(&failure, file.span, "this file");
+            if let Some(rows) = &given {
+                let message =
+                    format!("both a plan file, {}, and {} rows on the pipeline were given", file.item, rows.len());
+                return Err(raised(
+                    Failure::new("provision::apply::two_plans", message)
+                        .with_help("Give one of them: `provision apply FILE`, or rows of a plan on the pipeline."),
+                ));
+            }
             let text = std::fs::read_to_string(resolve_path(engine, &file.item)?).map_err(|error| {
                 let message = format!("the plan {} cannot be read: {error}", file.item);
                 raised(

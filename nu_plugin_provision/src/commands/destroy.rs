@@ -20,7 +20,8 @@ impl PluginCommand for Destroy {
     }
 
     fn extra_description(&self) -> &str {
-        "Protected resources refuse; retained ones are forgotten. Policies are asked as for an apply."
+        "Protected resources refuse; retained ones are forgotten. Policies are asked as for an apply. What there is, is in the\n\
+        state: a mistake in infra.ncl, or a file of it that is gone, keeps nothing from being deleted."
     }
 
     fn search_terms(&self) -> Vec<&str> {

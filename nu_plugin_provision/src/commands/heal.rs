@@ -33,7 +33,12 @@ impl PluginCommand for Heal {
     fn signature(&self) -> Signature {
         let list = || SyntaxShape::List(Box::new(SyntaxShape::String));
         let signature = Signature::build(self.name())
-            .named("target", list(), "Only these addresses and what they need.", None)
+            .named(
+                "target",
+                list(),
+                "Only these, what they need and what must follow them; an empty list is none.",
+                None,
+            )
             .named("exclude", list(), "All but these addresses and what depends on them.", None)
             .switch("deep", "Also read each resource by id: sees fields that lists do not show.", None)
             .switch("all", "Keep the rows that change nothing.", Some('a'))
@@ -68,7 +73,7 @@ impl PluginCommand for Heal {
         let session = session(plugin, engine, call)?;
         let _guard = stoppable(engine, &session)?;
         let options = PlanOptions {
-            target: call.get_flag("target")?.unwrap_or_default(),
+            target: call.get_flag("target")?,
             exclude: call.get_flag("exclude")?.unwrap_or_default(),
             deep: call.has_flag("deep")?,
             all: call.has_flag("all")?,
@@ -76,6 +81,6 @@ impl PluginCommand for Heal {
         };
         let _busy = Busy::with("looking for drift");
         let plan = session.heal(&options).map_err(|failure| labeled(&failure, call.head, "while planning this"))?;
-        Ok(super::plan::table(&plan, &session, call.head))
+        Ok(super::plan::table(plan, &session, call.head, engine.signals()))
     }
 }

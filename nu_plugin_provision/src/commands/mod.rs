@@ -7,6 +7,7 @@ mod audit;
 mod destroy;
 mod drift;
 mod graph;
+mod group;
 mod heal;
 mod history;
 mod import;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
         Box::new(graph::Graph),
         Box::new(policy_accept::PolicyAccept),
     ];
+    all.extend(group::all());
     all.extend(provider::all());
     all.extend(state::all());
     all.extend(sandbox::all());

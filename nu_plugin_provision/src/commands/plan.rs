@@ -5,12 +5,12 @@ use crate::open::{environment, project_flag, project_folder, session_in, stoppab
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
-    Example, LabeledError, PipelineData, PipelineMetadata, Record, Signature, Span, Spanned, SyntaxShape, Type, Value,
-    record,
+    Example, LabeledError, PipelineData, PipelineMetadata, Record, Signals, Signature, Span, Spanned, SyntaxShape,
+    Type, Value, record,
 };
 use provision_diagnostic::Failure;
 use provision_engine::{Input, PlanOptions, Session, SourceNote, find_project};
-use provision_nu_bridge::{labeled, resolve_path, to_json};
+use provision_nu_bridge::{labeled, resolve_path, stream, to_json};
 use std::path::PathBuf;
 
 pub struct Plan;
@@ -29,7 +29,8 @@ impl PluginCommand for Plan {
     fn extra_description(&self) -> &str {
         "The infrastructure is the project's infra.ncl, a Nickel file, or data on the pipeline.\n\
         Only changes are rows; an empty table means that there is nothing to do. Every mistake in the configuration is\n\
-        reported in one run, before any call to a cloud."
+        reported in one run, before any call to a cloud. With --target, mistakes in resources that it leaves out are not told,\n\
+        and what depends on something that is replaced comes along. With --destroy, the state alone says what there is."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -42,7 +43,7 @@ impl PluginCommand for Plan {
             .named(
                 "target",
                 SyntaxShape::List(Box::new(SyntaxShape::String)),
-                "Only these addresses and what they need.",
+                "Only these, what they need and what must follow them; an empty list is none.",
                 None,
             )
             .named(
@@ -141,7 +142,7 @@ impl PluginCommand for Plan {
         let session = session_in(plugin, engine, span, &project, environment(engine, call)?)?;
         let _guard = stoppable(engine, &session)?;
         let options = PlanOptions {
-            target: call.get_flag("target")?.unwrap_or_default(),
+            target: call.get_flag("target")?,
             exclude: call.get_flag("exclude")?.unwrap_or_default(),
             destroy: call.has_flag("destroy")?,
             no_refresh: matches!(call.get_flag_value("refresh"), Some(Value::Bool { val: false, .. })),
@@ -159,13 +160,13 @@ impl PluginCommand for Plan {
         if call.has_flag("json")? {
             return Ok(PipelineData::value(Value::string(plan.document().to_string(), call.head), None));
         }
-        Ok(table(&plan, &session, call.head))
+        Ok(table(plan, &session, call.head, engine.signals()))
     }
 }
 
-/// The rows of a plan, with a note of where they are from for who applies them.
-pub(super) fn table(plan: &provision_engine::Plan, session: &Session, span: Span) -> PipelineData {
-    let rows = plan.rows().map(|row| super::value(row, span, &[])).collect();
+/// The rows of a plan one by one, with a note of where they are from for who applies them.
+pub(super) fn table(plan: provision_engine::Plan, session: &Session, span: Span, signals: &Signals) -> PipelineData {
+    let rows = plan.rows.into_iter().map(move |planned| super::value(&planned.row, span, &[]));
     let mut custom = Record::new();
     let environment = session.environment.as_ref().map_or(Value::nothing(span), |name| Value::string(name, span));
     let note = record! {
@@ -174,7 +175,7 @@ pub(super) fn table(plan: &provision_engine::Plan, session: &Session, span: Span
     };
     custom.insert("provision_plan", Value::record(note, span));
     let metadata = PipelineMetadata { custom, ..PipelineMetadata::default() };
-    PipelineData::value(Value::list(rows, span), Some(metadata))
+    stream(rows, span, signals.clone()).set_metadata(Some(metadata))
 }
 
 /// What `nickel eval` noted about its result.

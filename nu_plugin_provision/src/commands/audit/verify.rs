@@ -21,7 +21,8 @@ impl PluginCommand for AuditVerify {
     }
 
     fn extra_description(&self) -> &str {
-        "The record is `valid, entries, checkpoints, head, problems`; problems are rows `seq, problem`."
+        "The record is `valid, entries, checkpoints, head, problems, gaps`; problems are rows `seq, problem`. Gaps are what going\n\
+        back to a backup cut off, as the log itself tells: `seq` of the entry that tells it, `from` and `until`, `hash` at the end."
     }
 
     fn search_terms(&self) -> Vec<&str> {

@@ -69,6 +69,6 @@ impl PluginCommand for Rollback {
         let plan = session
             .rollback(serial.item, &options)
             .map_err(|failure| labeled(&failure, serial.span, "while planning back to this"))?;
-        Ok(crate::commands::plan::table(&plan, &session, call.head))
+        Ok(crate::commands::plan::table(plan, &session, call.head, engine.signals()))
     }
 }

@@ -4,6 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
+use provision_diagnostic::Failure;
 use provision_nu_bridge::{labeled, to_json};
 
 pub struct StateImport;
@@ -53,7 +54,13 @@ impl PluginCommand for StateImport {
         let session = session(plugin, engine, call)?;
         let raised = |failure| labeled(&failure, call.head, "while importing");
         let state = match input.into_value(call.head)? {
-            Value::String { val, .. } => serde_json::from_str(&val).unwrap_or_default(),
+            Value::String { val, .. } => serde_json::from_str(&val).map_err(|error| {
+                let message = format!("this is no exported state: it is not JSON: {error}");
+                raised(
+                    Failure::new("provision::state::malformed", message)
+                        .with_help("Give what `provision state export` gave."),
+                )
+            })?,
             value => to_json(&value)?,
         };
         let imported = session.import_state(&state).map_err(raised)?;

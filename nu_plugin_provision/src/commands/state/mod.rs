@@ -6,6 +6,7 @@ mod export;
 mod forget;
 mod import;
 mod list;
+mod rekey;
 mod rename;
 mod replace;
 mod restore;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
         Box::new(forget::StateForget),
         Box::new(replace::StateReplace),
         Box::new(unprotect::StateUnprotect),
+        Box::new(rekey::StateRekey),
         Box::new(export::StateExport),
         Box::new(import::StateImport),
         Box::new(backup::StateBackup),

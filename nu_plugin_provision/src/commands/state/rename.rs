@@ -20,7 +20,8 @@ impl PluginCommand for StateMove {
     }
 
     fn extra_description(&self) -> &str {
-        "What depends on it follows. In the configuration, `lifecycle.moved_from` does the same as part of a plan."
+        "What depends on it follows. In the configuration, `lifecycle.moved_from` does the same as part of a plan.\n\
+        Policies are asked about both addresses: the action is `move`."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -54,8 +55,11 @@ impl PluginCommand for StateMove {
         let session = session(plugin, engine, call)?;
         let from: Spanned<String> = call.req(0)?;
         let to: Spanned<String> = call.req(1)?;
-        let found =
-            session.rename(&from.item, &to.item).map_err(|failure| labeled(&failure, from.span, "this address"))?;
+        let found = session.rename(&from.item, &to.item).map_err(|failure| {
+            // What is wrong with the new address is shown there.
+            let at_new = ["provision::plan::address", "provision::import::address_taken"].contains(&failure.code());
+            labeled(&failure, if at_new { to.span } else { from.span }, "this address")
+        })?;
         Ok(PipelineData::value(super::value(&found, call.head, super::COLUMNS), None))
     }
 }

@@ -20,6 +20,11 @@ impl PluginCommand for StateUnprotect {
         "Take the protection off a resource, so that it can be deleted or replaced."
     }
 
+    fn extra_description(&self) -> &str {
+        "Policies are asked: the action is `unprotect`. Take `lifecycle.protect` out of infra.ncl too, or the next plan protects\n\
+        it again."
+    }
+
     fn search_terms(&self) -> Vec<&str> {
         vec!["protect", "lifecycle"]
     }
