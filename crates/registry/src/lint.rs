@@ -104,7 +104,7 @@ pub fn lint(source: Source, evaluator: &Evaluator, shown_from: Option<std::path:
     let holes = !diagnostics.is_empty();
     for Finding { severity, problem } in findings.0 {
         // What Nickel could not evaluate is null here; its own message says why.
-        if holes && is_missing(&problem) {
+        if holes && (is_missing(&problem) || value_at(&value, &problem.path).is_none_or(Json::is_null)) {
             continue;
         }
         diagnostics.push(Diagnostic { severity, ..located(&[&evaluated.positions], problem, |_| true) });
@@ -202,6 +202,13 @@ fn child<'a>(value: &'a mut Json, step: &Step) -> Option<&'a mut Json> {
         (Json::Array(items), Step::Index(index)) => items.get_mut(*index),
         _ => None,
     }
+}
+
+fn value_at<'a>(value: &'a Json, path: &[Step]) -> Option<&'a Json> {
+    path.iter().try_fold(value, |at, step| match step {
+        Step::Field(name) => at.get(name),
+        Step::Index(index) => at.get(*index),
+    })
 }
 
 fn is_missing(problem: &Problem) -> bool {

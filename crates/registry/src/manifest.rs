@@ -163,6 +163,12 @@ pub enum Pagination {
         limit: String,
         max: u32,
     },
+    /// The answer has the address of the next page; its query is what counts, the host stays the account's.
+    Link {
+        size: String,
+        max: u32,
+        next: String,
+    },
     Token {
         request: String,
         response: String,
