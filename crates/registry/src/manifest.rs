@@ -181,7 +181,9 @@ impl Pagination {
     /// The most items of a page.
     pub fn max(&self) -> u32 {
         match self {
-            Self::Page { max, .. } | Self::Offset { max, .. } | Self::Token { max, .. } => *max,
+            Self::Page { max, .. } | Self::Offset { max, .. } | Self::Token { max, .. } | Self::Link { max, .. } => {
+                *max
+            }
         }
     }
 }
