@@ -87,6 +87,7 @@ fn approvals_are_for_rows_for_a_time_and_can_be_taken_back() {
         "provision::apply::approval",
         "`nonsense` is no approval",
         "provision approvals",
+        "provision init",
     );
     // Whoever could not give it cannot take it back.
     world.fails(&format!("provision approvals --revoke {id}")).is("provision::apply::denied", "not-ones-own", "");
@@ -204,6 +205,7 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
     let harmless = [
         // They read, or change what the project itself says or keeps about itself.
         "provision approvals",
+        "provision init",
         "provision output",
         "provision plan",
         "provision policy",

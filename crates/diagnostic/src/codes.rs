@@ -111,6 +111,11 @@ pub const CODES: &[CodeEntry] = &[
         "Compare with `docs/guide.md`.",
     ),
     c(
+        "provision::config::exists",
+        "There is a project already, or it cannot be written.",
+        "Choose another name or folder.",
+    ),
+    c(
         "provision::config::setting",
         "A setting in $env.config.plugins.provision is unknown or has the wrong type.",
         "Correct or remove it.",

@@ -11,6 +11,7 @@ mod group;
 mod heal;
 mod history;
 mod import;
+mod init;
 mod lock;
 mod output;
 mod plan;
@@ -33,6 +34,7 @@ use serde::Serialize;
 pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
     let mut all: Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> = vec![
         Box::new(provision::Provision),
+        Box::new(init::Init),
         Box::new(plan::Plan),
         Box::new(apply::Apply),
         Box::new(approve::Approve),
