@@ -15,11 +15,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "nu_plugin_provision",
         &[
             "provision-nu-bridge",
+            "provision-contract",
             "provision-engine",
             "provision-sandbox",
             "provision-registry",
             "provision-nickel",
             "provision-policy",
+        ],
+    ),
+    (
+        "provision-contract",
+        &[
+            "provision-engine",
+            "provision-sandbox",
+            "provision-state",
+            "provision-providers",
+            "provision-registry",
+            "provision-nickel",
+            "provision-model",
         ],
     ),
     (

@@ -122,6 +122,83 @@ pub const CODES: &[CodeEntry] = &[
     ),
     c("provision::provider::manifest", "A provider manifest is not valid.", "Mend the manifest at the marked place."),
     c(
+        "provision::provider::unknown_key",
+        "A provider manifest says something that no manifest can say.",
+        "Use the suggested name; docs/manifest.md lists them all.",
+    ),
+    c(
+        "provision::provider::unknown_field",
+        "A template, step or rule of a manifest names a field that its type does not have.",
+        "Use the suggested name, or add the field.",
+    ),
+    c(
+        "provision::provider::placeholder",
+        "A template of a manifest has a placeholder that has no value there.",
+        "Use one of those that have one; the message lists them.",
+    ),
+    c(
+        "provision::provider::never_created",
+        "A resource type can never be created: it has no create call, or something required is never sent.",
+        "Add the call, or send the field.",
+    ),
+    c(
+        "provision::provider::never_changed",
+        "A field is said to be changed in place, but no step changes it.",
+        "Add a step to `update`, or say `on_change = \"replace\"`.",
+    ),
+    c(
+        "provision::provider::endless",
+        "A list would never end, or never go past its first page.",
+        "Mend `pagination` as the message says.",
+    ),
+    c(
+        "provision::provider::unknown_status",
+        "A step waits for a status that the type does not name.",
+        "Name it in `status`, or use the suggested word.",
+    ),
+    c(
+        "provision::provider::errors",
+        "A manifest does not say enough about the vendor's errors.",
+        "Add the missing rule; an empty list says that the vendor has no such code.",
+    ),
+    c("provision::provider::lint", "A manifest contradicts itself.", "Mend it as the message says."),
+    c(
+        "provision::provider::api",
+        "A manifest needs another engine API.",
+        "Use a version of the extension made for this engine.",
+    ),
+    c(
+        "provision::provider::changed",
+        "A provider of the project is not the one that `provision.lock` pins.",
+        "Put the pinned version back, or run `provision provider upgrade NAME` to pin what is there.",
+    ),
+    c(
+        "provision::provider::archive",
+        "A provider cannot be added from this folder or archive.",
+        "Give a folder or a `.tar.gz` with a `manifest.ncl`.",
+    ),
+    c(
+        "provision::provider::digest",
+        "What is to be added has another digest than was given.",
+        "Do not use it before you know why.",
+    ),
+    c("provision::provider::in_use", "The state holds resources of the provider.", "Destroy or forget them first."),
+    c(
+        "provision::provider::no_catalog",
+        "The provider's manifest does not say how its catalogue is read.",
+        "Add `listings` to the manifest.",
+    ),
+    c(
+        "provision::provider::no_cloud",
+        "There is no cloud to test a provider against.",
+        "Give `--endpoint URL`, or `--replay DIR`.",
+    ),
+    c(
+        "provision::provider::test",
+        "A provider did not pass its contract suite.",
+        "Look at the rows whose result is `failed`.",
+    ),
+    c(
         "provision::provider::credential",
         "A credential that the provider needs is absent.",
         "Set the named environment variable.",

@@ -114,6 +114,12 @@ pub struct FieldSpec {
     /// A list whose order means nothing.
     #[serde(default)]
     pub unordered: bool,
+    /// A value to try it with; `{"$ref": …}` points at one of the resources that the type `needs`.
+    #[serde(default)]
+    pub example: Option<Json>,
+    /// Another one, to try a change with.
+    #[serde(default)]
+    pub other: Option<Json>,
 }
 
 impl FieldType {

@@ -278,6 +278,11 @@ impl Http {
     }
 }
 
+/// The wire that is used where none is given.
+pub fn network() -> Arc<dyn Wire> {
+    Arc::new(Http::new())
+}
+
 impl Wire for Http {
     fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError> {
         let build = |error: &dyn std::fmt::Display| WireError::Build(error.to_string());

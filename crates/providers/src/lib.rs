@@ -7,6 +7,7 @@ mod account;
 mod auth;
 mod error;
 mod http;
+mod listing;
 mod local;
 mod outside;
 mod runtime;
@@ -16,6 +17,7 @@ mod xml;
 
 pub use account::{Account, Environment};
 pub use error::{CallError, Class};
+pub use http::network;
 pub use local::Local;
 pub use outside::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
 pub use runtime::ManifestProvider;
@@ -152,4 +154,8 @@ pub trait Provider: Send + Sync {
         label: Option<(&str, &str)>,
         control: &Control<'_>,
     ) -> Result<Option<Vec<Remote>>, CallError>;
+    /// What the account offers in a catalogue that the manifest lists, a row each.
+    fn catalog(&self, _name: &str, _region: Option<&str>, _control: &Control<'_>) -> Result<Vec<Map>, CallError> {
+        Ok(Vec::new())
+    }
 }

@@ -5,18 +5,15 @@ use crate::http::{Outgoing, Transport, escape};
 use crate::waiting::{ActionBoard, Listed, StatusBoard};
 use crate::{CallError, CallStep, Class, Control, Operation, Outside, Pending, Provider, Sent, StepKind, wire};
 use provision_model::{Action, FieldType, Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote, short_hash};
-use provision_registry::{Call, Manifest, Pagination, Protocol, StepSpec, TypeSpec};
-use std::collections::HashSet;
+use provision_registry::{Call, Manifest, Protocol, StepSpec, TypeSpec};
 use std::sync::Arc;
 
 const EC2_VERSION: &str = "2016-11-15";
-/// More pages than any account has; a list that goes on longer is a fault.
-const PAGE_LIMIT: usize = 10_000;
 
 /// A provider made of a manifest, for one account.
 pub struct ManifestProvider {
-    manifest: Arc<Manifest>,
-    transport: Transport,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) transport: Transport,
     region: Option<String>,
     actions: ActionBoard,
     statuses: StatusBoard,
@@ -42,15 +39,15 @@ impl ManifestProvider {
         Self { manifest, transport, region, actions: ActionBoard::default(), statuses: StatusBoard::default() }
     }
 
-    fn spec(&self, type_name: &str) -> Result<&TypeSpec, CallError> {
+    pub(crate) fn spec(&self, type_name: &str) -> Result<&TypeSpec, CallError> {
         self.manifest.types.get(type_name).ok_or_else(|| self.fault(format!("the manifest has no type `{type_name}`")))
     }
 
-    fn fault(&self, message: impl Into<String>) -> CallError {
+    pub(crate) fn fault(&self, message: impl Into<String>) -> CallError {
         CallError::new(Class::Malformed, &self.manifest.name, "", message)
     }
 
-    fn region_of(&self, region: Option<&str>) -> Result<String, CallError> {
+    pub(crate) fn region_of(&self, region: Option<&str>) -> Result<String, CallError> {
         match region.or(self.region.as_deref()) {
             Some(region) => Ok(region.to_owned()),
             None if self.manifest.region.is_none() => Ok(String::new()),
@@ -71,7 +68,7 @@ impl ManifestProvider {
         inputs
     }
 
-    fn outgoing(
+    pub(crate) fn outgoing(
         &self,
         call: &Call,
         body: Option<Json>,
@@ -105,7 +102,7 @@ impl ManifestProvider {
         Outgoing { method, path: path.join("/"), query, body, region, mutating }
     }
 
-    fn remote(&self, spec: &TypeSpec, item: &Json) -> Option<Remote> {
+    pub(crate) fn remote(&self, spec: &TypeSpec, item: &Json) -> Option<Remote> {
         let id = wire::extract(item, &spec.id).and_then(|id| text_of(&id))?;
         let protocol = self.manifest.protocol;
         let mut fields = wire::decode_fields(&spec.fields, item, protocol);
@@ -131,7 +128,7 @@ impl ManifestProvider {
     }
 }
 
-fn text_of(value: &Json) -> Option<String> {
+pub(crate) fn text_of(value: &Json) -> Option<String> {
     match value {
         Json::String(text) => Some(text.clone()),
         Json::Number(number) => Some(number.to_string()),
@@ -361,6 +358,10 @@ impl Provider for ManifestProvider {
         found.retain(|remote| !Self::is_gone(spec, remote));
         Ok(Some(found))
     }
+
+    fn catalog(&self, name: &str, region: Option<&str>, control: &Control<'_>) -> Result<Vec<Map>, CallError> {
+        self.offered(name, region, control)
+    }
 }
 
 impl ManifestProvider {
@@ -387,90 +388,6 @@ impl ManifestProvider {
             Err(error) if error.class == Class::Gone => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    fn list_raw(
-        &self,
-        type_name: &str,
-        region: Option<&str>,
-        label: Option<(&str, &str)>,
-        control: &Control<'_>,
-    ) -> Result<Vec<Remote>, CallError> {
-        let spec = self.spec(type_name)?;
-        let Some(call) = &spec.list else { return Ok(Vec::new()) };
-        let region = self.region_of(region)?;
-        let mut base = self.outgoing(call, None, &|_| None, region, "GET");
-        if let (Some((key, value)), false) = (label, call.unfiltered) {
-            for (name, template) in &self.manifest.label_filter {
-                base.query.push((name.clone(), template.replace("{key}", key).replace("{value}", value)));
-            }
-        }
-        let pagination = self.manifest.pagination.as_ref().filter(|_| !call.unpaged);
-        let mut cursor: Option<String> = None;
-        let mut seen = HashSet::new();
-        let mut found = Vec::new();
-        for page in 0..PAGE_LIMIT {
-            let mut request = Outgoing {
-                method: base.method.clone(),
-                path: base.path.clone(),
-                query: base.query.clone(),
-                body: None,
-                region: base.region.clone(),
-                mutating: false,
-            };
-            match pagination {
-                None => {}
-                Some(Pagination::Page { page: name, size, max, .. }) => {
-                    request.query.push((name.clone(), cursor.clone().unwrap_or_else(|| "1".into())));
-                    request.query.push((size.clone(), max.to_string()));
-                }
-                Some(Pagination::Offset { offset, limit, max }) => {
-                    request.query.push((offset.clone(), (page * *max as usize).to_string()));
-                    request.query.push((limit.clone(), max.to_string()));
-                }
-                Some(Pagination::Token { request: name, size, max, .. }) => {
-                    request.query.push((size.clone(), max.to_string()));
-                    if let Some(token) = &cursor {
-                        request.query.push((name.clone(), token.clone()));
-                    }
-                }
-            }
-            let answer = self.transport.call(&request, control)?;
-            let items = call.items.as_deref().unwrap_or_default();
-            let items = match wire::extract(&answer, items) {
-                Some(Json::Array(items)) => items,
-                // XML has no empty list, and a list that is not there at all is only plausible there.
-                None if self.manifest.protocol == Protocol::Ec2Query => Vec::new(),
-                _ => return Err(self.fault(format!("the answer to a list of {type_name} has no `{items}`"))),
-            };
-            let count = items.len();
-            for item in &items {
-                if let Some(remote) = self.remote(spec, item)
-                    && seen.insert(remote.id.clone())
-                    && label.is_none_or(|(key, value)| match &remote.identity {
-                        Some(identity) if key == LABEL_STATE => identity.state == value,
-                        Some(identity) if key == LABEL_OP => identity.op == value,
-                        Some(_) => true,
-                        None => false,
-                    })
-                {
-                    found.push(remote);
-                }
-            }
-            let next = match pagination {
-                None => None,
-                Some(Pagination::Page { next, .. }) => wire::extract(&answer, next).and_then(|value| text_of(&value)),
-                Some(Pagination::Offset { max, .. }) => (count >= *max as usize).then(|| String::from("more")),
-                Some(Pagination::Token { response, .. }) => {
-                    wire::extract(&answer, response).and_then(|value| text_of(&value)).filter(|token| !token.is_empty())
-                }
-            };
-            match next {
-                None => return Ok(found),
-                next => cursor = next,
-            }
-        }
-        Err(self.fault(format!("the list of {type_name} does not end")))
     }
 }
 

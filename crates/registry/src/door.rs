@@ -2,7 +2,6 @@
 
 use crate::Manifest;
 use indexmap::IndexMap;
-use provision_diagnostic::Failure;
 use provision_model::{FieldSpec, FieldType, Json};
 use std::fmt::Write;
 
@@ -98,37 +97,4 @@ fn literal(value: &Json) -> String {
         Json::String(value) => text(value),
         other => other.to_string(),
     }
-}
-
-/// Refuses names that could not be written in Nickel, Cedar or an address.
-pub fn check_names(manifest: &Manifest, shown: &str) -> Result<(), Failure> {
-    let good = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-    };
-    let names = std::iter::once(&manifest.name)
-        .chain(manifest.types.keys())
-        .chain(manifest.types.values().flat_map(|spec| spec.fields.keys()));
-    for name in names {
-        if !good(name) {
-            return Err(Failure::new(
-                "provision::provider::manifest",
-                format!("the manifest {shown} has the name `{name}`, which is not valid"),
-            )
-            .with_help("Names are lower-case letters, digits and `_`, starting with a letter."));
-        }
-    }
-    for (type_name, spec) in &manifest.types {
-        let steps = spec.update.iter().flat_map(|step| &step.fields).chain(&spec.labels).chain(&spec.unique);
-        for field in steps {
-            if !spec.fields.contains_key(field) {
-                return Err(Failure::new(
-                    "provision::provider::manifest",
-                    format!("the manifest {shown} names the field `{field}`, which `{type_name}` does not have"),
-                )
-                .with_help("Every field a step, `labels` or `unique` names must be under `fields`."));
-            }
-        }
-    }
-    Ok(())
 }

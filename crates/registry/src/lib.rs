@@ -3,27 +3,34 @@
 //!
 //! Knows Nickel and the model; must not know Nushell, HTTP or SQL.
 
+mod api;
 mod cedar;
 mod door;
+mod installed;
+mod lint;
 mod manifest;
+mod pack;
+mod shown;
 mod warm;
 
 pub use manifest::{
-    ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, Manifest, Pagination,
-    Protocol, RateLimit, Region, StatusSpec, StepSpec, TypeSpec, pascal,
+    ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, Listing, Manifest,
+    Pagination, Protocol, RateLimit, Region, StatusSpec, StepSpec, TypeSpec, pascal,
 };
 
+pub use api::ENGINE_API;
+pub use installed::{Lock, Origin, Pin, Provider, folder_digest};
+pub use lint::{Linted, lint, located};
+pub use pack::{Candidate, add, open, remove, repin};
+pub use shown::{FieldRow, TypeRow, field_rows, type_rows};
 pub use warm::Warm;
 
 use indexmap::IndexMap;
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Diagnostic, Failure, Severity, nearest};
 use provision_nickel::{Evaluator, Library, Request, Source};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The engine API that manifests ask for in `api`.
-pub const ENGINE_API: &str = "1";
 
 const INFRASTRUCTURE: &str = include_str!("../../../schemas/infrastructure.ncl");
 const BUILT_IN: &[(&str, &str)] = &[
@@ -37,53 +44,71 @@ const BUILT_IN: &[(&str, &str)] = &[
 #[derive(Debug, Clone)]
 pub struct Registry {
     manifests: IndexMap<String, Arc<Manifest>>,
+    providers: IndexMap<String, Provider>,
     library: Arc<Library>,
-    /// Digests of every manifest file that was read, for who keeps a registry warm.
-    pub inputs: Vec<(PathBuf, String)>,
+    /// What was read and its digest, for who keeps a registry warm.
+    inputs: Vec<(PathBuf, Option<String>)>,
 }
 
 impl Registry {
     /// Loads the built-in manifests, then those under `<user_dir>/providers/*/manifest.ncl`, then those under
-    /// `<project>/extensions/providers/*/manifest.ncl`; a later one of the same name replaces an earlier one.
+    /// `<project>/extensions/providers/*/manifest.ncl`; a later one of the same name replaces an earlier one. Those of
+    /// the project must be what its `provision.lock` pins.
     pub fn load(project: Option<&Path>, user_dir: Option<&Path>, evaluator: &Evaluator) -> Result<Registry, Failure> {
         let mut manifests = IndexMap::new();
-        for (name, text) in BUILT_IN {
-            let source = Source::Text {
-                name: format!("extensions/providers/{name}/manifest.ncl"),
-                folder: PathBuf::from("/"),
-                text: (*text).to_owned(),
-            };
-            let manifest = read_manifest(source, name, evaluator)?;
-            manifests.insert(manifest.name.clone(), Arc::new(manifest));
+        let mut providers = IndexMap::new();
+        for (name, _) in BUILT_IN {
+            if let Some(source) = built_in(name) {
+                let manifest = read_manifest(source, name, evaluator)?;
+                let about = Provider { origin: Origin::BuiltIn, folder: None, digest: None, pinned: false };
+                providers.insert(manifest.name.clone(), about);
+                manifests.insert(manifest.name.clone(), Arc::new(manifest));
+            }
         }
-        let mut inputs = Vec::new();
-        for file in manifest_files(project, user_dir) {
+        let inputs = inputs(project, user_dir);
+        let lock = project.map(Lock::read).transpose()?.unwrap_or_default();
+        for (origin, folder) in folders(project, user_dir) {
+            let file = folder.join("manifest.ncl");
             let shown = file.display().to_string();
-            let text = std::fs::read(&file).map_err(|error| {
-                Failure::new("provision::provider::manifest", format!("cannot read the manifest {shown}: {error}"))
-            })?;
-            inputs.push((file.clone(), provision_model::short_hash(&String::from_utf8_lossy(&text), 52)));
             let manifest = read_manifest(Source::File(file), &shown, evaluator)?;
+            let digest = folder_digest(&folder).map_err(|error| {
+                Failure::new("provision::provider::manifest", format!("cannot read {}: {error}", folder.display()))
+            })?;
+            let pinned = origin == Origin::Project && lock.verify(&manifest.name, &manifest.version, &digest)?;
+            let about = Provider { origin, folder: Some(folder), digest: Some(digest), pinned };
+            providers.insert(manifest.name.clone(), about);
             manifests.insert(manifest.name.clone(), Arc::new(manifest));
         }
+        lock.all_there(|name| providers.get(name).is_some_and(|about| about.origin == Origin::Project))?;
         let library = Arc::new(Library {
             files: BTreeMap::from([
                 ("infrastructure.ncl".to_owned(), INFRASTRUCTURE.to_owned()),
                 ("provision.ncl".to_owned(), door::generate(manifests.values().map(AsRef::as_ref))),
             ]),
         });
-        Ok(Registry { manifests, library, inputs })
+        Ok(Registry { manifests, providers, library, inputs })
     }
 
     /// Whether the files on disk are those that were loaded.
     pub fn is_current(&self, project: Option<&Path>, user_dir: Option<&Path>) -> bool {
-        let files = manifest_files(project, user_dir);
-        files.len() == self.inputs.len()
-            && files.iter().zip(&self.inputs).all(|(file, (known, digest))| {
-                file == known
-                    && std::fs::read(file)
-                        .is_ok_and(|text| provision_model::short_hash(&String::from_utf8_lossy(&text), 52) == *digest)
-            })
+        inputs(project, user_dir) == self.inputs
+    }
+
+    /// What is known of a provider besides its manifest.
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.get(name)
+    }
+
+    /// Writes what Nickel files import from memory into a folder, for editors and the official command.
+    pub fn write_schemas(&self, folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+        std::fs::create_dir_all(folder)?;
+        let mut written = Vec::new();
+        for (name, text) in &self.library.files {
+            let file = folder.join(name);
+            std::fs::write(&file, text)?;
+            written.push(file);
+        }
+        Ok(written)
     }
 
     /// What Nickel files may import from memory.
@@ -129,42 +154,83 @@ impl Registry {
     }
 }
 
-fn manifest_files(project: Option<&Path>, user_dir: Option<&Path>) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let folders = [user_dir.map(|dir| dir.join("providers")), project.map(|dir| dir.join("extensions/providers"))];
-    for folder in folders.into_iter().flatten() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        let mut found: Vec<PathBuf> = entries
+/// The manifest of a built-in provider.
+pub fn built_in(name: &str) -> Option<Source> {
+    let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+    Some(Source::Text {
+        name: format!("extensions/providers/{name}/manifest.ncl"),
+        folder: PathBuf::from("/"),
+        text: (*text).to_owned(),
+    })
+}
+
+/// The folders with a manifest, in the order in which one replaces another.
+fn folders(project: Option<&Path>, user_dir: Option<&Path>) -> Vec<(Origin, PathBuf)> {
+    let places = [
+        (Origin::User, user_dir.map(|dir| dir.join("providers"))),
+        (Origin::Project, project.map(|dir| dir.join("extensions/providers"))),
+    ];
+    let mut found = Vec::new();
+    for (origin, place) in places {
+        let Some(entries) = place.and_then(|place| std::fs::read_dir(place).ok()) else { continue };
+        let mut here: Vec<PathBuf> = entries
             .filter_map(Result::ok)
-            .map(|entry| entry.path().join("manifest.ncl"))
-            .filter(|path| path.is_file())
+            .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+            .map(|entry| entry.path())
+            .filter(|folder| folder.join("manifest.ncl").is_file())
             .collect();
-        found.sort();
-        files.extend(found);
+        here.sort();
+        found.extend(here.into_iter().map(|folder| (origin, folder)));
     }
-    files
+    found
+}
+
+/// Everything that is read from disk, with its digest.
+fn inputs(project: Option<&Path>, user_dir: Option<&Path>) -> Vec<(PathBuf, Option<String>)> {
+    let mut all: Vec<(PathBuf, Option<String>)> = folders(project, user_dir)
+        .into_iter()
+        .map(|(_, folder)| (folder.clone(), folder_digest(&folder).ok()))
+        .collect();
+    if let Some(lock) = project.map(|project| project.join(installed::LOCK)) {
+        let digest = std::fs::read(&lock).ok().map(|bytes| installed::sha256(&bytes));
+        all.push((lock, digest));
+    }
+    all
 }
 
 fn read_manifest(source: Source, shown: &str, evaluator: &Evaluator) -> Result<Manifest, Failure> {
-    let request = Request { sources: vec![source], ..Request::default() };
-    let evaluated = evaluator.eval(&request).map_err(|mut failure| {
+    // Those that come with the engine are looked at by its own tests.
+    if matches!(source, Source::Text { .. }) {
+        let request = Request { sources: vec![source], ..Request::default() };
+        let evaluated = evaluator.eval(&request)?;
+        return serde_json::from_value(evaluated.value.clone()).map_err(|error| {
+            Failure::new("provision::provider::manifest", format!("the manifest {shown} is not valid: {error}"))
+                .with_help("See docs/manifest.md for the shape of a manifest.")
+        });
+    }
+    let as_manifest = |mut failure: Failure| {
         // The position is the manifest's; the code says that a manifest is at fault, not the user's own file.
         failure.first.code = "provision::provider::manifest".to_owned();
         failure
+    };
+    let linted = lint(source, evaluator, None).map_err(as_manifest)?;
+    // What it cannot work with; the rest is for `provision provider check`.
+    let stops = |one: &Diagnostic| {
+        let ours = ["manifest", "unknown_key", "unknown_field", "api"];
+        one.severity == Severity::Error
+            && one.code.strip_prefix("provision::provider::").is_none_or(|code| ours.contains(&code))
+    };
+    let wrong: Vec<Diagnostic> = linted.diagnostics.into_iter().filter(stops).collect();
+    Failure::check(wrong).map_err(|mut failure| {
+        if !failure.first.code.starts_with("provision::provider::") {
+            failure = as_manifest(failure);
+        }
+        failure
     })?;
-    let manifest: Manifest = serde_json::from_value(evaluated.value.clone()).map_err(|error| {
-        Failure::new("provision::provider::manifest", format!("the manifest {shown} is not valid: {error}"))
-            .with_help("See docs/manifest.md for the shape of a manifest.")
-    })?;
-    if manifest.api.split('.').next() != Some(ENGINE_API) {
-        return Err(Failure::new(
-            "provision::provider::manifest",
-            format!("the manifest {shown} needs engine API {}, this engine has {ENGINE_API}", manifest.api),
-        )
-        .with_help("Use a version of the extension made for this engine."));
-    }
-    door::check_names(&manifest, shown)?;
-    Ok(manifest)
+    linted.manifest.ok_or_else(|| {
+        Failure::new("provision::provider::manifest", format!("the manifest {shown} is not valid"))
+            .with_help("Run `provision provider check` on it.")
+    })
 }
 
 #[cfg(test)]

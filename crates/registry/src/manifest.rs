@@ -38,6 +38,9 @@ pub struct Manifest {
     /// Valid values by catalogue name.
     #[serde(default)]
     pub catalog: IndexMap<String, Vec<String>>,
+    /// What the account offers, by catalogue name.
+    #[serde(default)]
+    pub listings: IndexMap<String, Listing>,
     pub types: IndexMap<String, TypeSpec>,
 }
 
@@ -233,6 +236,12 @@ pub struct TypeSpec {
     pub update: Vec<StepSpec>,
     #[serde(default)]
     pub delete: Vec<StepSpec>,
+    /// Resources that the examples of its fields refer to, by address.
+    #[serde(default)]
+    pub needs: IndexMap<String, Json>,
+    /// Fields that had another name in an earlier version: old name to new.
+    #[serde(default)]
+    pub renamed: IndexMap<String, String>,
 }
 
 fn id() -> String {
@@ -283,6 +292,17 @@ pub struct Call {
     pub unpaged: bool,
     /// This list cannot be filtered by label.
     pub unfiltered: bool,
+}
+
+/// A list of what the account offers: sizes, regions, prices.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    #[serde(default)]
+    pub doc: String,
+    pub call: Call,
+    /// The columns of a row, read as fields are.
+    pub columns: IndexMap<String, FieldSpec>,
 }
 
 /// One call of an update or a deletion made of several.

@@ -123,6 +123,16 @@ impl Store {
         Self::over(Box::new(database), PathBuf::new(), Some(&Sealer::fresh_key()))
     }
 
+    /// The same with a lineage that is given, so that what it marks is the same every time.
+    pub fn in_memory_as(lineage: &str) -> Result<Arc<Store>, Failure> {
+        let mut database = Sqlite::in_memory().map_err(|error| error.failure("open"))?;
+        schema::migrate(&mut database)?;
+        let lineage = lineage.to_owned();
+        let named = database.run("insert into meta (key, value) values ('lineage', ?1)", vals![lineage]);
+        named.map_err(|error| error.failure("open"))?;
+        Self::over(Box::new(database), PathBuf::new(), Some(&Sealer::fresh_key()))
+    }
+
     /// A state over a database, with its key given or kept in the folder.
     pub fn over(mut database: Box<dyn Database>, folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
         schema::migrate(&mut *database)?;

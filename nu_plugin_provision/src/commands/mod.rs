@@ -15,7 +15,7 @@ mod lock;
 mod output;
 mod plan;
 mod policy_accept;
-mod provider_list;
+mod provider;
 mod provision;
 mod recover;
 mod refresh;
@@ -46,9 +46,9 @@ pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
         Box::new(import::Import),
         Box::new(graph::Graph),
         Box::new(policy_accept::PolicyAccept),
-        Box::new(provider_list::ProviderList),
     ];
     all.extend(group::all());
+    all.extend(provider::all());
     all.extend(state::all());
     all.extend(sandbox::all());
     all.extend(secret::all());

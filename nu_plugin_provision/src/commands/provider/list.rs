@@ -5,7 +5,7 @@ use crate::open::{project_flag, project_folder};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::record;
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
-use provision_nu_bridge::{labeled, user_dir};
+use provision_registry::Origin;
 
 pub struct ProviderList;
 
@@ -17,7 +17,7 @@ impl PluginCommand for ProviderList {
     }
 
     fn description(&self) -> &str {
-        "List the installed providers with their version, engine API and types."
+        "List the installed providers with their version, engine API, types and origin."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -44,15 +44,14 @@ impl PluginCommand for ProviderList {
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
         let project = project_folder(engine, call)?;
-        let user_dir = user_dir(engine)?;
-        let registry = plugin
-            .registry
-            .get(project.as_deref(), user_dir.as_deref(), &plugin.evaluator)
-            .map_err(|failure| labeled(&failure, call.head, "while loading the manifests"))?;
+        let registry = super::registry(plugin, engine, call, project.as_deref())?;
         let text = |text: &str| Value::string(text, call.head);
         let rows = registry
             .manifests()
             .map(|manifest| {
+                let about = registry.provider(&manifest.name);
+                let maybe = |it: Option<String>| it.map_or(Value::nothing(call.head), |it| text(&it));
+                let folder = about.and_then(|about| about.folder.as_ref());
                 let types = manifest.types.keys().map(|name| text(&format!("{}.{name}", manifest.name))).collect();
                 Value::record(
                     record! {
@@ -61,6 +60,14 @@ impl PluginCommand for ProviderList {
                         "api" => text(&manifest.api),
                         "doc" => text(&manifest.doc),
                         "types" => Value::list(types, call.head),
+                        "origin" => text(match about.map(|about| about.origin) {
+                            Some(Origin::Project) => "project",
+                            Some(Origin::User) => "user",
+                            _ => "built-in",
+                        }),
+                        "path" => maybe(folder.map(|folder| folder.display().to_string())),
+                        "digest" => maybe(about.and_then(|about| about.digest.clone())),
+                        "pinned" => Value::bool(about.is_some_and(|about| about.pinned), call.head),
                     },
                     call.head,
                 )

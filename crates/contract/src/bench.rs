@@ -1,0 +1,321 @@
+//! Owns the bench a type is tried on: a state in memory, a cloud, and everything that was said meanwhile.
+
+use crate::cloud::{self, Target};
+use crate::record::Recorder;
+use crate::samples::{CANARY, Samples};
+use crate::tamper::Tampered;
+use crate::{Suite, Way};
+use provision_diagnostic::Failure;
+use provision_engine::{ApplyOptions, Environment, Input, PlanOptions, Session, Status};
+use provision_model::{Action, Address, Identity, Json, Map, PlanRow, Remote};
+use provision_providers::{Account, Clock, Control, Operation, Outside, StepKind, Wire};
+use provision_registry::{Auth, Manifest, Protocol};
+use provision_state::Store;
+use rand::SeedableRng;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The lineage under which recordings are made: what marks resources is the same every time.
+const LINEAGE: &str = "contractcontractcontract";
+
+/// The bench of one type.
+pub struct Bench<'a> {
+    suite: &'a Suite,
+    pub manifest: &'a Arc<Manifest>,
+    pub samples: Samples<'a>,
+    store: Arc<Store>,
+    pub clock: Arc<dyn Clock>,
+    pub tampered: Arc<Tampered>,
+    recorder: Option<Arc<Recorder>>,
+    env: Environment,
+    /// Everything a person could have seen.
+    said: Mutex<Vec<String>>,
+    secrets: Vec<String>,
+}
+
+/// How an apply went.
+pub struct Applied {
+    pub failure: Option<Failure>,
+    pub retried: bool,
+}
+
+impl<'a> Bench<'a> {
+    pub fn new(suite: &'a Suite, manifest: &'a Arc<Manifest>, samples: Samples<'a>) -> Result<Self, Failure> {
+        let fixed = suite.record.is_some() || matches!(suite.target, Target::Replay(_));
+        let store = if fixed { Store::in_memory_as(LINEAGE)? } else { Store::in_memory()? };
+        let mut env = suite.env.clone();
+        if suite.target == Target::Sandbox {
+            let variables = cloud::sandbox_environment();
+            env = Arc::new(move |name: &str| variables.get(name).cloned());
+        }
+        if matches!(suite.target, Target::Replay(_)) {
+            // Nothing is asked with it.
+            let given = env;
+            env = Arc::new(move |name: &str| given(name).or_else(|| Some(format!("{CANARY}replayed"))));
+        }
+        let secrets = secrets(manifest, &samples, &env);
+        let (clock, mut wire) = cloud::outside(&suite.target, &samples.kind())?;
+        let recorder = suite.record.as_ref().map(|folder| {
+            let names = secret_names(&samples);
+            Arc::new(Recorder::new(folder, &samples.kind(), secrets.clone(), names))
+        });
+        if let Some(recorder) = &recorder {
+            wire = cloud::recorded(wire, recorder.clone());
+        }
+        let tampered = Arc::new(Tampered::new(wire, manifest));
+        let said = Mutex::default();
+        Ok(Self { suite, manifest, samples, store, clock, tampered, recorder, env, said, secrets })
+    }
+
+    /// Writes the recording, if there is one.
+    pub fn finish(&self) -> Result<(), Failure> {
+        self.recorder.as_ref().map_or(Ok(()), |recorder| recorder.finish())
+    }
+
+    fn outside(&self) -> Outside {
+        cloud::of(self.clock.clone(), self.tampered.clone() as Arc<dyn Wire>)
+    }
+
+    pub fn remote(&self) -> bool {
+        self.manifest.protocol != Protocol::Rust
+    }
+
+    /// A session of a new process over the same state.
+    pub fn session(&self) -> Session {
+        let mut session = Session::over(
+            self.store.clone(),
+            PathBuf::from("/nonexistent/contract"),
+            self.suite.registry.clone(),
+            self.suite.evaluator.clone(),
+            self.env.clone(),
+            "contract".to_owned(),
+        );
+        session.outside = self.outside();
+        // One after the other, so that a recording is in order.
+        session.readers = 1;
+        session.dice = Some(Mutex::new(rand::rngs::StdRng::seed_from_u64(7)));
+        session
+    }
+
+    fn endpoint(&self) -> Option<&str> {
+        match &self.suite.target {
+            Target::Network(endpoint) => endpoint.as_deref(),
+            Target::Replay(_) => Some("https://replayed.invalid"),
+            Target::Sandbox => None,
+        }
+    }
+
+    /// The project with the resource, or with what it needs alone.
+    pub fn project(&self, it: Option<&Map>) -> Json {
+        self.samples.project(self.endpoint(), it)
+    }
+
+    fn hear(&self, text: String) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+
+    fn heard(&self, failure: Failure) -> Failure {
+        self.hear(serde_json::to_string(&failure).unwrap_or_default());
+        failure
+    }
+
+    /// What is to be done so that the world is as configured.
+    pub fn plan(&self, it: Option<&Map>) -> Result<Vec<PlanRow>, Failure> {
+        let input = Input::Data { value: self.project(it), note: None };
+        let options = PlanOptions { deep: true, ..PlanOptions::default() };
+        let plan = self.session().plan(&input, &options).map_err(|failure| self.heard(failure))?;
+        let rows: Vec<PlanRow> = plan.rows().cloned().collect();
+        self.hear(serde_json::to_string(&rows).unwrap_or_default());
+        Ok(rows)
+    }
+
+    /// Applies the configuration, or rows of a plan.
+    pub fn apply(&self, it: Option<&Map>, rows: Option<&[PlanRow]>) -> Applied {
+        self.apply_config(self.project(it), rows)
+    }
+
+    /// Takes everything down.
+    pub fn clear(&self) -> Applied {
+        let mut nothing = self.project(None);
+        nothing["resources"] = Json::Object(Map::new());
+        self.apply_config(nothing, None)
+    }
+
+    fn apply_config(&self, value: Json, rows: Option<&[PlanRow]>) -> Applied {
+        let rows: Option<Vec<Json>> =
+            rows.map(|rows| rows.iter().filter_map(|row| serde_json::to_value(row).ok()).collect());
+        let input = Input::Data { value, note: None };
+        let options = ApplyOptions { parallel: 1, yes: rows.is_none(), input, ..ApplyOptions::default() };
+        let events = Mutex::new(Vec::new());
+        let sink = |event| {
+            if let Ok(mut events) = events.lock() {
+                events.push(event);
+            }
+        };
+        let done = self.session().apply(rows.as_deref(), &options, &sink);
+        let events = events.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.hear(serde_json::to_string(&events).unwrap_or_default());
+        Applied {
+            failure: done.err().map(|failure| self.heard(failure)),
+            retried: events.iter().any(|event| event.status == Status::Retrying),
+        }
+    }
+
+    /// The resource in the state: its id and what was last sent.
+    pub fn stored(&self) -> Result<Option<provision_model::Resource>, Failure> {
+        self.store.resource("it")
+    }
+
+    /// What drifted of the resource, by path.
+    pub fn drift(&self) -> Result<Vec<String>, Failure> {
+        let rows = self.session().drift(true).map_err(|failure| self.heard(failure))?;
+        self.hear(serde_json::to_string(&rows).unwrap_or_default());
+        let ours = rows.into_iter().filter(|row| row.address.as_ref().is_some_and(|it| it.as_str() == "it"));
+        Ok(ours.filter_map(|row| row.path).collect())
+    }
+
+    /// The account, asked past the engine.
+    pub fn account(&self) -> Result<Account, Failure> {
+        let config = self.endpoint().map(|endpoint| {
+            let settings = Map::from_iter([("endpoint".to_owned(), Json::from(endpoint))]);
+            provision_model::AccountConfig { provider: self.manifest.name.clone(), settings }
+        });
+        Account::open(&self.manifest.name, self.manifest, config.as_ref(), &|name| (self.env)(name), &self.outside())
+    }
+
+    /// Does something with the account that the engine does not know of.
+    pub fn past<T>(&self, body: impl FnOnce(&Account, &Control<'_>) -> Result<T, String>) -> Result<T, String> {
+        let account = self.account().map_err(|failure| failure.to_string())?;
+        let never = AtomicBool::new(false);
+        let control = Control { interrupt: &never, may_change: &|| true, clock: &*self.clock, retrying: &|_, _| {} };
+        body(&account, &control)
+    }
+
+    /// The region that the resource is in.
+    fn region(&self, account: &Account) -> Option<String> {
+        let own = self.manifest.region.as_ref().and_then(|region| {
+            let stored = self.stored().ok().flatten()?;
+            stored.inputs.get(&region.field).and_then(Json::as_str).map(str::to_owned)
+        });
+        own.or_else(|| account.region.clone())
+    }
+
+    /// How many resources the cloud shows with the mark of this state; `None` where it lists none.
+    pub fn marked(&self) -> Result<Option<Vec<Remote>>, String> {
+        self.past(|account, control| {
+            let label = self.samples.spec.labels.as_ref().map(|_| (provision_model::LABEL_STATE, self.store.lineage()));
+            let region = self.region(account);
+            account
+                .provider
+                .list(self.samples.name, region.as_deref(), label, control)
+                .map_err(|error| error.to_string())
+        })
+    }
+
+    /// The resource as the cloud shows it.
+    pub fn seen(&self, id: &str) -> Result<Option<Remote>, String> {
+        self.past(|account, control| {
+            let region = self.region(account);
+            if self.samples.spec.read.is_none() {
+                let all = account.provider.list(self.samples.name, region.as_deref(), None, control);
+                let found = all.map_err(|error| error.to_string())?.into_iter().flatten().find(|one| one.id == id);
+                return Ok(found);
+            }
+            account.provider.read(self.samples.name, region.as_deref(), id, control).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Changes a field, or deletes the resource, as somebody else would.
+    pub fn meddle(&self, id: &str, change: Option<(&str, &Json)>) -> Result<(), String> {
+        let remote = self.seen(id)?.ok_or("it is gone")?;
+        let mut inputs = remote.fields.clone();
+        if let Some((name, value)) = change {
+            inputs.insert(name.to_owned(), value.get("$secret").unwrap_or(value).clone());
+        }
+        self.past(|account, control| {
+            let operation = Operation {
+                address: Address::new("it"),
+                type_name: self.samples.name.to_owned(),
+                action: if change.is_some() { Action::Update } else { Action::Delete },
+                remote_id: Some(id.to_owned()),
+                inputs,
+                secrets: Default::default(),
+                prior: remote.fields.clone(),
+                prior_status: remote.status.clone(),
+                status: remote.status.clone(),
+                restore: None,
+                changed: change.iter().map(|(name, _)| (*name).to_owned()).collect(),
+                identity: remote.identity.clone().unwrap_or(Identity { state: "nobody".into(), op: "nothing".into() }),
+                generation: 1,
+                region: self.region(account),
+                name: "contract-it".to_owned(),
+            };
+            for step in account.provider.steps(&operation) {
+                let sent = account.provider.send(&operation, &step, control).map_err(|error| error.to_string())?;
+                let waited = account.provider.wait(&operation, &step, id, &sent, control);
+                match waited {
+                    Err(error) if step.kind != StepKind::Delete => return Err(error.to_string()),
+                    _ => {}
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The fields to be changed in a way, each with another value or with why there is none.
+    pub fn tries(&self, way: Way) -> Vec<&'a str> {
+        self.samples.fields(way)
+    }
+
+    /// The secrets that were seen where they must not be.
+    pub fn leaks(&self) -> Vec<String> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+        let kept = self.store.export().map(|export| export.to_string()).unwrap_or_default();
+        let logged = self.store.audit_page(1).map(|rows| serde_json::to_string(&rows).unwrap_or_default());
+        let logged = logged.unwrap_or_default();
+        let places = [("what was shown", said), ("the state", kept), ("the audit log", logged)];
+        let mut found = Vec::new();
+        for (place, text) in &places {
+            for secret in self.secrets.iter().filter(|secret| text.contains(secret.as_str())) {
+                // The secret itself must not be in the message either.
+                found.push(format!("{}… in {place}", secret.chars().take(9).collect::<String>()));
+            }
+        }
+        found
+    }
+}
+
+/// Everything that must not be seen: credentials, and the values of sensitive fields.
+fn secrets(manifest: &Manifest, samples: &Samples<'_>, env: &Environment) -> Vec<String> {
+    let credentials = manifest.auth.iter().flat_map(|auth| match auth {
+        Auth::Bearer { token } => vec![token],
+        Auth::Header { value, .. } => vec![value],
+        Auth::Basic { password, .. } => vec![password],
+        Auth::Sigv4 { secret_key, session_token, .. } => {
+            std::iter::once(secret_key).chain(session_token.as_ref()).collect()
+        }
+    });
+    let mut all: Vec<String> =
+        credentials.flat_map(|credential| &credential.env).filter_map(|name| env(name)).collect();
+    for (name, field) in samples.spec.fields.iter().filter(|(_, field)| field.sensitive) {
+        let first = samples.first();
+        let values = [first.get(name).cloned(), samples.another(name, first.get(name)).ok()];
+        for value in values.into_iter().flatten() {
+            all.extend(value.get("$secret").unwrap_or(&value).as_str().map(str::to_owned));
+        }
+        let _ = field;
+    }
+    all.retain(|secret| secret.len() > 5);
+    all
+}
+
+/// The names under which a cloud answers with something secret.
+fn secret_names(samples: &Samples<'_>) -> Vec<String> {
+    let all = samples.spec.attributes.iter().chain(&samples.spec.fields).filter(|(_, field)| field.sensitive);
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().trim_end_matches("[]").to_owned();
+    all.flat_map(|(name, field)| [Some(name.clone()), field.wire.as_deref().map(last), field.read.as_deref().map(last)])
+        .flatten()
+        .filter(|name| !name.is_empty())
+        .collect()
+}

@@ -1,0 +1,381 @@
+//! Owns the checks, in the order of a resource's life.
+
+use crate::bench::Bench;
+use crate::tamper::Trouble;
+use crate::{CheckRow, Verdict, Way};
+use provision_diagnostic::Failure;
+use provision_model::{Action, Json, Map, PlanRow};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What a check says: passed, with a remark or without; skipped; or failed.
+enum Said {
+    Passed,
+    Skipped(String),
+}
+
+type Checked = Result<Said, String>;
+
+struct Life<'a, 'b> {
+    bench: &'a Bench<'b>,
+    /// The fields it has now.
+    now: Map,
+    stop: &'a AtomicBool,
+    tell: &'a mut dyn FnMut(CheckRow),
+    /// Said of the checks that follow when there is nothing to check.
+    over: Option<String>,
+}
+
+/// All checks of a type.
+pub fn all(bench: &Bench<'_>, stop: &AtomicBool, tell: &mut dyn FnMut(CheckRow)) {
+    let mut life = Life { bench, now: bench.samples.first(), stop, tell, over: None };
+    let made = life.check("create", |life| {
+        life.settle(None)?;
+        life.settle(Some(()))?;
+        life.stored_id().map(|_| Said::Passed)
+    });
+    if !made {
+        life.over = Some("none was made".into());
+    }
+    life.check("read-back", |life| life.nothing_to_do());
+    life.check("list", list);
+    life.check("unknown fields", unknown_fields);
+    life.check("malformed answers", malformed);
+    for name in bench.tries(Way::Update) {
+        life.check(&format!("update {name}"), |life| update(life, name));
+        life.check(&format!("drift {name}"), |life| drift(life, name));
+    }
+    for name in bench.tries(Way::Replace) {
+        life.check(&format!("replace {name}"), |life| replace(life, name));
+    }
+    life.check("delete", delete);
+    life.check("throttle", throttle);
+    life.check("delete of the gone", delete_gone);
+    life.check("quota", quota);
+    life.check("lost answer", lost_answer);
+    life.check("secrets", |life| {
+        let leaks = life.bench.leaks();
+        if leaks.is_empty() { Ok(Said::Passed) } else { Err(leaks.join(", ")) }
+    });
+    // Whatever went wrong, nothing is to be left behind.
+    life.over = None;
+    life.check("clean up", |life| {
+        life.bench.tampered.order(None);
+        told(life.bench.clear().failure)?;
+        match life.bench.remote().then(|| life.bench.marked()) {
+            Some(marked) if marked.as_ref().is_ok_and(|it| it.as_ref().is_some_and(|it| !it.is_empty())) => {
+                Err("the cloud still shows resources of the test".into())
+            }
+            _ => Ok(Said::Passed),
+        }
+    });
+}
+
+/// A failure in one line, with the codes and what the others say.
+fn told(failure: Option<Failure>) -> Result<(), String> {
+    match failure {
+        None => Ok(()),
+        Some(failure) => {
+            let all: Vec<String> = failure.diagnostics().map(|one| format!("{}: {}", one.code, one.message)).collect();
+            Err(all.join("; "))
+        }
+    }
+}
+
+fn text(failure: Failure) -> String {
+    told(Some(failure)).err().unwrap_or_default()
+}
+
+impl Life<'_, '_> {
+    fn check(&mut self, name: &str, body: impl FnOnce(&mut Self) -> Checked) -> bool {
+        let begun = Instant::now();
+        let stopped = self.stop.load(Ordering::SeqCst).then(|| "stopped".to_owned());
+        let (result, message) = match stopped.or_else(|| self.over.clone()) {
+            Some(why) => (Verdict::Skipped, Some(why)),
+            None => match body(self) {
+                Ok(Said::Passed) => (Verdict::Passed, None),
+                Ok(Said::Skipped(why)) => (Verdict::Skipped, Some(why)),
+                Err(why) => (Verdict::Failed, Some(why)),
+            },
+        };
+        self.bench.tampered.order(None);
+        let duration = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        let kind = self.bench.samples.kind();
+        (self.tell)(CheckRow { kind, check: name.to_owned(), result, message, duration });
+        result == Verdict::Passed
+    }
+
+    /// Applies what is wanted now, or what it needs alone.
+    fn settle(&self, it: Option<()>) -> Result<(), String> {
+        told(self.bench.apply(it.map(|()| &self.now), None).failure)
+    }
+
+    fn stored_id(&self) -> Result<String, String> {
+        let stored = self.bench.stored().map_err(text)?;
+        stored.map(|resource| resource.remote_id).ok_or_else(|| "it is not in the state".into())
+    }
+
+    fn plan(&self) -> Result<Vec<PlanRow>, String> {
+        self.bench.plan(Some(&self.now)).map_err(text)
+    }
+
+    fn nothing_to_do(&self) -> Checked {
+        let rows = self.plan()?;
+        if rows.is_empty() {
+            return Ok(Said::Passed);
+        }
+        let what = |row: &PlanRow| {
+            let paths: Vec<&str> = row.changes.iter().map(|change| change.path.as_str()).collect();
+            format!("{} {} ({})", row.action.name(), row.address, paths.join(", "))
+        };
+        Err(format!("the next plan is not empty: {}", rows.iter().map(what).collect::<Vec<_>>().join("; ")))
+    }
+
+    fn remote_only(&self) -> Option<Said> {
+        (!self.bench.remote()).then(|| Said::Skipped("it makes no calls".into()))
+    }
+
+    /// The row of the resource, which must be the only one.
+    fn row(&self) -> Result<PlanRow, String> {
+        let mut rows = self.plan()?;
+        match (rows.pop(), rows.is_empty()) {
+            (Some(row), true) if row.address.as_str() == "it" => Ok(row),
+            (None, _) => Err("the plan does not see the change".into()),
+            _ => Err("the plan changes something else too".into()),
+        }
+    }
+
+    fn is_gone(&self, id: &str) -> Result<(), String> {
+        if self.bench.stored().map_err(text)?.is_some() {
+            return Err("it is still in the state".into());
+        }
+        match self.bench.remote().then(|| self.bench.seen(id)) {
+            Some(Ok(Some(_))) => Err("the cloud still shows it".into()),
+            Some(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn list(life: &mut Life<'_, '_>) -> Checked {
+    if let Some(skipped) = life.remote_only() {
+        return Ok(skipped);
+    }
+    let id = life.stored_id()?;
+    match life.bench.marked()? {
+        None => Ok(Said::Skipped("the type has no list".into())),
+        Some(found) if found.iter().any(|remote| remote.id == id) => Ok(Said::Passed),
+        Some(found) => Err(format!("the list shows {} with our mark, not this one", found.len())),
+    }
+}
+
+fn unknown_fields(life: &mut Life<'_, '_>) -> Checked {
+    if let Some(skipped) = life.remote_only() {
+        return Ok(skipped);
+    }
+    let id = life.bench.samples.spec.id.rsplit('.').next().unwrap_or("id").to_owned();
+    life.bench.tampered.order(Some(Trouble::UnknownFields(id)));
+    life.nothing_to_do()
+}
+
+/// Whatever comes instead of an answer is an error with a code, never an empty world.
+fn malformed(life: &mut Life<'_, '_>) -> Checked {
+    if let Some(skipped) = life.remote_only() {
+        return Ok(skipped);
+    }
+    let html = "<!doctype html><html><body><h1>Welcome</h1></body></html>".as_bytes().to_vec();
+    let kinds = [
+        Trouble::Body("HTML", html),
+        Trouble::Body("nothing", Vec::new()),
+        Trouble::Body("another type", b"[1, \"two\", null]".to_vec()),
+        Trouble::Body("no text", vec![0xff, 0xfe, 0x00, 0x80]),
+        Trouble::CutOff,
+    ];
+    for trouble in kinds {
+        let name = match &trouble {
+            Trouble::Body(name, _) => name,
+            _ => "half an answer",
+        };
+        life.bench.tampered.order(Some(trouble.clone()));
+        match life.bench.plan(Some(&life.now)) {
+            Err(failure) if failure.code() == "provision::provider::malformed" => {}
+            Err(failure) => return Err(format!("{name} gave {}", text(failure))),
+            Ok(rows) => return Err(format!("{name} was taken for an answer: {} rows", rows.len())),
+        }
+    }
+    life.bench.tampered.order(None);
+    life.nothing_to_do()
+}
+
+fn update(life: &mut Life<'_, '_>, name: &str) -> Checked {
+    let value = match life.bench.samples.another(name, life.now.get(name)) {
+        Ok(value) => value,
+        Err(why) => return Ok(Said::Skipped(why)),
+    };
+    let id = life.stored_id()?;
+    let before = life.now.insert(name.to_owned(), value);
+    let done = (|| {
+        let row = life.row()?;
+        if row.action != Action::Update {
+            return Err(format!("it is planned as {}", row.action.name()));
+        }
+        let beneath = |path: &str| path == name || path.starts_with(&format!("{name}."));
+        if let Some(other) = row.changes.iter().find(|change| !beneath(&change.path)) {
+            return Err(format!("it changes `{}` too", other.path));
+        }
+        life.settle(Some(()))?;
+        if life.stored_id()? != id {
+            return Err("it was replaced".into());
+        }
+        life.nothing_to_do()
+    })();
+    if done.is_err() {
+        // What follows is checked with what worked.
+        match before {
+            Some(before) => life.now.insert(name.to_owned(), before),
+            None => life.now.remove(name),
+        };
+        let _ = life.settle(Some(()));
+    }
+    done
+}
+
+fn drift(life: &mut Life<'_, '_>, name: &str) -> Checked {
+    if let Some(skipped) = life.remote_only() {
+        return Ok(skipped);
+    }
+    if !life.bench.samples.shows(name) {
+        return Ok(Said::Skipped("the cloud never shows it".into()));
+    }
+    let Some(now) = life.now.get(name).cloned() else {
+        return Ok(Said::Skipped(format!("`{name}` has no value here")));
+    };
+    let stored = life.bench.stored().map_err(text)?;
+    let Some(stored) = stored else { return Err("it is not in the state".into()) };
+    let is = stored.inputs.get(name).cloned().unwrap_or(now);
+    let other = match life.bench.samples.another(name, Some(&is)) {
+        Ok(other) if is_plain(&other) => other,
+        Ok(_) => return Ok(Said::Skipped(format!("the other value of `{name}` is a reference"))),
+        Err(why) => return Ok(Said::Skipped(why)),
+    };
+    life.bench.meddle(&stored.remote_id, Some((name, &other)))?;
+    let found = life.bench.drift().map_err(text)?;
+    let beneath = |path: &String| path == name || path.starts_with(&format!("{name}."));
+    if !found.iter().any(beneath) {
+        let _ = life.settle(Some(()));
+        return Err(format!("it was changed outside, and drift shows {found:?}"));
+    }
+    life.settle(Some(()))?;
+    life.nothing_to_do()
+}
+
+/// Whether a value holds no reference: nobody resolves those outside of a plan.
+fn is_plain(value: &Json) -> bool {
+    !value.to_string().contains("\"$ref\"")
+}
+
+fn replace(life: &mut Life<'_, '_>, name: &str) -> Checked {
+    let region = life.bench.manifest.region.as_ref().is_some_and(|region| region.field == name);
+    if region && !life.bench.samples.spec.needs.is_empty() {
+        return Ok(Said::Skipped("what it needs is in one region".into()));
+    }
+    let value = match life.bench.samples.another(name, life.now.get(name)) {
+        Ok(value) => value,
+        Err(why) => return Ok(Said::Skipped(why)),
+    };
+    let id = life.stored_id()?;
+    let before = life.now.insert(name.to_owned(), value);
+    let done = (|| {
+        let row = life.row()?;
+        if row.action != Action::Replace {
+            return Err(format!("it is planned as {}", row.action.name()));
+        }
+        life.settle(Some(()))?;
+        if life.stored_id()? == id {
+            return Err("it is still the same one".into());
+        }
+        life.nothing_to_do()
+    })();
+    if done.is_err() || region {
+        match before {
+            Some(before) => life.now.insert(name.to_owned(), before),
+            None => life.now.remove(name),
+        };
+        let _ = life.settle(Some(()));
+    }
+    done
+}
+
+fn delete(life: &mut Life<'_, '_>) -> Checked {
+    let id = life.stored_id()?;
+    life.settle(None)?;
+    life.is_gone(&id)?;
+    Ok(Said::Passed)
+}
+
+fn throttle(life: &mut Life<'_, '_>) -> Checked {
+    if let Some(skipped) = life.remote_only() {
+        return Ok(skipped);
+    }
+    life.bench.tampered.order(Some(Trouble::Throttle));
+    let applied = life.bench.apply(Some(&life.now), None);
+    told(applied.failure)?;
+    if life.bench.tampered.left().is_some() || !applied.retried {
+        return Err("it was not asked to wait, or did not".into());
+    }
+    life.nothing_to_do()
+}
+
+fn delete_gone(life: &mut Life<'_, '_>) -> Checked {
+    if let Some(skipped) = life.remote_only() {
+        return Ok(skipped);
+    }
+    let id = life.stored_id()?;
+    let rows = life.bench.plan(None).map_err(text)?;
+    life.bench.meddle(&id, None)?;
+    told(life.bench.apply(None, Some(&rows)).failure)?;
+    life.is_gone(&id)?;
+    Ok(Said::Passed)
+}
+
+fn quota(life: &mut Life<'_, '_>) -> Checked {
+    if let Some(skipped) = life.remote_only() {
+        return Ok(skipped);
+    }
+    let Some(code) = life.bench.manifest.errors.quota.first().cloned() else {
+        return Ok(Said::Skipped("the manifest has no code for it".into()));
+    };
+    life.bench.tampered.order(Some(Trouble::Quota(code)));
+    let Some(failure) = life.bench.apply(Some(&life.now), None).failure else {
+        return Err("it was made nevertheless".into());
+    };
+    if !failure.diagnostics().any(|one| one.code == "provision::provider::quota") {
+        return Err(format!("it is told as {}", text(failure)));
+    }
+    match life.bench.stored().map_err(text)? {
+        None => Ok(Said::Passed),
+        Some(_) => Err("the state has what was not made".into()),
+    }
+}
+
+/// The create takes effect and nobody hears of it: it is found by its mark, and there is one.
+fn lost_answer(life: &mut Life<'_, '_>) -> Checked {
+    if let Some(skipped) = life.remote_only() {
+        return Ok(skipped);
+    }
+    life.bench.tampered.order(Some(Trouble::LostAnswer));
+    let first = life.bench.apply(Some(&life.now), None);
+    if life.bench.tampered.left().is_some() {
+        return Err("no answer was lost".into());
+    }
+    if first.failure.is_some() {
+        life.settle(Some(()))?;
+    }
+    let id = life.stored_id()?;
+    if let Some(found) = life.bench.marked()?
+        && found.iter().filter(|remote| remote.identity.is_some() || remote.id == id).count() != 1
+    {
+        return Err(format!("there are {} of it", found.len()));
+    }
+    life.nothing_to_do()
+}

@@ -1,0 +1,110 @@
+//! Owns the provider contract suite: what every resource type must do, enumerated from its manifest so that no type and no
+//! field is forgotten. `provision provider test` and the project's own tests run the same checks.
+
+mod bench;
+mod checks;
+mod cloud;
+mod record;
+mod samples;
+mod tamper;
+
+pub use cloud::{Target, sandbox_environment};
+pub use samples::{CANARY, Samples, Way};
+
+use bench::Bench;
+use provision_diagnostic::{Failure, nearest};
+use provision_engine::Environment;
+use provision_nickel::Evaluator;
+use provision_registry::Registry;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Passed,
+    Failed,
+    /// It does not apply, or there is nothing to try it with; the message says which.
+    Skipped,
+}
+
+/// One check of one type.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CheckRow {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `create`, `update labels`, `drift labels`, …
+    pub check: String,
+    pub result: Verdict,
+    pub message: Option<String>,
+    /// In nanoseconds.
+    pub duration: i64,
+}
+
+/// What to test, and against what.
+pub struct Suite {
+    pub registry: Arc<Registry>,
+    pub evaluator: Evaluator,
+    /// The caller's environment: credentials come from it, but for the sandbox.
+    pub env: Environment,
+    pub provider: String,
+    /// Only these types; all when empty.
+    pub types: Vec<String>,
+    pub target: Target,
+    pub record: Option<PathBuf>,
+}
+
+/// The providers that the sandbox has.
+const IN_SANDBOX: [&str; 4] = ["hetzner", "upcloud", "aws", "local"];
+
+impl Suite {
+    /// Runs the suite, telling each row as it is known.
+    pub fn run(&self, stop: &AtomicBool, tell: &mut dyn FnMut(CheckRow)) -> Result<(), Failure> {
+        let Some(manifest) = self.registry.manifest(&self.provider).cloned() else {
+            return match self.registry.type_of(&self.provider) {
+                Err(failure) => Err(failure),
+                Ok(_) => Ok(()),
+            };
+        };
+        if self.target == Target::Sandbox && !IN_SANDBOX.contains(&self.provider.as_str()) {
+            return Err(Failure::new(
+                "provision::provider::no_cloud",
+                format!("the sandbox has no cloud `{}`", self.provider),
+            )
+            .with_help("Give the address of one with --endpoint URL, or a recording with --replay DIR."));
+        }
+        let mut kinds: Vec<&String> = Vec::new();
+        for wanted in &self.types {
+            let name = wanted.strip_prefix(&format!("{}.", self.provider)).unwrap_or(wanted);
+            let Some((known, _)) = manifest.types.get_key_value(name) else {
+                let near = nearest(name, manifest.types.keys().map(String::as_str));
+                let all = || manifest.types.keys().cloned().collect::<Vec<_>>().join(", ");
+                return Err(Failure::new(
+                    "provision::plan::unknown_type",
+                    format!("{} has no type `{name}`", self.provider),
+                )
+                .with_help(
+                    near.map_or_else(|| format!("Its types are {}.", all()), |near| format!("Did you mean `{near}`?")),
+                ));
+            };
+            kinds.push(known);
+        }
+        if kinds.is_empty() {
+            kinds = manifest.types.keys().collect();
+        }
+        for name in kinds {
+            if stop.load(Ordering::SeqCst) {
+                break;
+            }
+            let Some(spec) = manifest.types.get(name) else { continue };
+            let samples = Samples::new(&manifest, name, spec);
+            let bench = Bench::new(self, &manifest, samples)?;
+            checks::all(&bench, stop, tell);
+            bench.finish()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! Owns recordings: what went over the wire, one exchange a line, secrets taken out; and giving it again without a network.
+
+use crate::tamper;
+use base64::Engine;
+use provision_diagnostic::Failure;
+use provision_providers::{Wire, WireAnswer, WireError, WireRequest};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Stands in the place of a secret.
+const SCRUBBED: &str = "<scrubbed>";
+/// Headers of an answer that say something about it; the others say something about the account.
+const HEADERS: [&str; 4] = ["content-type", "retry-after", "ratelimit-remaining", "link"];
+
+/// One exchange.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Exchange {
+    method: String,
+    /// Path and query.
+    path: String,
+    action: Option<String>,
+    request: Option<String>,
+    status: u16,
+    headers: Vec<(String, String)>,
+    response: String,
+}
+
+/// What was asked, before it is known what was answered.
+pub struct Asked {
+    method: String,
+    path: String,
+    action: Option<String>,
+    request: Option<String>,
+}
+
+/// Writes exchanges down.
+pub struct Recorder {
+    file: PathBuf,
+    secrets: Vec<String>,
+    /// Names whose values are secret in an answer.
+    names: Vec<String>,
+    lines: Mutex<Vec<String>>,
+}
+
+impl Recorder {
+    /// A recorder of one type's exchanges. Secrets are taken out as they are and as base64; so is every value under a
+    /// secret name.
+    pub fn new(folder: &Path, kind: &str, secrets: Vec<String>, names: Vec<String>) -> Self {
+        let encoded = |text: &String| base64::engine::general_purpose::STANDARD.encode(text);
+        let mut all: Vec<String> = secrets.iter().map(encoded).chain(secrets.iter().cloned()).collect();
+        all.retain(|secret| secret.len() > 3);
+        Self { file: folder.join(format!("{kind}.jsonl")), secrets: all, names, lines: Mutex::default() }
+    }
+
+    pub fn asked(request: &WireRequest) -> Asked {
+        Asked {
+            method: request.method.clone(),
+            path: path_of(&request.url),
+            action: tamper::action(request),
+            request: request.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned()),
+        }
+    }
+
+    pub fn note(&self, asked: Asked, answer: &WireAnswer) {
+        let kept = |(name, _): &&(String, String)| HEADERS.contains(&name.as_str());
+        let exchange = Exchange {
+            method: asked.method,
+            path: self.scrub(asked.path),
+            action: asked.action,
+            request: asked.request.map(|text| self.scrub(text)),
+            status: answer.status,
+            headers: answer.headers.iter().filter(kept).cloned().collect(),
+            response: self.scrub(self.unnamed(&String::from_utf8_lossy(&answer.body))),
+        };
+        if let Ok(line) = serde_json::to_string(&exchange) {
+            self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    }
+
+    fn scrub(&self, mut text: String) -> String {
+        for secret in &self.secrets {
+            text = text.replace(secret.as_str(), SCRUBBED);
+        }
+        text
+    }
+
+    /// An answer without the values under secret names.
+    fn unnamed(&self, text: &str) -> String {
+        match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(mut value) => {
+                blank(&mut value, &self.names);
+                value.to_string()
+            }
+            Err(_) => text.to_owned(),
+        }
+    }
+
+    /// Writes the file.
+    pub fn finish(&self) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::new("provision::provider::no_cloud", format!("cannot write {}: {error}", self.file.display()))
+                .with_help("Give another folder with --record.")
+        };
+        if let Some(folder) = self.file.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        std::fs::write(&self.file, lines.join("\n") + "\n").map_err(failed)
+    }
+}
+
+fn blank(value: &mut serde_json::Value, names: &[String]) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (name, item) in map {
+                match item.is_string() && names.contains(name) {
+                    true => *item = SCRUBBED.into(),
+                    false => blank(item, names),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| blank(item, names)),
+        _ => {}
+    }
+}
+
+fn path_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find('/').map_or_else(|| "/".to_owned(), |at| rest[at..].to_owned())
+}
+
+/// Gives recorded answers: to each request the next one that was given to such a request, and the last one again when
+/// it only reads.
+pub struct Replay {
+    kind: String,
+    left: Mutex<HashMap<String, Vec<Exchange>>>,
+}
+
+fn key(method: &str, path: &str, action: Option<&str>) -> String {
+    format!("{method} {path} {}", action.unwrap_or_default())
+}
+
+impl Replay {
+    pub fn open(folder: &Path, kind: &str) -> Result<Self, Failure> {
+        let file = folder.join(format!("{kind}.jsonl"));
+        let failed = |why: String| {
+            Failure::new("provision::provider::no_cloud", format!("cannot replay {}: {why}", file.display()))
+                .with_help("Record it first, with `provision provider test NAME --record DIR`.")
+        };
+        let text = std::fs::read_to_string(&file).map_err(|error| failed(error.to_string()))?;
+        let mut left: HashMap<String, Vec<Exchange>> = HashMap::new();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let exchange: Exchange = serde_json::from_str(line).map_err(|error| failed(error.to_string()))?;
+            left.entry(key(&exchange.method, &exchange.path, exchange.action.as_deref())).or_default().push(exchange);
+        }
+        Ok(Self { kind: kind.to_owned(), left: Mutex::new(left) })
+    }
+}
+
+impl Wire for Replay {
+    fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError> {
+        let asked = Recorder::asked(&request);
+        let key = key(&asked.method, &asked.path, asked.action.as_deref());
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = left.get_mut(&key).filter(|all| !all.is_empty()).map(|all| match all.len() {
+            1 => all[0].clone(),
+            _ => all.remove(0),
+        });
+        let exchange =
+            found.ok_or_else(|| WireError::Build(format!("the recording of {} has no answer to {key}", self.kind)))?;
+        Ok(WireAnswer { status: exchange.status, headers: exchange.headers, body: exchange.response.into_bytes() })
+    }
+}

@@ -1,0 +1,138 @@
+//! Owns lists: page after page until there is no more, of resources and of what an account offers.
+
+use crate::http::Outgoing;
+use crate::runtime::text_of;
+use crate::{CallError, Control, ManifestProvider, wire};
+use provision_model::{Json, LABEL_OP, LABEL_STATE, Map, Remote};
+use provision_registry::{Call, Pagination, Protocol};
+use std::collections::HashSet;
+
+/// More pages than any account has; a list that goes on longer is a fault.
+const PAGE_LIMIT: usize = 10_000;
+
+impl ManifestProvider {
+    /// The resources of a type, also those whose status says they are as good as gone.
+    pub(crate) fn list_raw(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        label: Option<(&str, &str)>,
+        control: &Control<'_>,
+    ) -> Result<Vec<Remote>, CallError> {
+        let spec = self.spec(type_name)?;
+        let Some(call) = &spec.list else { return Ok(Vec::new()) };
+        let ours = |remote: &Remote| {
+            label.is_none_or(|(key, value)| match &remote.identity {
+                Some(identity) if key == LABEL_STATE => identity.state == value,
+                Some(identity) if key == LABEL_OP => identity.op == value,
+                Some(_) => true,
+                None => false,
+            })
+        };
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        let mut nameless = false;
+        self.pages(type_name, call, region, label, control, &mut |item| match self.remote(spec, item) {
+            Some(remote) if seen.insert(remote.id.clone()) && ours(&remote) => found.push(remote),
+            Some(_) => {}
+            None => nameless = true,
+        })?;
+        // One that cannot be recognised must not be taken for one that is gone.
+        if nameless {
+            return Err(self.fault(format!("the list of {type_name} has an item without `{}`", spec.id)));
+        }
+        Ok(found)
+    }
+
+    /// What the account offers in a catalogue, a row each.
+    pub(crate) fn offered(
+        &self,
+        name: &str,
+        region: Option<&str>,
+        control: &Control<'_>,
+    ) -> Result<Vec<Map>, CallError> {
+        let Some(listing) = self.manifest.listings.get(name) else { return Ok(Vec::new()) };
+        let mut rows = Vec::new();
+        self.pages(name, &listing.call, region, None, control, &mut |item| {
+            let mut row = wire::decode_fields(&listing.columns, item, self.manifest.protocol);
+            for column in listing.columns.keys() {
+                row.entry(column.clone()).or_insert(Json::Null);
+            }
+            rows.push(row);
+        })?;
+        Ok(rows)
+    }
+
+    /// Gives each item of a list, page after page.
+    fn pages(
+        &self,
+        what: &str,
+        call: &Call,
+        region: Option<&str>,
+        label: Option<(&str, &str)>,
+        control: &Control<'_>,
+        each: &mut dyn FnMut(&Json),
+    ) -> Result<(), CallError> {
+        let region = self.region_of(region)?;
+        let mut base = self.outgoing(call, None, &|_| None, region, "GET");
+        if let (Some((key, value)), false) = (label, call.unfiltered) {
+            for (name, template) in &self.manifest.label_filter {
+                base.query.push((name.clone(), template.replace("{key}", key).replace("{value}", value)));
+            }
+        }
+        let pagination = self.manifest.pagination.as_ref().filter(|_| !call.unpaged);
+        let mut cursor: Option<String> = None;
+        for page in 0..PAGE_LIMIT {
+            let mut request = Outgoing {
+                method: base.method.clone(),
+                path: base.path.clone(),
+                query: base.query.clone(),
+                body: None,
+                region: base.region.clone(),
+                mutating: false,
+            };
+            match pagination {
+                None => {}
+                Some(Pagination::Page { page: name, size, max, .. }) => {
+                    request.query.push((name.clone(), cursor.clone().unwrap_or_else(|| "1".into())));
+                    request.query.push((size.clone(), max.to_string()));
+                }
+                Some(Pagination::Offset { offset, limit, max }) => {
+                    request.query.push((offset.clone(), (page * *max as usize).to_string()));
+                    request.query.push((limit.clone(), max.to_string()));
+                }
+                Some(Pagination::Token { request: name, size, max, .. }) => {
+                    request.query.push((size.clone(), max.to_string()));
+                    if let Some(token) = &cursor {
+                        request.query.push((name.clone(), token.clone()));
+                    }
+                }
+            }
+            let answer = self.transport.call(&request, control)?;
+            let items = call.items.as_deref().unwrap_or_default();
+            let items = match wire::extract(&answer, items) {
+                Some(Json::Array(items)) => items,
+                // XML has no empty list, and a list that is not there at all is only plausible there.
+                None if self.manifest.protocol == Protocol::Ec2Query && !answer.is_null() => Vec::new(),
+                _ => return Err(self.fault(format!("the answer to a list of {what} has no `{items}`"))),
+            };
+            let count = items.len();
+            items.iter().for_each(&mut *each);
+            let next = match pagination {
+                None => None,
+                Some(Pagination::Page { next, .. }) => wire::extract(&answer, next).and_then(|value| text_of(&value)),
+                Some(Pagination::Offset { max, .. }) => (count >= *max as usize).then(|| format!("after {page}")),
+                Some(Pagination::Token { response, .. }) => {
+                    wire::extract(&answer, response).and_then(|value| text_of(&value)).filter(|token| !token.is_empty())
+                }
+            };
+            match next {
+                None => return Ok(()),
+                // The same page again would be the same page for ever.
+                next if next == cursor => break,
+                next => cursor = next,
+            }
+        }
+        Err(self.fault(format!("the list of {what} does not end")))
+    }
+}

@@ -1,0 +1,113 @@
+//! Owns `provision provider check`: what is wrong with a manifest, as a table.
+
+use crate::ProvisionPlugin;
+use crate::open::{project_flag, project_folder};
+use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
+use provision_diagnostic::{Failure, Severity};
+use provision_nickel::Source;
+use provision_nu_bridge::{diagnostics_table, labeled, resolve_path, user_dir};
+use provision_registry::{built_in, lint};
+use std::path::{Path, PathBuf};
+
+pub struct ProviderCheck;
+
+impl PluginCommand for ProviderCheck {
+    type Plugin = ProvisionPlugin;
+
+    fn name(&self) -> &str {
+        "provision provider check"
+    }
+
+    fn description(&self) -> &str {
+        "Look for mistakes in a provider manifest, giving every one as a row."
+    }
+
+    fn extra_description(&self) -> &str {
+        "A path is a manifest or its folder; a name is an installed provider. The table is empty when nothing is wrong. In a project it also writes what `import \"provision.ncl\"` gives to `.provision/schemas`, for editors and the official Nickel command."
+    }
+
+    fn search_terms(&self) -> Vec<&str> {
+        vec!["lint", "manifest", "validate", "diagnostics"]
+    }
+
+    fn signature(&self) -> Signature {
+        let signature = Signature::build(self.name())
+            .required("provider", SyntaxShape::String, "A manifest, its folder, or the name of an installed provider.")
+            .switch("strict", "Raise the errors instead of returning them.", None)
+            .input_output_types(vec![(Type::Nothing, Type::table())])
+            .category(super::category());
+        project_flag(signature)
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        vec![
+            Example {
+                example: r#"provision provider check hetzner"#,
+                description: "Look at an installed provider",
+                result: None,
+            },
+            Example {
+                example: r#"provision provider check extensions/providers/acme --strict"#,
+                description: "Stop a script when a manifest is wrong",
+                result: None,
+            },
+        ]
+    }
+
+    fn run(
+        &self,
+        plugin: &ProvisionPlugin,
+        engine: &EngineInterface,
+        call: &EvaluatedCall,
+        input: PipelineData,
+    ) -> Result<PipelineData, LabeledError> {
+        drop(input);
+        let given: Spanned<String> = call.req(0)?;
+        let project = project_folder(engine, call)?;
+        let user_dir = user_dir(engine)?;
+        let raised = |failure: Failure| labeled(&failure, given.span, "this manifest");
+        let here = PathBuf::from(engine.get_current_dir()?);
+        let at = resolve_path(engine, &given.item)?;
+        let source = source(&given.item, &at, project.as_deref(), user_dir.as_deref()).map_err(raised)?;
+        let found = match lint(source, &plugin.evaluator, Some(here)) {
+            Ok(linted) => linted.diagnostics,
+            Err(failure) => failure.into_diagnostics(),
+        };
+        // Editors see what holds now, as far as the manifests can be loaded.
+        if let Some(project) = &project
+            && let Ok(registry) = plugin.registry.get(Some(project), user_dir.as_deref(), &plugin.evaluator)
+        {
+            registry.write_schemas(&project.join(".provision/schemas")).map_err(|error| {
+                let failure = Failure::new("provision::state::io", format!("cannot write the schemas: {error}"))
+                    .with_help("Check the permissions of the folder `.provision`.");
+                labeled(&failure, call.head, "while writing the schemas")
+            })?;
+        }
+        if call.has_flag("strict")? {
+            let errors = found.iter().filter(|one| one.severity == Severity::Error).cloned().collect();
+            Failure::check(errors).map_err(raised)?;
+        }
+        Ok(PipelineData::value(diagnostics_table(&found, call.head), None))
+    }
+}
+
+/// A path where there is something, else an installed provider's manifest.
+fn source(given: &str, at: &Path, project: Option<&Path>, user_dir: Option<&Path>) -> Result<Source, Failure> {
+    let manifest = |folder: &Path| folder.join("manifest.ncl");
+    let named = !given.contains(['/', '.', '\\']);
+    let installed = [project.map(|it| it.join("extensions/providers")), user_dir.map(|it| it.join("providers"))];
+    let found = match named {
+        true => installed.into_iter().flatten().map(|it| manifest(&it.join(given))).find(|file| file.is_file()),
+        false => None,
+    };
+    let places =
+        [found, Some(at.to_path_buf()).filter(|file| file.is_file()), Some(manifest(at)).filter(|it| it.is_file())];
+    if let Some(file) = places.into_iter().flatten().next() {
+        return Ok(Source::File(file));
+    }
+    built_in(given).filter(|_| named).ok_or_else(|| {
+        Failure::new("provision::provider::unknown", format!("there is neither a manifest nor a provider `{given}`"))
+            .with_help("Give a `manifest.ncl`, its folder, or a name from `provision provider list`.")
+    })
+}
