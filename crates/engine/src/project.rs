@@ -1,16 +1,10 @@
 //! Owns finding a project and reading its configuration, with positions for every problem.
 
 use crate::Session;
-<<<<<<< HEAD
 use crate::scope::LeftOut;
 use provision_diagnostic::{Diagnostic, Failure, Position, excerpt};
 use provision_model::{Config, Json, Problem, Site, Step, display_path};
 use provision_nickel::{PathElement, Positions, Request, Source};
-=======
-use provision_diagnostic::{Diagnostic, Failure};
-use provision_model::{Config, Json, Problem};
-use provision_nickel::{Positions, Request, Source};
->>>>>>> work-b
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,7 +57,6 @@ impl Located {
 
     /// The diagnostic of a problem, at its place in the source where there is one.
     pub fn diagnostic(&self, problem: Problem) -> Diagnostic {
-<<<<<<< HEAD
         let mut found = Diagnostic::error(problem.code, problem.message);
         found.help = problem.help;
         // A missing field has no place of its own: the nearest enclosing record has.
@@ -106,12 +99,6 @@ fn elements(path: &[Step]) -> Vec<PathElement> {
         .collect()
 }
 
-=======
-        provision_registry::located(self.positions.as_ref(), problem)
-    }
-}
-
->>>>>>> work-b
 impl Session {
     /// Evaluates and reads a configuration. Problems of shape and those that Nickel found come together.
     pub(crate) fn read(&self, input: &Input) -> Result<(Located, Vec<Diagnostic>), Failure> {

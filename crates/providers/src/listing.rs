@@ -108,7 +108,8 @@ impl ManifestProvider {
                     }
                 }
             }
-            let answer = self.transport.call(&request, control)?;
+            let mut answer = self.transport.call(&request, control)?;
+            wire::inherit(&mut answer, &call.inherit, &Map::new());
             let items = call.items.as_deref().unwrap_or_default();
             let items = match wire::extract(&answer, items) {
                 Some(Json::Array(items)) => items,

@@ -73,7 +73,8 @@ pub fn encode(spec: &FieldSpec, value: &Json, protocol: Protocol) -> Json {
     encode_kind(&spec.kind, value, protocol)
 }
 
-fn encode_kind(kind: &FieldType, value: &Json, protocol: Protocol) -> Json {
+/// A value of a type in the vendor's shape.
+pub fn encode_kind(kind: &FieldType, value: &Json, protocol: Protocol) -> Json {
     match (kind, value) {
         (FieldType::List(inner), Json::Array(items)) => {
             items.iter().map(|item| encode_kind(inner, item, protocol)).collect()
@@ -142,12 +143,43 @@ pub fn merge(target: &mut Json, value: Json) {
 /// The value at a path of an answer; a path with `[]` gives a list.
 pub fn extract(value: &Json, path: &str) -> Option<Json> {
     path.split('|').find_map(|path| {
-        let segments: Vec<&str> = path.split('.').filter(|segment| !segment.is_empty()).collect();
+        let segments = segments(path);
         let many = segments.iter().any(|segment| segment.ends_with("[]"));
         let mut found = Vec::new();
         let there = collect(value, &segments, &mut found);
         if many { there.then_some(Json::Array(found)) } else { found.into_iter().next() }
     })
+}
+
+/// The segments of a path; a dot between brackets belongs to the value looked for.
+fn segments(path: &str) -> Vec<&str> {
+    let mut depth = 0;
+    path.split(|c: char| {
+        match c {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ => {}
+        }
+        c == '.' && depth == 0
+    })
+    .filter(|segment| !segment.is_empty())
+    .collect()
+}
+
+/// Gives every object below one that has a value of these names the same, where it has none.
+pub fn inherit(value: &mut Json, names: &[String], from: &Map) {
+    match value {
+        Json::Array(items) => items.iter_mut().for_each(|item| inherit(item, names, from)),
+        Json::Object(map) => {
+            let mut own = from.clone();
+            own.extend(names.iter().filter_map(|name| Some((name.clone(), map.get(name)?.clone()))));
+            map.values_mut().for_each(|inner| inherit(inner, names, &own));
+            for (name, inherited) in from {
+                map.entry(name.clone()).or_insert_with(|| inherited.clone());
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Whether the path led anywhere, even to an empty list.
@@ -174,7 +206,10 @@ fn collect(value: &Json, path: &[&str], found: &mut Vec<Json>) -> bool {
         let Some(Json::Array(items)) = value.get(name) else { return false };
         return items
             .iter()
-            .find(|item| item.get(key).is_some_and(|found| found.as_str() == Some(wanted)))
+            .find(|item| match item.get(key) {
+                Some(Json::Number(number)) => number.to_string() == wanted,
+                found => found.and_then(Json::as_str) == Some(wanted),
+            })
             .is_some_and(|item| collect(item, rest, found));
     }
     let next = match value {
@@ -325,6 +360,9 @@ mod tests {
         assert_eq!(extract(&value, "ip[access=public].a"), Some(json!("20")));
         assert_eq!(extract(&value, "missing.x|r.1.i.0.x"), Some(json!(3)));
         assert_eq!(extract(&value, "none"), None);
+        let mut tables = json!({"t": [{"id": 7, "r": [{"to": "10.0.0.0/8", "via": "x"}]}]});
+        inherit(&mut tables, &["id".to_owned()], &Map::new());
+        assert_eq!(extract(&tables, "t[id=7].r[to=10.0.0.0/8]"), Some(json!({"to": "10.0.0.0/8", "via": "x", "id": 7})));
     }
 
     #[test]

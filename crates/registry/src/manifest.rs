@@ -217,7 +217,7 @@ pub struct TypeSpec {
     /// Fields whose value the cloud requires to be unique in the account.
     #[serde(default)]
     pub unique: Vec<String>,
-    /// Path of the id in an item.
+    /// Path of the id in an item; of its parts, separated by commas, where it has several.
     #[serde(default = "id")]
     pub id: String,
     pub fields: IndexMap<String, FieldSpec>,
@@ -286,6 +286,10 @@ pub struct Call {
     pub result: Option<String>,
     /// Path of the items in the answer of list.
     pub items: Option<String>,
+    /// The id of what a create makes, where the answer has none: `{field.x}` is replaced.
+    pub id: Option<String>,
+    /// What an item of read and list gets from what it stands in, where it has none of that name.
+    pub inherit: Vec<String>,
     /// Paths of long-running actions (one or a list) in the answer.
     pub actions: Vec<String>,
     /// This list is not paged.
