@@ -106,7 +106,10 @@ impl ManifestProvider {
         let id = id_of(spec, item)?;
         let protocol = self.manifest.protocol;
         let mut fields = wire::decode_fields(&spec.fields, item, protocol);
-        let attributes = wire::decode_fields(&spec.attributes, item, protocol);
+        let mut attributes = wire::decode_fields(&spec.attributes, item, protocol);
+        if spec.id.contains(',') && spec.attributes.contains_key("id") {
+            attributes.insert("id".into(), Json::from(id.as_str()));
+        }
         let mut identity = None;
         if let Some(Json::Object(labels)) = spec.labels.as_ref().and_then(|field| fields.get_mut(field)) {
             let state = labels.shift_remove(LABEL_STATE).and_then(|value| text_of(&value));
@@ -490,7 +493,9 @@ fn items(value: Option<&Json>, is_map: bool) -> Vec<Json> {
 
 fn encode_item(spec: &TypeSpec, field: &str, item: &Json, protocol: Protocol) -> Json {
     match spec.fields.get(field).map(|field| &field.kind) {
-        Some(kind @ (FieldType::Int | FieldType::String | FieldType::Record(_))) => wire::encode_kind(kind, item, protocol),
+        Some(kind @ (FieldType::Int | FieldType::String | FieldType::Record(_))) => {
+            wire::encode_kind(kind, item, protocol)
+        }
         Some(FieldType::List(inner)) => match (inner.as_ref(), item) {
             (FieldType::Record(fields), Json::Object(map)) => wire::encode_fields(fields.iter(), map, protocol),
             (FieldType::Int, Json::String(text)) => text.parse::<i64>().map_or_else(|_| item.clone(), Json::from),

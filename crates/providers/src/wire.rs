@@ -1,7 +1,7 @@
 //! Owns the way values take between the user's shape and a vendor's: paths, renames, encodings. Pure.
 //!
 //! One path language serves both directions: `a.b` walks objects, `a[].b` maps over a list, `a.0` takes one item,
-//! `a[k=v].b` the first item whose `k` is `v`, and `x|y` is the first of the two that is there.
+//! `a[k=v].b` the first item whose `k` is `v`, `a[k].b` maps over those that have a `k`, and `x|y` is the first of the two that is there.
 
 use base64::Engine;
 use indexmap::IndexMap;
@@ -144,7 +144,7 @@ pub fn merge(target: &mut Json, value: Json) {
 pub fn extract(value: &Json, path: &str) -> Option<Json> {
     path.split('|').find_map(|path| {
         let segments = segments(path);
-        let many = segments.iter().any(|segment| segment.ends_with("[]"));
+        let many = segments.iter().any(|segment| segment.ends_with(']') && !segment.contains('='));
         let mut found = Vec::new();
         let there = collect(value, &segments, &mut found);
         if many { there.then_some(Json::Array(found)) } else { found.into_iter().next() }
@@ -188,10 +188,13 @@ fn collect(value: &Json, path: &[&str], found: &mut Vec<Json>) -> bool {
         found.push(value.clone());
         return true;
     };
-    if let Some(name) = segment.strip_suffix("[]") {
+    if let Some((name, key)) =
+        segment.strip_suffix(']').and_then(|it| it.split_once('[')).filter(|(_, key)| !key.contains('='))
+    {
         return match value.get(name) {
             Some(Json::Array(items)) => {
-                for item in items {
+                let has = |item: &&Json| key.is_empty() || item.get(key).is_some_and(|it| !it.is_null());
+                for item in items.iter().filter(has) {
                     collect(item, rest, found);
                 }
                 true
@@ -360,9 +363,14 @@ mod tests {
         assert_eq!(extract(&value, "ip[access=public].a"), Some(json!("20")));
         assert_eq!(extract(&value, "missing.x|r.1.i.0.x"), Some(json!(3)));
         assert_eq!(extract(&value, "none"), None);
+        assert_eq!(extract(&value, "ip[access].a"), Some(json!(["10", "20"])));
+        assert_eq!(extract(&value, "ip[other].a"), Some(json!([])));
         let mut tables = json!({"t": [{"id": 7, "r": [{"to": "10.0.0.0/8", "via": "x"}]}]});
         inherit(&mut tables, &["id".to_owned()], &Map::new());
-        assert_eq!(extract(&tables, "t[id=7].r[to=10.0.0.0/8]"), Some(json!({"to": "10.0.0.0/8", "via": "x", "id": 7})));
+        assert_eq!(
+            extract(&tables, "t[id=7].r[to=10.0.0.0/8]"),
+            Some(json!({"to": "10.0.0.0/8", "via": "x", "id": 7}))
+        );
     }
 
     #[test]

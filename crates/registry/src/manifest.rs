@@ -294,6 +294,8 @@ pub struct Call {
     pub actions: Vec<String>,
     /// This list is not paged.
     pub unpaged: bool,
+    /// The largest page of this list, where it is not the provider's.
+    pub max: Option<u32>,
     /// This list cannot be filtered by label.
     pub unfiltered: bool,
 }
