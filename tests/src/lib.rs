@@ -5,6 +5,7 @@
 
 pub mod contract;
 mod nu;
+pub mod ocean;
 pub mod postgres;
 pub mod simulated;
 mod world;

@@ -32,6 +32,7 @@ fn failed(rows: &[CheckRow]) -> Vec<String> {
 
 #[test]
 fn every_type_of_every_provider_passes_the_contract_suite() {
+    let mut wrong = Vec::new();
     for provider in ["local", "hetzner", "upcloud", "aws"] {
         let rows = run(provider, Target::Sandbox, None);
         if std::env::var("CONTRACT").is_ok() {
@@ -39,6 +40,7 @@ fn every_type_of_every_provider_passes_the_contract_suite() {
                 println!("{:?} {} {} {:?}", row.result, row.kind, row.check, row.message);
             }
         }
-        assert_eq!(failed(&rows), Vec::<String>::new());
+        wrong.extend(failed(&rows));
     }
+    assert_eq!(wrong, Vec::<String>::new());
 }

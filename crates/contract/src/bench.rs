@@ -226,6 +226,21 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// A value with its references in the place of which stands what they refer to.
+    pub fn resolved(&self, value: &Json) -> Result<Json, String> {
+        if let Some(reference) = value.get("$ref") {
+            let part = |name: &str| reference[name].as_str().unwrap_or_default().to_owned();
+            let (address, attribute) = (part("address"), part("attribute"));
+            let found = self.store.resource(&address).map_err(|failure| failure.to_string())?;
+            let value = found.and_then(|it| it.attributes.get(&attribute).or(it.inputs.get(&attribute)).cloned());
+            return value.ok_or_else(|| format!("`{address}` has no `{attribute}`"));
+        }
+        match value {
+            Json::Array(items) => items.iter().map(|item| self.resolved(item)).collect(),
+            other => Ok(other.clone()),
+        }
+    }
+
     /// Changes a field, or deletes the resource, as somebody else would.
     pub fn meddle(&self, id: &str, change: Option<(&str, &Json)>) -> Result<(), String> {
         let remote = self.seen(id)?.ok_or("it is gone")?;

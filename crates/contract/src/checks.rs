@@ -44,6 +44,7 @@ pub fn all(bench: &Bench<'_>, stop: &AtomicBool, tell: &mut dyn FnMut(CheckRow))
     for name in bench.tries(Way::Update) {
         life.check(&format!("update {name}"), |life| update(life, name));
         life.check(&format!("drift {name}"), |life| drift(life, name));
+        life.back(name);
     }
     for name in bench.tries(Way::Replace) {
         life.check(&format!("replace {name}"), |life| replace(life, name));
@@ -107,12 +108,29 @@ impl Life<'_, '_> {
 
     /// Applies what is wanted now, or what it needs alone.
     fn settle(&self, it: Option<()>) -> Result<(), String> {
-        told(self.bench.apply(it.map(|()| &self.now), None).failure)
+        let it = it.map(|()| &self.now);
+        // The plan looks at what only a reading by id shows too.
+        let rows = self.bench.plan(it).map_err(text)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        told(self.bench.apply(it, Some(&rows)).failure)
     }
 
     fn stored_id(&self) -> Result<String, String> {
         let stored = self.bench.stored().map_err(text)?;
         stored.map(|resource| resource.remote_id).ok_or_else(|| "it is not in the state".into())
+    }
+
+    /// Gives a field the value it began with, so that what is checked next does not hang on it.
+    fn back(&mut self, name: &str) {
+        if let Some(first) = self.bench.samples.first().get(name).filter(|first| self.now.get(name) != Some(first)) {
+            let changed = self.now.insert(name.to_owned(), first.clone());
+            // Some only grow: then the value stays.
+            if let (Err(_), Some(changed)) = (self.settle(Some(())), changed) {
+                self.now.insert(name.to_owned(), changed);
+            }
+        }
     }
 
     fn plan(&self) -> Result<Vec<PlanRow>, String> {
@@ -129,6 +147,21 @@ impl Life<'_, '_> {
             format!("{} {} ({})", row.action.name(), row.address, paths.join(", "))
         };
         Err(format!("the next plan is not empty: {}", rows.iter().map(what).collect::<Vec<_>>().join("; ")))
+    }
+
+    /// The value that a field has now: as configured, as sent, or as the cloud shows what it filled in.
+    fn is(&self, name: &str) -> Result<Option<Json>, String> {
+        if let Some(value) = self.now.get(name) {
+            return Ok(Some(value.clone()));
+        }
+        let Some(stored) = self.bench.stored().map_err(text)? else { return Ok(None) };
+        if let Some(value) = stored.inputs.get(name) {
+            return Ok(Some(value.clone()));
+        }
+        if self.bench.manifest.region.as_ref().is_some_and(|region| region.field == name) {
+            return Ok(self.bench.account().map_err(text)?.region.map(Json::from));
+        }
+        Ok(self.bench.seen(&stored.remote_id)?.and_then(|remote| remote.fields.get(name).cloned()))
     }
 
     fn remote_only(&self) -> Option<Said> {
@@ -208,7 +241,7 @@ fn malformed(life: &mut Life<'_, '_>) -> Checked {
 }
 
 fn update(life: &mut Life<'_, '_>, name: &str) -> Checked {
-    let value = match life.bench.samples.another(name, life.now.get(name)) {
+    let value = match life.bench.samples.another(name, life.is(name)?.as_ref()) {
         Ok(value) => value,
         Err(why) => return Ok(Said::Skipped(why)),
     };
@@ -219,7 +252,8 @@ fn update(life: &mut Life<'_, '_>, name: &str) -> Checked {
         if row.action != Action::Update {
             return Err(format!("it is planned as {}", row.action.name()));
         }
-        let beneath = |path: &str| path == name || path.starts_with(&format!("{name}."));
+        // A value that refers to something else depends on something else.
+        let beneath = |path: &str| path == name || path.starts_with(&format!("{name}.")) || path == "depends_on";
         if let Some(other) = row.changes.iter().find(|change| !beneath(&change.path)) {
             return Err(format!("it changes `{}` too", other.path));
         }
@@ -252,13 +286,13 @@ fn drift(life: &mut Life<'_, '_>, name: &str) -> Checked {
     };
     let stored = life.bench.stored().map_err(text)?;
     let Some(stored) = stored else { return Err("it is not in the state".into()) };
-    let is = stored.inputs.get(name).cloned().unwrap_or(now);
-    let other = match life.bench.samples.another(name, Some(&is)) {
-        Ok(other) if is_plain(&other) => other,
-        Ok(_) => return Ok(Said::Skipped(format!("the other value of `{name}` is a reference"))),
+    let other = match life.bench.samples.another(name, Some(&now)) {
+        Ok(other) => life.bench.resolved(&other)?,
         Err(why) => return Ok(Said::Skipped(why)),
     };
-    life.bench.meddle(&stored.remote_id, Some((name, &other)))?;
+    if let Err(refused) = life.bench.meddle(&stored.remote_id, Some((name, &other))) {
+        return Ok(Said::Skipped(format!("the cloud does not go back: {refused}")));
+    }
     let found = life.bench.drift().map_err(text)?;
     let beneath = |path: &String| path == name || path.starts_with(&format!("{name}."));
     if !found.iter().any(beneath) {
@@ -269,17 +303,12 @@ fn drift(life: &mut Life<'_, '_>, name: &str) -> Checked {
     life.nothing_to_do()
 }
 
-/// Whether a value holds no reference: nobody resolves those outside of a plan.
-fn is_plain(value: &Json) -> bool {
-    !value.to_string().contains("\"$ref\"")
-}
-
 fn replace(life: &mut Life<'_, '_>, name: &str) -> Checked {
     let region = life.bench.manifest.region.as_ref().is_some_and(|region| region.field == name);
     if region && !life.bench.samples.spec.needs.is_empty() {
         return Ok(Said::Skipped("what it needs is in one region".into()));
     }
-    let value = match life.bench.samples.another(name, life.now.get(name)) {
+    let value = match life.bench.samples.another(name, life.is(name)?.as_ref()) {
         Ok(value) => value,
         Err(why) => return Ok(Said::Skipped(why)),
     };

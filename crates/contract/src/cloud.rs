@@ -37,8 +37,11 @@ pub fn sandbox_environment() -> BTreeMap<String, String> {
     variables
 }
 
+/// A clock and a wire.
+pub type Ends = (Arc<dyn Clock>, Arc<dyn Wire>);
+
 /// Clock and wire of a target, fresh for one type.
-pub fn outside(target: &Target, kind: &str) -> Result<(Arc<dyn Clock>, Arc<dyn Wire>), Failure> {
+pub fn outside(target: &Target, kind: &str) -> Result<Ends, Failure> {
     Ok(match target {
         Target::Sandbox => {
             let cloud = Arc::new(InProcess::new()?);

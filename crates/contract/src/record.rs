@@ -7,7 +7,7 @@ use provision_providers::{Wire, WireAnswer, WireError, WireRequest};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Stands in the place of a secret.
 const SCRUBBED: &str = "<scrubbed>";
@@ -136,6 +136,9 @@ fn path_of(url: &str) -> String {
 pub struct Replay {
     kind: String,
     left: Mutex<HashMap<String, Vec<Exchange>>>,
+    /// The path of the first request that was recorded, and what of it is the endpoint's once that is known.
+    first: String,
+    base: OnceLock<String>,
 }
 
 fn key(method: &str, path: &str, action: Option<&str>) -> String {
@@ -151,18 +154,23 @@ impl Replay {
         };
         let text = std::fs::read_to_string(&file).map_err(|error| failed(error.to_string()))?;
         let mut left: HashMap<String, Vec<Exchange>> = HashMap::new();
+        let mut first = None;
         for line in text.lines().filter(|line| !line.is_empty()) {
             let exchange: Exchange = serde_json::from_str(line).map_err(|error| failed(error.to_string()))?;
+            first.get_or_insert_with(|| exchange.path.clone());
             left.entry(key(&exchange.method, &exchange.path, exchange.action.as_deref())).or_default().push(exchange);
         }
-        Ok(Self { kind: kind.to_owned(), left: Mutex::new(left) })
+        let first = first.unwrap_or_default();
+        Ok(Self { kind: kind.to_owned(), left: Mutex::new(left), first, base: OnceLock::new() })
     }
 }
 
 impl Wire for Replay {
     fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError> {
         let asked = Recorder::asked(&request);
-        let key = key(&asked.method, &asked.path, asked.action.as_deref());
+        // It was recorded below the endpoint of that time.
+        let base = self.base.get_or_init(|| self.first.strip_suffix(&asked.path).unwrap_or_default().to_owned());
+        let key = key(&asked.method, &format!("{base}{}", asked.path), asked.action.as_deref());
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let found = left.get_mut(&key).filter(|all| !all.is_empty()).map(|all| match all.len() {
             1 => all[0].clone(),

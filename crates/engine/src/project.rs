@@ -3,8 +3,9 @@
 use crate::Session;
 use crate::scope::LeftOut;
 use provision_diagnostic::{Diagnostic, Failure, Position, excerpt};
-use provision_model::{Config, Json, Problem, Site, Step, display_path};
-use provision_nickel::{PathElement, Positions, Request, Source};
+use provision_model::{Config, Json, Problem, Step};
+use provision_nickel::{Positions, Request, Source};
+use provision_registry::{elements, located};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,27 +58,8 @@ impl Located {
 
     /// The diagnostic of a problem, at its place in the source where there is one.
     pub fn diagnostic(&self, problem: Problem) -> Diagnostic {
-        let mut found = Diagnostic::error(problem.code, problem.message);
-        found.help = problem.help;
-        // A missing field has no place of its own: the nearest enclosing record has.
-        for length in (0..=problem.path.len()).rev() {
-            let path = elements(&problem.path[..length]);
-            let whole = length == problem.path.len();
-            let place = |positions: &Positions| match problem.site {
-                Site::Key if whole => positions.key(&path).or_else(|| positions.value(&path)),
-                _ => positions.value(&path).or_else(|| positions.key(&path)),
-            };
-            let both = [&self.positions, &self.own].into_iter().flatten();
-            let at = both.filter_map(place).find(|at| !at.position.file.starts_with(GENERATED));
-            if at.is_some() {
-                return found.with_excerpt(at);
-            }
-        }
-        let path = display_path(&problem.path);
-        if !path.is_empty() && !found.message.contains(&path) {
-            found.message = format!("{} at `{path}`", found.message);
-        }
-        found
+        let both: Vec<&Positions> = [&self.positions, &self.own].into_iter().flatten().collect();
+        located(&both, problem, |position| !position.file.starts_with(GENERATED))
     }
 }
 
@@ -88,15 +70,6 @@ impl Located {
         whole
             .is_some_and(|it| it.position.file == at.file && it.position.start <= at.start && at.end <= it.position.end)
     }
-}
-
-fn elements(path: &[Step]) -> Vec<PathElement> {
-    path.iter()
-        .map(|step| match step {
-            Step::Field(name) => PathElement::Field(name.clone()),
-            Step::Index(index) => PathElement::Index(*index),
-        })
-        .collect()
 }
 
 impl Session {

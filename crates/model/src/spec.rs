@@ -55,6 +55,8 @@ pub enum Encode {
     KeyValue,
     /// Text as base64.
     Base64,
+    /// A map as a list of texts, `key:value`.
+    Tags,
 }
 
 /// How a type's resources are recognised after an answer was lost.

@@ -21,6 +21,8 @@ impl ManifestProvider {
     ) -> Result<Vec<Remote>, CallError> {
         let spec = self.spec(type_name)?;
         let Some(call) = &spec.list else { return Ok(Vec::new()) };
+        // A type without labels carries no mark: all of them could be ours.
+        let label = label.filter(|_| spec.labels.is_some());
         let ours = |remote: &Remote| {
             label.is_none_or(|(key, value)| match &remote.identity {
                 Some(identity) if key == LABEL_STATE => identity.state == value,
@@ -102,6 +104,11 @@ impl ManifestProvider {
                     request.query.push((offset.clone(), (page * size_of(*max) as usize).to_string()));
                     request.query.push((limit.clone(), size_of(*max).to_string()));
                 }
+                Some(Pagination::Link { size, max, .. }) => match &cursor {
+                    // The credential goes to no other host, whatever the answer says.
+                    Some(address) => request.query = query_of(address),
+                    None => request.query.push((size.clone(), size_of(*max).to_string())),
+                },
                 Some(Pagination::Token { request: name, size, max, .. }) => {
                     request.query.push((size.clone(), size_of(*max).to_string()));
                     if let Some(token) = &cursor {
@@ -122,7 +129,9 @@ impl ManifestProvider {
             items.iter().for_each(&mut *each);
             let next = match pagination {
                 None => None,
-                Some(Pagination::Page { next, .. }) => wire::extract(&answer, next).and_then(|value| text_of(&value)),
+                Some(Pagination::Page { next, .. } | Pagination::Link { next, .. }) => {
+                    wire::extract(&answer, next).and_then(|value| text_of(&value))
+                }
                 Some(Pagination::Offset { max, .. }) => {
                     (count >= size_of(*max) as usize).then(|| format!("after {page}"))
                 }
@@ -138,5 +147,49 @@ impl ManifestProvider {
             }
         }
         Err(self.fault(format!("the list of {what} does not end")))
+    }
+}
+
+/// The query of an address, decoded.
+fn query_of(address: &str) -> Vec<(String, String)> {
+    let query = address.split_once('?').map_or("", |(_, query)| query);
+    let query = query.split('#').next().unwrap_or_default();
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(name), decoded(value))
+        })
+        .collect()
+}
+
+/// A part of a query without its percent signs and pluses.
+fn decoded(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'+' => out.push(b' '),
+            b'%' => {
+                let digits: Vec<u8> = rest.by_ref().take(2).collect();
+                let value = std::str::from_utf8(&digits).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok());
+                out.push(value.unwrap_or(b'%'));
+            }
+            other => out.push(other),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_of_an_address_is_read_whole() {
+        let query = query_of("https://elsewhere.example/v2/things?page=2&tag=a%3Ab+c&empty#part");
+        let pairs: Vec<(&str, &str)> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("page", "2"), ("tag", "a:b c"), ("empty", "")]);
+        assert!(query_of("https://elsewhere.example").is_empty());
     }
 }

@@ -177,9 +177,10 @@ impl StatusBoard {
                 let mut snapshot = board.snapshot.lock().map_err(|_| poisoned())?;
                 let now = control.clock.now();
                 let rest = snapshot.as_ref().map_or(Duration::ZERO, |it| it.rest(now));
-                let few = |it: &Snapshot| board.waiting.load(Ordering::SeqCst) <= it.listed.calls;
+                let calls = snapshot.as_ref().map_or(1, |it| it.listed.calls);
+                let is_cheaper = board.waiting.load(Ordering::SeqCst) > calls;
                 match &*snapshot {
-                    Some(it) if few(it) => {}
+                    _ if !is_cheaper => {}
                     Some(it) if it.at >= begun && (!rest.is_zero() || now - it.at < pause) => {}
                     // It was taken before this wait began.
                     Some(_) if !rest.is_zero() => {
@@ -196,7 +197,7 @@ impl StatusBoard {
                         *snapshot = Some(Snapshot { at: now, took: control.clock.now() - now, listed });
                     }
                 }
-                let current = snapshot.as_ref().filter(|it| it.at >= begun && !few(it));
+                let current = snapshot.as_ref().filter(|it| is_cheaper && it.at >= begun);
                 current.and_then(|it| it.listed.states.get(id).cloned())
             };
             // Absence from a list proves nothing: ask for the one.

@@ -65,6 +65,9 @@ pub fn encode(spec: &FieldSpec, value: &Json, protocol: Protocol) -> Json {
                 })
                 .collect();
         }
+        (Some(Encode::Tags), Json::Object(map)) => {
+            return map.iter().map(|(name, item)| Json::from(format!("{name}:{}", plain(item)))).collect();
+        }
         (Some(Encode::Base64), Json::String(text)) => return Json::from(BASE64.encode(text)),
         (Some(Encode::YesNo), Json::Bool(yes)) => return Json::from(if *yes { "yes" } else { "no" }),
         (Some(Encode::Text), Json::Number(number)) => return Json::from(number.to_string()),
@@ -88,6 +91,10 @@ pub fn encode_kind(kind: &FieldType, value: &Json, protocol: Protocol) -> Json {
         (FieldType::Int, Json::String(text)) => text.parse::<i64>().map_or_else(|_| value.clone(), Json::from),
         _ => value.clone(),
     }
+}
+
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Labels and tags are texts, whatever a reference brings.
@@ -262,6 +269,14 @@ pub fn decode(spec: &FieldSpec, raw: &Json, protocol: Protocol) -> Option<Json> 
             }
             return Some(Json::Object(map));
         }
+        (Some(Encode::Tags), Json::Array(items)) => {
+            let pair = |item: &Json| {
+                let text = item.as_str()?;
+                let (key, value) = text.split_once(':').unwrap_or((text, ""));
+                Some((key.to_owned(), Json::from(value)))
+            };
+            return Some(Json::Object(items.iter().filter_map(pair).collect()));
+        }
         (Some(Encode::YesNo), Json::String(text)) => return Some(Json::Bool(text == "yes" || text == "on")),
         (Some(Encode::Base64), Json::String(text)) => {
             return BASE64.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).map(Json::from);
@@ -343,16 +358,20 @@ mod tests {
             "size": {"type": "int", "encode": "text"},
             "on": {"type": "bool", "encode": "yes_no"},
             "labels": {"type": {"map": "string"}, "wire": "labels.label", "encode": "key_value"},
+            "tags": {"type": {"map": "string"}, "encode": "tags"},
         }));
-        let values = json!({"firewalls": ["1", 2], "size": 3, "on": true, "labels": {"a": "b"}});
+        let values = json!({"firewalls": ["1", 2], "size": 3, "on": true, "labels": {"a": "b"}, "tags": {"c": "d:e"}});
         let body = encode_fields(specs.iter(), values.as_object().unwrap(), Protocol::RestJson);
         assert_eq!(
             body,
             json!({"firewalls": [{"firewall": 1}, {"firewall": 2}], "size": "3", "on": "yes",
-                "labels": {"label": [{"key": "a", "value": "b"}]}})
+                "labels": {"label": [{"key": "a", "value": "b"}]}, "tags": ["c:d:e"]})
         );
         let back = decode_fields(&specs, &body, Protocol::RestJson);
-        assert_eq!(Json::Object(back), json!({"firewalls": [1, 2], "size": 3, "on": true, "labels": {"a": "b"}}));
+        assert_eq!(
+            Json::Object(back),
+            json!({"firewalls": [1, 2], "size": 3, "on": true, "labels": {"a": "b"}, "tags": {"c": "d:e"}})
+        );
     }
 
     #[test]

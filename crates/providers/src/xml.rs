@@ -24,7 +24,7 @@ pub fn to_json(text: &str) -> Result<Json, String> {
                 let name = String::from_utf8_lossy(start.local_name().as_ref()).into_owned();
                 match stack.last_mut() {
                     Some(parent) => parent.1.push((name, Json::Null)),
-                    None => return Ok(Json::Null),
+                    None => return answer(&name, Json::Null),
                 }
             }
             Event::Text(text) => {
@@ -58,12 +58,20 @@ pub fn to_json(text: &str) -> Result<Json, String> {
                 let value = element(children, text);
                 match stack.last_mut() {
                     Some(parent) => parent.1.push((name, value)),
-                    None => return Ok(value),
+                    None => return answer(&name, value),
                 }
             }
             Event::Eof => return Err("ends early".into()),
             _ => {}
         }
+    }
+}
+
+/// The query protocol answers with `<…Response>`; anything else, HTML above all, is not from it.
+fn answer(root: &str, value: Json) -> Result<Json, String> {
+    match root.ends_with("Response") {
+        true => Ok(value),
+        false => Err(format!("it is <{root}>, not the answer of an action")),
     }
 }
 
@@ -88,9 +96,10 @@ mod tests {
 
     #[test]
     fn lists_fields_and_entities() {
-        let text = "<?xml version=\"1.0\"?><R xmlns=\"x\"><set><item><a>1</a><b/></item><item><a>x &amp; y</a></item></set><e/></R>";
+        let text = "<?xml version=\"1.0\"?><RResponse xmlns=\"x\"><set><item><a>1</a><b/></item><item><a>x &amp; y</a></item></set><e/></RResponse>";
         assert_eq!(to_json(text).unwrap(), json!({"set": [{"a": "1", "b": null}, {"a": "x & y"}], "e": null}));
         assert!(to_json("<a><b>").is_err());
         assert!(to_json("<html><body>oops</html>").is_err());
+        assert!(to_json("<html><body>oops</body></html>").unwrap_err().contains("<html>"));
     }
 }

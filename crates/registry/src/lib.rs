@@ -20,7 +20,7 @@ pub use manifest::{
 
 pub use api::ENGINE_API;
 pub use installed::{Lock, Origin, Pin, Provider, folder_digest};
-pub use lint::{Linted, lint, located};
+pub use lint::{Linted, elements, lint, located};
 pub use pack::{Candidate, add, open, remove, repin};
 pub use shown::{FieldRow, TypeRow, field_rows, type_rows};
 pub use warm::Warm;

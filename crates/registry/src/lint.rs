@@ -8,7 +8,7 @@ mod meaning;
 
 use crate::Manifest;
 use indexmap::IndexMap;
-use provision_diagnostic::{Diagnostic, Failure, Severity, nearest};
+use provision_diagnostic::{Diagnostic, Failure, Position, Severity, nearest};
 use provision_model::{FieldSpec, FieldType, Json, Map, Problem, Site, Step, check_fields, display_path};
 use provision_nickel::{Evaluator, PathElement, Positions, Request, Source};
 use serde::Deserialize;
@@ -104,32 +104,32 @@ pub fn lint(source: Source, evaluator: &Evaluator, shown_from: Option<std::path:
     let holes = !diagnostics.is_empty();
     for Finding { severity, problem } in findings.0 {
         // What Nickel could not evaluate is null here; its own message says why.
-        if holes && is_missing(&problem) {
+        if holes && (is_missing(&problem) || value_at(&value, &problem.path).is_none_or(Json::is_null)) {
             continue;
         }
-        diagnostics.push(Diagnostic { severity, ..located(Some(&evaluated.positions), problem) });
+        diagnostics.push(Diagnostic { severity, ..located(&[&evaluated.positions], problem, |_| true) });
     }
     let place = |one: &Diagnostic| one.position.as_ref().map_or((usize::MAX, 0), |at| (at.line, at.column));
     diagnostics.sort_by_key(place);
     Ok(Linted { manifest: manifest.ok(), diagnostics })
 }
 
-/// The diagnostic of a problem, at its place in the source where there is one.
-pub fn located(positions: Option<&Positions>, problem: Problem) -> Diagnostic {
+/// The diagnostic of a problem, at its place in the source where there is one: the first of `positions` that has one which
+/// may be shown.
+pub fn located(positions: &[&Positions], problem: Problem, may_be_shown: impl Fn(&Position) -> bool) -> Diagnostic {
     let mut found = Diagnostic::error(problem.code, problem.message);
     found.help = problem.help;
-    if let Some(positions) = positions {
-        // A missing field has no place of its own: the nearest enclosing record has.
-        for length in (0..=problem.path.len()).rev() {
-            let path = elements(&problem.path[..length]);
-            let whole = length == problem.path.len();
-            let at = match problem.site {
-                Site::Key if whole => positions.key(&path).or_else(|| positions.value(&path)),
-                _ => positions.value(&path).or_else(|| positions.key(&path)),
-            };
-            if at.is_some() {
-                return found.with_excerpt(at);
-            }
+    // A missing field has no place of its own: the nearest enclosing record has.
+    for length in (0..=problem.path.len()).rev() {
+        let path = elements(&problem.path[..length]);
+        let whole = length == problem.path.len();
+        let place = |positions: &&Positions| match problem.site {
+            Site::Key if whole => positions.key(&path).or_else(|| positions.value(&path)),
+            _ => positions.value(&path).or_else(|| positions.key(&path)),
+        };
+        let at = positions.iter().filter_map(place).find(|at| may_be_shown(&at.position));
+        if at.is_some() {
+            return found.with_excerpt(at);
         }
     }
     let path = display_path(&problem.path);
@@ -139,7 +139,8 @@ pub fn located(positions: Option<&Positions>, problem: Problem) -> Diagnostic {
     found
 }
 
-fn elements(path: &[Step]) -> Vec<PathElement> {
+/// A path as Nickel's positions have it.
+pub fn elements(path: &[Step]) -> Vec<PathElement> {
     path.iter()
         .map(|step| match step {
             Step::Field(name) => PathElement::Field(name.clone()),
@@ -201,6 +202,13 @@ fn child<'a>(value: &'a mut Json, step: &Step) -> Option<&'a mut Json> {
         (Json::Array(items), Step::Index(index)) => items.get_mut(*index),
         _ => None,
     }
+}
+
+fn value_at<'a>(value: &'a Json, path: &[Step]) -> Option<&'a Json> {
+    path.iter().try_fold(value, |at, step| match step {
+        Step::Field(name) => at.get(name),
+        Step::Index(index) => at.get(*index),
+    })
 }
 
 fn is_missing(problem: &Problem) -> bool {

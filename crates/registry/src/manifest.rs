@@ -125,6 +125,8 @@ pub struct Region {
 pub struct ErrorRules {
     pub code: Vec<String>,
     pub message: Vec<String>,
+    /// Paths of the id of the request, where it stands in the answer.
+    pub request_id: Vec<String>,
     /// Try the same again soon; nothing was done.
     pub busy: Vec<String>,
     /// Too many requests; nothing was done.
@@ -163,6 +165,12 @@ pub enum Pagination {
         limit: String,
         max: u32,
     },
+    /// The answer has the address of the next page; its query is what counts, the host stays the account's.
+    Link {
+        size: String,
+        max: u32,
+        next: String,
+    },
     Token {
         request: String,
         response: String,
@@ -175,7 +183,9 @@ impl Pagination {
     /// The most items of a page.
     pub fn max(&self) -> u32 {
         match self {
-            Self::Page { max, .. } | Self::Offset { max, .. } | Self::Token { max, .. } => *max,
+            Self::Page { max, .. } | Self::Offset { max, .. } | Self::Token { max, .. } | Self::Link { max, .. } => {
+                *max
+            }
         }
     }
 }

@@ -94,6 +94,8 @@ pub enum Trouble {
     Lost,
     /// No space is left.
     Full,
+    /// Another process is writing, and has been for long.
+    Locked,
     /// It may not be written.
     ReadOnly,
     /// What is stored is damaged.
@@ -120,6 +122,10 @@ impl DbError {
         let message = format!("cannot {what} the state: {}", self.message);
         let (code, help) = match self.trouble {
             Trouble::Full => ("provision::state::io", crate::FREE),
+            Trouble::Locked => (
+                "provision::lease::held",
+                "Another process has been writing to it for long, or was stopped while it did: `provision lock show` tells which. Wait for it or end it; what it began is settled first.",
+            ),
             Trouble::ReadOnly => {
                 ("provision::state::io", "Make the project's `.provision` folder and its files writable for you.")
             }

@@ -77,6 +77,7 @@ fn trouble(error: rusqlite::Error) -> DbError {
         Some(ErrorCode::DiskFull) => Trouble::Full,
         Some(ErrorCode::SystemIoFailure) if unwritten.contains(&extended) => Trouble::Full,
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => Trouble::ReadOnly,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Locked,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Trouble::Corrupt,
         _ => Trouble::Other,
     };

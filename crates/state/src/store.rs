@@ -150,17 +150,23 @@ impl Store {
         let committer = Committer::new(writer, reader);
         let opened = |error: DbError| error.failure("open");
         let known = committer.read(|database| meta(database, "public_key")).map_err(opened)?;
+        let is_known = known.is_some();
         let sealer = open_sealer(known, &folder, key)?;
         let (fresh, public_key) = (crate::new_id(), sealer.public_key());
-        let lineage = committer
-            .write(move |database| {
-                for (name, value) in [("lineage", &fresh), ("public_key", &public_key)] {
-                    let sql = "insert into meta (key, value) values (?1, ?2) on conflict do nothing";
-                    database.run(sql, vals![name, value])?;
-                }
-                Ok(meta(database, "lineage")?.unwrap_or_default())
-            })
-            .map_err(opened)?;
+        let known = committer.read(|database| meta(database, "lineage")).map_err(opened)?.filter(|_| is_known);
+        // Who only looks must not wait for one who writes, who may have been stopped while it did.
+        let lineage = match known {
+            Some(lineage) => lineage,
+            None => committer
+                .write(move |database| {
+                    for (name, value) in [("lineage", &fresh), ("public_key", &public_key)] {
+                        let sql = "insert into meta (key, value) values (?1, ?2) on conflict do nothing";
+                        database.run(sql, vals![name, value])?;
+                    }
+                    Ok(meta(database, "lineage")?.unwrap_or_default())
+                })
+                .map_err(opened)?,
+        };
         Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer, made }))
     }
 

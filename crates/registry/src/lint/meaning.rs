@@ -233,6 +233,14 @@ fn pagination(manifest: &Manifest, findings: &mut Findings) {
                 wrong("the lists never end: no parameter moves on", "offset", "Name the offset's parameter.");
             }
         }
+        Some(Pagination::Link { size: _, max, next }) => {
+            if next.is_empty() {
+                wrong("the answer does not say which page is next", "next", "Give the path of its address.");
+            }
+            if *max == 0 {
+                wrong("the lists never end: a page holds nothing", "max", "Give the largest page the vendor allows.");
+            }
+        }
         Some(Pagination::Token { request, response, size, max }) => {
             if request.is_empty() || request == size {
                 wrong("the lists never end: no parameter carries the token", "request", "Name the token's parameter.");
