@@ -27,8 +27,16 @@ fn manifest(name: &str) -> Arc<Manifest> {
 
 /// The segments of a path, all alternatives, without marks of lists and choices.
 fn segments(path: &str) -> Vec<Vec<String>> {
-    let plain = |segment: &str| segment.split('[').next().unwrap_or_default().to_owned();
-    path.split('|').map(|one| one.split('.').map(plain).filter(|it| !it.is_empty()).collect()).collect()
+    let mut depth = 0;
+    let mut outside = path.to_owned();
+    outside.retain(|c| {
+        depth += i32::from(c == '[');
+        let keep = depth == 0;
+        depth -= i32::from(c == ']');
+        keep
+    });
+    let segments = |one: &str| one.split('.').filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    outside.split('|').map(segments).collect()
 }
 
 /// The service model of EC2.
@@ -182,9 +190,18 @@ impl Model {
             });
             match item {
                 Ok(item) => {
-                    self.fields(&item, spec.fields.iter().chain(&spec.attributes), false, wrong);
-                    for path in std::iter::once(&spec.id).chain(spec.status.iter().map(|status| &status.path)) {
-                        wrong.extend(segments(path).iter().filter_map(|path| self.at(&item, path, false).err()));
+                    // What comes from around the item is not in its shape, and an id of several parts in no answer.
+                    let composed = |name: &String| name == "id" && spec.id.contains(',');
+                    let from_around =
+                        |field: &FieldSpec| field.read.as_ref().is_some_and(|it| call.inherit.contains(it));
+                    let shown = spec.fields.iter().chain(&spec.attributes);
+                    let shown = shown.filter(|(name, field)| !composed(name) && !from_around(field));
+                    self.fields(&item, shown, false, wrong);
+                    for path in spec.id.split(',').chain(spec.status.iter().map(|status| status.path.as_str())) {
+                        let known: Vec<_> = segments(path).iter().map(|path| self.at(&item, path, false)).collect();
+                        if !known.iter().any(Result::is_ok) && !call.inherit.iter().any(|name| name == path) {
+                            wrong.extend(known.into_iter().filter_map(Result::err));
+                        }
                     }
                 }
                 Err(error) => wrong.push(error),

@@ -431,7 +431,9 @@ fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, prior: &Map, 
     let Some(collection) = &step.collection else { return };
     let is_map = spec.fields.get(&collection.field).is_some_and(|field| matches!(field.kind, FieldType::Map(_)));
     let old = items(prior.get(&collection.field), is_map);
-    let new = items(operation.inputs.get(&collection.field), is_map);
+    // Of what goes, nothing stays.
+    let wanted = operation.inputs.get(&collection.field).filter(|_| operation.action != Action::Delete);
+    let new = items(wanted, is_map);
     let same = |a: &Json, b: &Json| contains(a, b) || contains(b, a);
     let mut push = |call: &Call, sign: char, item: &Json| {
         let label = collection.key.as_ref().and_then(|key| item.get(key)).unwrap_or(item);

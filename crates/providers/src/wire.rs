@@ -1,6 +1,7 @@
 //! Owns the way values take between the user's shape and a vendor's: paths, renames, encodings. Pure.
 //!
-//! One path language serves both directions: `a.b` walks objects, `a[].b` maps over a list, `a.0` takes one item,
+//! One path language serves both directions: `a.b` walks objects, `a[].b` maps over a list (null is none, anything else a
+//! list of one), `a.0` takes one item,
 //! `a[k=v].b` the first item whose `k` is `v`, `a[k].b` maps over those that have a `k`, and `x|y` is the first of the two that is there.
 
 use base64::Engine;
@@ -208,7 +209,8 @@ fn collect(value: &Json, path: &[&str], found: &mut Vec<Json>) -> bool {
             }
             // An empty XML list is indistinguishable from an empty text.
             Some(Json::Null) => true,
-            _ => false,
+            Some(one) => collect(one, rest, found),
+            None => false,
         };
     }
     if let Some((name, condition)) = segment.split_once('[') {
@@ -293,6 +295,11 @@ fn decode_kind(kind: &FieldType, raw: &Json, protocol: Protocol) -> Option<Json>
             Some(items.iter().filter_map(|item| decode_kind(inner, item, protocol)).collect())
         }
         (FieldType::Record(fields), Json::Object(_)) => Some(Json::Object(decode_fields(fields, raw, protocol))),
+        // A list where one value is meant: the cloud says that there is none, which is more than saying nothing.
+        (FieldType::String | FieldType::Int | FieldType::Record(_), Json::Array(items)) => match items.first() {
+            None => Some(Json::Null),
+            Some(first) => decode_kind(kind, first, protocol),
+        },
         (FieldType::Int, Json::String(text)) => text.parse::<i64>().ok().map(Json::from),
         (FieldType::Number, Json::String(text)) => text.parse::<f64>().ok().map(Json::from),
         (FieldType::Bool, Json::String(text)) => Some(Json::Bool(text == "true")),
@@ -384,6 +391,9 @@ mod tests {
         assert_eq!(extract(&value, "none"), None);
         assert_eq!(extract(&value, "ip[access].a"), Some(json!(["10", "20"])));
         assert_eq!(extract(&value, "ip[other].a"), Some(json!([])));
+        assert_eq!(extract(&json!({"server": 7}), "server[]"), Some(json!([7])));
+        let one = specs(json!({"server": {"type": "int", "read": "server[]"}}));
+        assert_eq!(decode_fields(&one, &json!({"server": null}), Protocol::RestJson)["server"], Json::Null);
         let mut tables = json!({"t": [{"id": 7, "r": [{"to": "10.0.0.0/8", "via": "x"}]}]});
         inherit(&mut tables, &["id".to_owned()], &Map::new());
         assert_eq!(

@@ -82,7 +82,7 @@ pub const ROUTE: Kind =
     kind("route", "route", "rtb", "destinationCidrBlock", "InvalidRoute.NotFound", "InvalidRoute.Malformed");
 pub const VOLUME: Kind =
     kind("volume", "volume", "vol", "volumeId", "InvalidVolume.NotFound", "InvalidVolumeID.Malformed");
-/// Its id here is the volume's: one is attached once.
+/// Its id here is the volume's, the instance's and the device.
 pub const ATTACHMENT: Kind =
     kind("volume_attachment", "volume", "vol", "volumeId", "InvalidAttachment.NotFound", "InvalidVolumeID.Malformed");
 pub const ADDRESS: Kind = kind(

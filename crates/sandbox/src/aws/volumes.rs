@@ -77,8 +77,14 @@ pub fn create(cx: &mut Cx<'_>) -> Answer {
     Ok(xml::response("CreateVolume", &volume).about(id))
 }
 
+/// What an attachment is kept by.
+fn key(attached: &Value) -> String {
+    let part = |field: &str| attached[field].as_str().unwrap_or_default();
+    format!("{},{},{}", part("volumeId"), part("instanceId"), part("device"))
+}
+
 fn attachment(cx: &Cx<'_>, id: &str) -> Option<Value> {
-    cx.world.store.get(&cx.scope, ATTACHMENT.name, id, cx.now)
+    cx.every(ATTACHMENT).find(|one| one["volumeId"] == id)
 }
 
 /// DescribeVolumes.
@@ -168,8 +174,9 @@ pub fn attach(cx: &mut Cx<'_>) -> Answer {
     let attached = json!({"volumeId": id, "instanceId": instance_id, "device": device, "status": "attaching",
         "attachTime": time(cx.now), "deleteOnTermination": false,
         "_then": [{"at": cx.then(), "set": {"status": "attached"}}]});
-    cx.put(ATTACHMENT, &id, attached.clone());
-    Ok(xml::response("AttachVolume", &attached).about(id))
+    let own = key(&attached);
+    cx.put(ATTACHMENT, &own, attached.clone());
+    Ok(xml::response("AttachVolume", &attached).about(own))
 }
 
 /// DetachVolume.
@@ -189,8 +196,7 @@ fn leave(cx: &mut Cx<'_>, attached: &mut Value) {
     attached["status"] = json!("detaching");
     attached["_then"] = json!([]);
     attached["_gone_at"] = json!(cx.then());
-    let id = attached["volumeId"].as_str().unwrap_or_default().to_owned();
-    cx.put(ATTACHMENT, &id, attached.clone());
+    cx.put(ATTACHMENT, &key(attached), attached.clone());
 }
 
 /// What is attached to an instance that goes is free again.
