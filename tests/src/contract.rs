@@ -22,6 +22,13 @@ fn reference(address: &str, attribute: &str) -> Value {
     json!({"$ref": {"address": address, "attribute": attribute}})
 }
 
+/// A record with more in it.
+fn with(record: &Value, more: Value) -> Value {
+    let mut all = record.as_object().cloned().unwrap_or_default();
+    all.extend(more.as_object().cloned().unwrap_or_default());
+    Value::Object(all)
+}
+
 fn subnets(ranges: &[&str]) -> Value {
     ranges.iter().map(|range| json!({"type": "cloud", "network_zone": "eu-central", "ip_range": range})).collect()
 }
@@ -35,6 +42,13 @@ pub fn examples() -> Vec<Example> {
     let net = json!({"$type": "hetzner.network", "ip_range": "10.0.0.0/16", "subnets": subnets(&["10.0.1.0/24"])});
     let vpc = json!({"$type": "aws.vpc", "cidr_block": "10.9.0.0/16"});
     let subnet = json!({"$type": "aws.subnet", "vpc_id": reference("vpc", "id"), "cidr_block": "10.9.1.0/24"});
+    let other_vpc = json!({"$type": "aws.vpc", "cidr_block": "10.8.0.0/16"});
+    let table = json!({"$type": "aws.route_table", "vpc_id": reference("vpc", "id")});
+    let way = json!({"$type": "aws.internet_gateway", "vpc_id": reference("vpc", "id")});
+    let eni = json!({"$type": "aws.network_interface", "subnet_id": reference("subnet", "id")});
+    let address = json!({"$type": "aws.elastic_ip"});
+    let machine = json!({"$type": "aws.instance", "instance_type": "t3.micro", "ami": "ami-0abcdef1234567890",
+        "subnet_id": reference("subnet", "id")});
     let plain = |kind, first, changed, replaced| Example { kind, needs: Vec::new(), first, changed, replaced };
     vec![
         plain("local.data", json!({"input": 1}), Some(json!({"input": 2})), None),
@@ -109,6 +123,105 @@ pub fn examples() -> Vec<Example> {
             Some(json!({"tags": {"team": "shop"}})),
             Some(json!({"public_key_material": OTHER})),
         ),
+        Example {
+            kind: "aws.internet_gateway",
+            needs: vec![("vpc3", vpc.clone()), ("vpc2", other_vpc.clone())],
+            first: json!({"vpc_id": reference("vpc3", "id")}),
+            changed: Some(json!({"vpc_id": reference("vpc2", "id"), "tags": {"team": "shop"}})),
+            replaced: None,
+        },
+        Example {
+            kind: "aws.route_table",
+            needs: vec![("vpc", vpc.clone()), ("vpc2", other_vpc)],
+            first: json!({"vpc_id": reference("vpc", "id")}),
+            changed: Some(json!({"tags": {"team": "shop"}})),
+            replaced: Some(json!({"vpc_id": reference("vpc2", "id")})),
+        },
+        Example {
+            kind: "aws.route_table_association",
+            needs: vec![
+                ("vpc", vpc.clone()),
+                ("subnet", subnet.clone()),
+                ("table", table.clone()),
+                ("table2", table.clone()),
+            ],
+            first: json!({"route_table_id": reference("table", "id"), "subnet_id": reference("subnet", "id")}),
+            changed: None,
+            replaced: Some(json!({"route_table_id": reference("table2", "id")})),
+        },
+        Example {
+            kind: "aws.route",
+            needs: vec![
+                ("vpc", vpc.clone()),
+                ("table", table),
+                ("way", way.clone()),
+                ("subnet", subnet.clone()),
+                ("eni", eni.clone()),
+            ],
+            first: json!({"route_table_id": reference("table", "id"), "destination_cidr_block": "0.0.0.0/0",
+                "gateway_id": reference("way", "id")}),
+            changed: Some(json!({"gateway_id": null, "network_interface_id": reference("eni", "id")})),
+            replaced: Some(json!({"destination_cidr_block": "192.0.2.0/24"})),
+        },
+        plain(
+            "aws.volume",
+            json!({"availability_zone": "eu-north-1a", "size": 10, "volume_type": "gp3"}),
+            Some(json!({"size": 20, "iops": 4000, "tags": {"team": "shop"}})),
+            Some(json!({"availability_zone": "eu-north-1b"})),
+        ),
+        Example {
+            kind: "aws.volume_attachment",
+            needs: vec![
+                ("vpc", vpc.clone()),
+                ("subnet", subnet.clone()),
+                ("machine", machine),
+                ("disk", json!({"$type": "aws.volume", "availability_zone": "eu-north-1a", "size": 1})),
+            ],
+            first: json!({"volume_id": reference("disk", "id"), "instance_id": reference("machine", "id"),
+                "device": "/dev/sdf"}),
+            changed: None,
+            replaced: Some(json!({"device": "/dev/sdg"})),
+        },
+        plain("aws.elastic_ip", json!({}), Some(json!({"tags": {"team": "shop"}})), None),
+        Example {
+            kind: "aws.elastic_ip_association",
+            needs: vec![
+                ("vpc", vpc.clone()),
+                ("way", way.clone()),
+                ("subnet", subnet.clone()),
+                ("eni-public", with(&eni, json!({"depends_on": ["way"]}))),
+                ("address", address.clone()),
+                ("address2", address.clone()),
+            ],
+            first: json!({"allocation_id": reference("address", "id"),
+                "network_interface_id": reference("eni-public", "id")}),
+            changed: None,
+            replaced: Some(json!({"allocation_id": reference("address2", "id")})),
+        },
+        Example {
+            kind: "aws.nat_gateway",
+            needs: vec![
+                ("vpc", vpc.clone()),
+                ("way", way),
+                (
+                    "subnet-nat",
+                    json!({"$type": "aws.subnet", "vpc_id": reference("vpc", "id"),
+                    "cidr_block": "10.9.8.0/24", "depends_on": ["way"]}),
+                ),
+                ("address3", address.clone()),
+                ("address4", address),
+            ],
+            first: json!({"subnet_id": reference("subnet-nat", "id"), "allocation_id": reference("address3", "id")}),
+            changed: Some(json!({"tags": {"team": "shop"}})),
+            replaced: Some(json!({"allocation_id": reference("address4", "id")})),
+        },
+        Example {
+            kind: "aws.network_interface",
+            needs: vec![("vpc", vpc.clone()), ("subnet", subnet.clone())],
+            first: json!({"subnet_id": reference("subnet", "id"), "description": "one"}),
+            changed: Some(json!({"description": "other", "source_dest_check": false, "tags": {"team": "shop"}})),
+            replaced: Some(json!({"private_ip_address": "10.9.1.77"})),
+        },
         Example {
             kind: "aws.instance",
             needs: vec![("vpc", vpc), ("subnet", subnet)],

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 /// Debian package and the program it brings.
 const SYSTEM: [(&str, &str); 2] = [("hcloud-cli", "/usr/bin/hcloud"), ("awscli", "/usr/bin/aws")];
 /// Python package, as pip wants it, and the module it brings.
-const PYTHON: [(&str, &str); 2] = [("upcloud-api==2.9.0", "upcloud_api"), ("boto3==1.44.8", "boto3")];
+const PYTHON: [(&str, &str); 3] =
+    [("upcloud-api==2.9.0", "upcloud_api"), ("boto3==1.44.8", "boto3"), ("hcloud==2.27.0", "hcloud")];
 
 /// Makes the clients available and returns, in words, what had to be left out. Does nothing when all are there.
 pub fn ensure(workspace: &Path) -> Vec<String> {

@@ -308,6 +308,12 @@ fn replace(life: &mut Life<'_, '_>, name: &str) -> Checked {
     if region && !life.bench.samples.spec.needs.is_empty() {
         return Ok(Said::Skipped("what it needs is in one region".into()));
     }
+    let home = life.bench.account().map_err(text)?.region.unwrap_or_default();
+    let bound =
+        |(_, value): &(&String, &Json)| value.as_str().is_some_and(|text| text != home && text.starts_with(&home));
+    if let Some((field, _)) = life.now.iter().filter(|(_, value)| !value.is_null() && region).find(bound) {
+        return Ok(Said::Skipped(format!("`{field}` is in one region")));
+    }
     let value = match life.bench.samples.another(name, life.is(name)?.as_ref()) {
         Ok(value) => value,
         Err(why) => return Ok(Said::Skipped(why)),

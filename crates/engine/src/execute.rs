@@ -386,8 +386,8 @@ impl<'a> Executor<'a> {
             }
             match self.send_delete(run, operation, &step, entry)? {
                 Some(sent) => self.await_step(run, operation, &step, &sent, entry)?,
-                // Gone already: what is left to do is done.
-                None => break,
+                // Gone already; of what an earlier step takes off, only that part is.
+                None => {}
             }
         }
         self.session.store.end_without(self.lease, entry)?;

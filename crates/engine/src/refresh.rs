@@ -76,7 +76,8 @@ impl Session {
         let type_name = type_name(kind);
         let control = self.reading();
         let failed = |error: CallError| error.failure(&format!("cannot list {kind}"));
-        let label = Some((LABEL_STATE, self.store.lineage()));
+        // What carries no labels is found among all.
+        let label = spec.labels.as_ref().map(|_| (LABEL_STATE, self.store.lineage()));
         let Some(listed) = opened.provider.list(type_name, region.as_deref(), label, &control).map_err(failed)? else {
             return Ok(world);
         };
@@ -102,7 +103,8 @@ impl Session {
             };
             world.resources.insert(resource.address.clone(), found);
         }
-        world.strays.extend(by_id.into_values().map(|remote| ((*kind).to_owned(), remote)));
+        let strays = by_id.into_values().filter(|remote| remote.identity.is_some());
+        world.strays.extend(strays.map(|remote| ((*kind).to_owned(), remote)));
         Ok(world)
     }
 }

@@ -146,8 +146,12 @@ impl Executor<'_> {
                 return Ok(None);
             }
             if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
-                let remote = self.look(run, operation, &id, false).ok().flatten();
-                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
+                let remote = self.look(run, operation, &id, false);
+                // Refused, and not there any more: somebody else took it away.
+                if matches!(remote, Ok(None)) && error.class == Class::Busy {
+                    return Ok(None);
+                }
+                return Err(self.give_up(run, entry, &what, &error, remote.ok().flatten().as_ref()));
             }
             self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
             if self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?.is_none() {

@@ -44,8 +44,16 @@ struct Answer {
     status: u16,
     retry_after: Option<Duration>,
     remaining: Option<u64>,
+    /// What the vendor's support asks for.
+    request_id: Option<String>,
+    /// Where it wants the request to go instead.
+    location: Option<String>,
     body: Vec<u8>,
 }
+
+/// Headers under which vendors give the id of a request.
+const REQUEST_ID: [&str; 5] =
+    ["x-request-id", "x-amzn-requestid", "x-amz-request-id", "x-correlation-id", "request-id"];
 
 impl Transport {
     pub fn new(
@@ -138,6 +146,10 @@ impl Transport {
             Err(WireError::Build(message)) => return Err(self.error(Class::Rejected, "", message)),
             Err(WireError::NotSent(message)) => return Err(self.error(Class::NotSent, "", message)),
             Err(WireError::Lost(message)) => return Err(self.error(unknown_fate, "", message)),
+            Err(WireError::Unreadable(message)) => {
+                let message = format!("the answer to {} cannot be read: {message}", request.path);
+                return Err(self.error(Class::Malformed, "", message));
+            }
         };
         if answer.remaining == Some(0) && self.rate_limit.refill_per_second.is_some_and(|rate| rate > 0.0) {
             let pause = Duration::from_secs_f64(1.0 / self.rate_limit.refill_per_second.unwrap_or(1.0));
@@ -146,12 +158,17 @@ impl Transport {
         let parsed = self.parse(&answer.body);
         if (200..300).contains(&answer.status) {
             return parsed.map_err(|message| {
-                self.error(
-                    Class::Malformed,
-                    "",
-                    format!("the answer to {} is not what the API documents: {message}", request.path),
-                )
+                let id = told_id(answer.request_id.as_deref());
+                let message = format!("the answer to {} is not what the API documents: {message}{id}", request.path);
+                self.error(Class::Malformed, "", message)
             });
+        }
+        if let (300..400, Some(location)) = (answer.status, &answer.location) {
+            // The credential goes where the account says, and nowhere else.
+            let host = location.split_once("://").map_or(location.as_str(), |(_, rest)| rest);
+            let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+            let message = format!("{} redirects to `{host}`, which is not followed", request.path);
+            return Err(self.error(Class::Malformed, &answer.status.to_string(), message));
         }
         Err(self.classify(&answer, parsed.unwrap_or(Json::Null), unknown_fate))
     }
@@ -178,6 +195,8 @@ impl Transport {
             })
             .unwrap_or_default();
         let message = find(&self.errors.message).unwrap_or_else(|| format!("HTTP status {}", answer.status));
+        let id = find(&self.errors.request_id).or_else(|| answer.request_id.clone());
+        let message = format!("{message}{}", told_id(id.as_deref()));
         let has = |codes: &[String]| codes.contains(&code);
         let rules = &self.errors;
         let class = if answer.status == 429 || has(&rules.throttle) {
@@ -252,7 +271,9 @@ impl Transport {
             .map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 120.0)));
         let left = self.rate_limit.remaining_header.as_deref().map(str::to_ascii_lowercase);
         let remaining = left.and_then(|name| header(&name)).and_then(|value| value.parse().ok());
-        Ok(Answer { status: answer.status, retry_after, remaining, body: answer.body })
+        let request_id = REQUEST_ID.iter().find_map(|name| header(name)).map(str::to_owned);
+        let location = header("location").map(str::to_owned);
+        Ok(Answer { status: answer.status, retry_after, remaining, request_id, location, body: answer.body })
     }
 }
 
@@ -305,12 +326,25 @@ impl Wire for Http {
     }
 }
 
+/// The id of a request as a message ends with it.
+fn told_id(id: Option<&str>) -> String {
+    id.map_or_else(String::new, |id| format!(" (request {})", id.chars().take(80).collect::<String>()))
+}
+
 fn send_error(error: ureq::Error) -> WireError {
     let message = error.to_string();
     match &error {
+        ureq::Error::BodyExceedsLimit(limit) => WireError::Unreadable(format!("it is larger than {} MiB", limit >> 20)),
         ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => WireError::NotSent(message),
         ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => WireError::NotSent(message),
         ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => WireError::NotSent(message),
+        // Also what came instead of a handshake.
+        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+            WireError::Lost(format!("the TLS connection failed: {message}"))
+        }
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
+            WireError::NotSent(format!("the TLS connection failed: {message}"))
+        }
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => WireError::Build(message),
         _ => WireError::Lost(message),
     }

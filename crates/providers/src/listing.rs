@@ -83,6 +83,7 @@ impl ManifestProvider {
             }
         }
         let pagination = self.manifest.pagination.as_ref().filter(|_| !call.unpaged);
+        let size_of = |max: u32| call.max.unwrap_or(max);
         let mut cursor: Option<String> = None;
         for page in 0..PAGE_LIMIT {
             let mut request = Outgoing {
@@ -97,25 +98,26 @@ impl ManifestProvider {
                 None => {}
                 Some(Pagination::Page { page: name, size, max, .. }) => {
                     request.query.push((name.clone(), cursor.clone().unwrap_or_else(|| "1".into())));
-                    request.query.push((size.clone(), max.to_string()));
+                    request.query.push((size.clone(), size_of(*max).to_string()));
                 }
                 Some(Pagination::Offset { offset, limit, max }) => {
-                    request.query.push((offset.clone(), (page * *max as usize).to_string()));
-                    request.query.push((limit.clone(), max.to_string()));
+                    request.query.push((offset.clone(), (page * size_of(*max) as usize).to_string()));
+                    request.query.push((limit.clone(), size_of(*max).to_string()));
                 }
                 Some(Pagination::Link { size, max, .. }) => match &cursor {
                     // The credential goes to no other host, whatever the answer says.
                     Some(address) => request.query = query_of(address),
-                    None => request.query.push((size.clone(), max.to_string())),
+                    None => request.query.push((size.clone(), size_of(*max).to_string())),
                 },
                 Some(Pagination::Token { request: name, size, max, .. }) => {
-                    request.query.push((size.clone(), max.to_string()));
+                    request.query.push((size.clone(), size_of(*max).to_string()));
                     if let Some(token) = &cursor {
                         request.query.push((name.clone(), token.clone()));
                     }
                 }
             }
-            let answer = self.transport.call(&request, control)?;
+            let mut answer = self.transport.call(&request, control)?;
+            wire::inherit(&mut answer, &call.inherit, &Map::new());
             let items = call.items.as_deref().unwrap_or_default();
             let items = match wire::extract(&answer, items) {
                 Some(Json::Array(items)) => items,
@@ -130,7 +132,9 @@ impl ManifestProvider {
                 Some(Pagination::Page { next, .. } | Pagination::Link { next, .. }) => {
                     wire::extract(&answer, next).and_then(|value| text_of(&value))
                 }
-                Some(Pagination::Offset { max, .. }) => (count >= *max as usize).then(|| format!("after {page}")),
+                Some(Pagination::Offset { max, .. }) => {
+                    (count >= size_of(*max) as usize).then(|| format!("after {page}"))
+                }
                 Some(Pagination::Token { response, .. }) => {
                     wire::extract(&answer, response).and_then(|value| text_of(&value)).filter(|token| !token.is_empty())
                 }

@@ -54,6 +54,8 @@ pub enum WireError {
     NotSent(String),
     /// It may have.
     Lost(String),
+    /// It did, and what came back cannot be read.
+    Unreadable(String),
 }
 
 /// Carries requests to a cloud.

@@ -103,10 +103,13 @@ impl ManifestProvider {
     }
 
     pub(crate) fn remote(&self, spec: &TypeSpec, item: &Json) -> Option<Remote> {
-        let id = wire::extract(item, &spec.id).and_then(|id| text_of(&id))?;
+        let id = id_of(spec, item)?;
         let protocol = self.manifest.protocol;
         let mut fields = wire::decode_fields(&spec.fields, item, protocol);
-        let attributes = wire::decode_fields(&spec.attributes, item, protocol);
+        let mut attributes = wire::decode_fields(&spec.attributes, item, protocol);
+        if spec.id.contains(',') && spec.attributes.contains_key("id") {
+            attributes.insert("id".into(), Json::from(id.as_str()));
+        }
         let mut identity = None;
         if let Some(Json::Object(labels)) = spec.labels.as_ref().and_then(|field| fields.get_mut(field)) {
             let state = labels.shift_remove(LABEL_STATE).and_then(|value| text_of(&value));
@@ -133,6 +136,20 @@ pub(crate) fn text_of(value: &Json) -> Option<String> {
         Json::String(text) => Some(text.clone()),
         Json::Number(number) => Some(number.to_string()),
         _ => None,
+    }
+}
+
+/// The id of an item; its parts with commas between where it has several.
+fn id_of(spec: &TypeSpec, item: &Json) -> Option<String> {
+    let parts = spec.id.split(',').map(|path| text_of(&wire::extract(item, path)?));
+    Some(parts.collect::<Option<Vec<String>>>()?.join(","))
+}
+
+/// `{id}`, or one of its parts: `{id.0}`.
+fn id_part(name: &str, id: &str, protocol: Protocol) -> Option<Json> {
+    match name.strip_prefix("id.") {
+        None => (name == "id").then(|| id_value(id, protocol)),
+        Some(part) => Some(id_value(id.split(',').nth(part.parse().ok()?)?, protocol)),
     }
 }
 
@@ -209,8 +226,8 @@ impl Provider for ManifestProvider {
         let inputs = self.labelled(spec, operation);
         let encoded_item = step.item.as_ref().map(|(field, item)| encode_item(spec, field, item, protocol));
         let value_of = |name: &str| -> Option<Json> {
-            if name == "id" {
-                return operation.remote_id.as_deref().map(|id| id_value(id, protocol));
+            if let Some(part) = operation.remote_id.as_deref().and_then(|id| id_part(name, id, protocol)) {
+                return Some(part);
             }
             if name == "item" {
                 return encoded_item.clone();
@@ -269,7 +286,10 @@ impl Provider for ManifestProvider {
                 Some(path) => wire::extract(&answer, path),
                 None => Some(answer.clone()),
             };
-            sent.remote_id = item.as_ref().and_then(|item| wire::extract(item, &spec.id)).and_then(|id| text_of(&id));
+            sent.remote_id = match &step.call.id {
+                Some(template) => text_of(&wire::fill_text(template, &value_of)),
+                None => item.as_ref().and_then(|item| id_of(spec, item)),
+            };
             if sent.remote_id.is_none() {
                 return Err(self.fault(format!("the answer to {} has no `{}`", step.name, spec.id)));
             }
@@ -375,12 +395,13 @@ impl ManifestProvider {
     ) -> Result<Option<Remote>, CallError> {
         let spec = self.spec(type_name)?;
         let Some(call) = &spec.read else { return Ok(None) };
-        let value_of = |name: &str| (name == "id").then(|| id_value(id, self.manifest.protocol));
+        let value_of = |name: &str| id_part(name, id, self.manifest.protocol);
         let request = self.outgoing(call, None, &value_of, self.region_of(region)?, "GET");
         match self.transport.call(&request, control) {
-            Ok(answer) => {
+            Ok(mut answer) => {
+                wire::inherit(&mut answer, &call.inherit, &Map::new());
                 let item = match &call.result {
-                    Some(path) => wire::extract(&answer, path),
+                    Some(path) => text_of(&wire::fill_text(path, &value_of)).and_then(|it| wire::extract(&answer, &it)),
                     None => Some(answer),
                 };
                 Ok(item.and_then(|item| self.remote(spec, &item)))
@@ -410,7 +431,9 @@ fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, prior: &Map, 
     let Some(collection) = &step.collection else { return };
     let is_map = spec.fields.get(&collection.field).is_some_and(|field| matches!(field.kind, FieldType::Map(_)));
     let old = items(prior.get(&collection.field), is_map);
-    let new = items(operation.inputs.get(&collection.field), is_map);
+    // Of what goes, nothing stays.
+    let wanted = operation.inputs.get(&collection.field).filter(|_| operation.action != Action::Delete);
+    let new = items(wanted, is_map);
     let same = |a: &Json, b: &Json| contains(a, b) || contains(b, a);
     let mut push = |call: &Call, sign: char, item: &Json| {
         let label = collection.key.as_ref().and_then(|key| item.get(key)).unwrap_or(item);
@@ -464,12 +487,17 @@ fn items(value: Option<&Json>, is_map: bool) -> Vec<Json> {
                 Json::Object(pair)
             })
             .collect(),
+        // A single value is a list of one.
+        Some(one @ (Json::String(_) | Json::Number(_) | Json::Object(_))) => vec![one.clone()],
         _ => Vec::new(),
     }
 }
 
 fn encode_item(spec: &TypeSpec, field: &str, item: &Json, protocol: Protocol) -> Json {
     match spec.fields.get(field).map(|field| &field.kind) {
+        Some(kind @ (FieldType::Int | FieldType::String | FieldType::Record(_))) => {
+            wire::encode_kind(kind, item, protocol)
+        }
         Some(FieldType::List(inner)) => match (inner.as_ref(), item) {
             (FieldType::Record(fields), Json::Object(map)) => wire::encode_fields(fields.iter(), map, protocol),
             (FieldType::Int, Json::String(text)) => text.parse::<i64>().map_or_else(|_| item.clone(), Json::from),

@@ -1,7 +1,8 @@
 //! Owns the way values take between the user's shape and a vendor's: paths, renames, encodings. Pure.
 //!
-//! One path language serves both directions: `a.b` walks objects, `a[].b` maps over a list, `a.0` takes one item,
-//! `a[k=v].b` the first item whose `k` is `v`, and `x|y` is the first of the two that is there.
+//! One path language serves both directions: `a.b` walks objects, `a[].b` maps over a list (null is none, anything else a
+//! list of one), `a.0` takes one item,
+//! `a[k=v].b` the first item whose `k` is `v`, `a[k].b` maps over those that have a `k`, and `x|y` is the first of the two that is there.
 
 use base64::Engine;
 use indexmap::IndexMap;
@@ -76,7 +77,8 @@ pub fn encode(spec: &FieldSpec, value: &Json, protocol: Protocol) -> Json {
     encode_kind(&spec.kind, value, protocol)
 }
 
-fn encode_kind(kind: &FieldType, value: &Json, protocol: Protocol) -> Json {
+/// A value of a type in the vendor's shape.
+pub fn encode_kind(kind: &FieldType, value: &Json, protocol: Protocol) -> Json {
     match (kind, value) {
         (FieldType::List(inner), Json::Array(items)) => {
             items.iter().map(|item| encode_kind(inner, item, protocol)).collect()
@@ -149,12 +151,43 @@ pub fn merge(target: &mut Json, value: Json) {
 /// The value at a path of an answer; a path with `[]` gives a list.
 pub fn extract(value: &Json, path: &str) -> Option<Json> {
     path.split('|').find_map(|path| {
-        let segments: Vec<&str> = path.split('.').filter(|segment| !segment.is_empty()).collect();
-        let many = segments.iter().any(|segment| segment.ends_with("[]"));
+        let segments = segments(path);
+        let many = segments.iter().any(|segment| segment.ends_with(']') && !segment.contains('='));
         let mut found = Vec::new();
         let there = collect(value, &segments, &mut found);
         if many { there.then_some(Json::Array(found)) } else { found.into_iter().next() }
     })
+}
+
+/// The segments of a path; a dot between brackets belongs to the value looked for.
+fn segments(path: &str) -> Vec<&str> {
+    let mut depth = 0;
+    path.split(|c: char| {
+        match c {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ => {}
+        }
+        c == '.' && depth == 0
+    })
+    .filter(|segment| !segment.is_empty())
+    .collect()
+}
+
+/// Gives every object below one that has a value of these names the same, where it has none.
+pub fn inherit(value: &mut Json, names: &[String], from: &Map) {
+    match value {
+        Json::Array(items) => items.iter_mut().for_each(|item| inherit(item, names, from)),
+        Json::Object(map) => {
+            let mut own = from.clone();
+            own.extend(names.iter().filter_map(|name| Some((name.clone(), map.get(name)?.clone()))));
+            map.values_mut().for_each(|inner| inherit(inner, names, &own));
+            for (name, inherited) in from {
+                map.entry(name.clone()).or_insert_with(|| inherited.clone());
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Whether the path led anywhere, even to an empty list.
@@ -163,17 +196,21 @@ fn collect(value: &Json, path: &[&str], found: &mut Vec<Json>) -> bool {
         found.push(value.clone());
         return true;
     };
-    if let Some(name) = segment.strip_suffix("[]") {
+    if let Some((name, key)) =
+        segment.strip_suffix(']').and_then(|it| it.split_once('[')).filter(|(_, key)| !key.contains('='))
+    {
         return match value.get(name) {
             Some(Json::Array(items)) => {
-                for item in items {
+                let has = |item: &&Json| key.is_empty() || item.get(key).is_some_and(|it| !it.is_null());
+                for item in items.iter().filter(has) {
                     collect(item, rest, found);
                 }
                 true
             }
             // An empty XML list is indistinguishable from an empty text.
             Some(Json::Null) => true,
-            _ => false,
+            Some(one) => collect(one, rest, found),
+            None => false,
         };
     }
     if let Some((name, condition)) = segment.split_once('[') {
@@ -181,7 +218,10 @@ fn collect(value: &Json, path: &[&str], found: &mut Vec<Json>) -> bool {
         let Some(Json::Array(items)) = value.get(name) else { return false };
         return items
             .iter()
-            .find(|item| item.get(key).is_some_and(|found| found.as_str() == Some(wanted)))
+            .find(|item| match item.get(key) {
+                Some(Json::Number(number)) => number.to_string() == wanted,
+                found => found.and_then(Json::as_str) == Some(wanted),
+            })
             .is_some_and(|item| collect(item, rest, found));
     }
     let next = match value {
@@ -255,6 +295,11 @@ fn decode_kind(kind: &FieldType, raw: &Json, protocol: Protocol) -> Option<Json>
             Some(items.iter().filter_map(|item| decode_kind(inner, item, protocol)).collect())
         }
         (FieldType::Record(fields), Json::Object(_)) => Some(Json::Object(decode_fields(fields, raw, protocol))),
+        // A list where one value is meant: the cloud says that there is none, which is more than saying nothing.
+        (FieldType::String | FieldType::Int | FieldType::Record(_), Json::Array(items)) => match items.first() {
+            None => Some(Json::Null),
+            Some(first) => decode_kind(kind, first, protocol),
+        },
         (FieldType::Int, Json::String(text)) => text.parse::<i64>().ok().map(Json::from),
         (FieldType::Number, Json::String(text)) => text.parse::<f64>().ok().map(Json::from),
         (FieldType::Bool, Json::String(text)) => Some(Json::Bool(text == "true")),
@@ -344,6 +389,17 @@ mod tests {
         assert_eq!(extract(&value, "ip[access=public].a"), Some(json!("20")));
         assert_eq!(extract(&value, "missing.x|r.1.i.0.x"), Some(json!(3)));
         assert_eq!(extract(&value, "none"), None);
+        assert_eq!(extract(&value, "ip[access].a"), Some(json!(["10", "20"])));
+        assert_eq!(extract(&value, "ip[other].a"), Some(json!([])));
+        assert_eq!(extract(&json!({"server": 7}), "server[]"), Some(json!([7])));
+        let one = specs(json!({"server": {"type": "int", "read": "server[]"}}));
+        assert_eq!(decode_fields(&one, &json!({"server": null}), Protocol::RestJson)["server"], Json::Null);
+        let mut tables = json!({"t": [{"id": 7, "r": [{"to": "10.0.0.0/8", "via": "x"}]}]});
+        inherit(&mut tables, &["id".to_owned()], &Map::new());
+        assert_eq!(
+            extract(&tables, "t[id=7].r[to=10.0.0.0/8]"),
+            Some(json!({"to": "10.0.0.0/8", "via": "x", "id": 7}))
+        );
     }
 
     #[test]

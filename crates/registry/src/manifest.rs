@@ -125,6 +125,8 @@ pub struct Region {
 pub struct ErrorRules {
     pub code: Vec<String>,
     pub message: Vec<String>,
+    /// Paths of the id of the request, where it stands in the answer.
+    pub request_id: Vec<String>,
     /// Try the same again soon; nothing was done.
     pub busy: Vec<String>,
     /// Too many requests; nothing was done.
@@ -225,7 +227,7 @@ pub struct TypeSpec {
     /// Fields whose value the cloud requires to be unique in the account.
     #[serde(default)]
     pub unique: Vec<String>,
-    /// Path of the id in an item.
+    /// Path of the id in an item; of its parts, separated by commas, where it has several.
     #[serde(default = "id")]
     pub id: String,
     pub fields: IndexMap<String, FieldSpec>,
@@ -294,10 +296,16 @@ pub struct Call {
     pub result: Option<String>,
     /// Path of the items in the answer of list.
     pub items: Option<String>,
+    /// The id of what a create makes, where the answer has none: `{field.x}` is replaced.
+    pub id: Option<String>,
+    /// What an item of read and list gets from what it stands in, where it has none of that name.
+    pub inherit: Vec<String>,
     /// Paths of long-running actions (one or a list) in the answer.
     pub actions: Vec<String>,
     /// This list is not paged.
     pub unpaged: bool,
+    /// The largest page of this list, where it is not the provider's.
+    pub max: Option<u32>,
     /// This list cannot be filtered by label.
     pub unfiltered: bool,
 }

@@ -54,7 +54,8 @@ pub fn alive(world: &World, now: i64) -> Vec<(String, String, String, Value)> {
         for row in rows {
             let value = row.at(now);
             // What came with the account, or is only still listed as terminated, was not left behind by anybody.
-            if value["_builtin"] != true && value["instanceState"]["name"] != "terminated" {
+            let over = value["instanceState"]["name"] == "terminated" || value["state"] == "deleted";
+            if value["_builtin"] != true && !over {
                 found.push((scope.to_owned(), kind.to_owned(), row.id.clone(), value));
             }
         }

@@ -130,6 +130,11 @@ pub fn one(
     if let Some(body) = &call.body {
         template(spec, body, place, &at(here, "body"), findings);
     }
+    for (name, text) in [("id", &call.id), ("result", &call.result)] {
+        if let Some(text) = text {
+            template(spec, &Json::from(text.as_str()), place, &at(here, name), findings);
+        }
+    }
 }
 
 /// The names in the braces of a text.
@@ -170,7 +175,7 @@ fn placeholder(spec: Option<&TypeSpec>, name: &str, place: Place<'_>, here: &[St
         findings.error(PLACEHOLDER, format!("`{{{name}}}` has no value here"), here, format!("Here can stand {may}."));
     };
     let stepping = matches!(place, Place::Step | Place::Item(_));
-    if name == "id" {
+    if name == "id" || name.strip_prefix("id.").is_some_and(|part| part.parse::<usize>().is_ok()) {
         if !stepping && !matches!(place, Place::Read) {
             here_is_nothing(findings);
         }

@@ -169,8 +169,3 @@ pub fn account(_: &mut Cx<'_>) -> Answer {
     ];
     Ok(xml::response("DescribeAccountAttributes", &json!({ "accountAttributeSet": all })))
 }
-
-/// DescribeVolumes: the sandbox makes none by themselves.
-pub fn volumes(_: &mut Cx<'_>) -> Answer {
-    Ok(xml::response("DescribeVolumes", &json!({"volumeSet": []})))
-}

@@ -45,6 +45,13 @@ pub fn texts(value: &Value, name: &str) -> Option<Vec<String>> {
     if name == "tag-key" {
         return Some(tags().filter_map(|tag| text(&tag["key"])).collect());
     }
+    let inside = [("attachment.", "attachmentSet"), ("association.", "associationSet"), ("route.", "routeSet")];
+    for (prefix, set) in inside {
+        if let (Some(name), Some(items)) = (name.strip_prefix(prefix), value[set].as_array()) {
+            let name = camel(name);
+            return Some(items.iter().filter_map(|item| text(&item[&name])).collect());
+        }
+    }
     let field = match name {
         "instance-state-name" => &value["instanceState"]["name"],
         "instance-state-code" => &value["instanceState"]["code"],
@@ -97,6 +104,11 @@ fn camel(name: &str) -> String {
 
 /// The resources of a kind that the request asks for: by ids, by filters, without what is still too new to be read.
 pub fn select(cx: &Cx<'_>, kind: Kind, id_param: &str) -> Result<Vec<Value>, Reply> {
+    narrow(cx, chosen(cx, kind, id_param)?)
+}
+
+/// The same before the filters, for kinds of which a filter looks at more than is stored with them.
+pub fn chosen(cx: &Cx<'_>, kind: Kind, id_param: &str) -> Result<Vec<Value>, Reply> {
     let ids = cx.params.values(id_param);
     let fresh = |created: i64| cx.stale_ms == 0 || created <= cx.now - cx.stale_ms;
     let mut found = Vec::new();
@@ -112,7 +124,13 @@ pub fn select(cx: &Cx<'_>, kind: Kind, id_param: &str) -> Result<Vec<Value>, Rep
         }
         found.push(value);
     }
-    narrow(cx, found)
+    Ok(found)
+}
+
+/// The whole answer of a Describe of what was put together.
+pub fn answer(cx: &Cx<'_>, action: &str, set: &str, id_param: &str, all: Vec<Value>) -> Answer {
+    let (shown, token) = page(cx, id_param, narrow(cx, all)?)?;
+    Ok(xml::response(action, &body(set, shown, token)))
 }
 
 /// Keeps what passes every filter of the request.

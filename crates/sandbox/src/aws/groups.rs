@@ -1,5 +1,6 @@
 //! Owns EC2's security groups. Their rules are in `rules`.
 
+use super::kinds::INTERFACE;
 use super::{Answer, Cx, GROUP, INSTANCE, OWNER, RULE, VPC, bad, describe, new_id, rules, xml};
 use crate::call::Reply;
 use serde_json::{Value, json};
@@ -110,7 +111,7 @@ pub fn delete(cx: &mut Cx<'_>) -> Answer {
     if group["groupName"] == "default" {
         return Err(bad("CannotDelete", "the specified group: \"default\" cannot be deleted by a user"));
     }
-    let worn = cx.every(INSTANCE).any(|instance| {
+    let worn = cx.every(INSTANCE).chain(cx.every(INTERFACE)).any(|instance| {
         instance["instanceState"]["name"] != "terminated"
             && instance["groupSet"].as_array().is_some_and(|set| set.iter().any(|one| one["groupId"] == id.as_str()))
     });

@@ -1,6 +1,6 @@
 //! Owns EC2's instances that exist: describing, starting, stopping, changing and terminating them.
 
-use super::{Answer, Cx, GROUP, INSTANCE, OWNER, bad, catalog, describe, missing, xml};
+use super::{Answer, Cx, GROUP, INSTANCE, OWNER, addresses, bad, catalog, describe, missing, volumes, xml};
 use crate::call::Reply;
 use serde_json::{Value, json};
 
@@ -175,6 +175,8 @@ fn move_all(cx: &mut Cx<'_>, action: &str, through: &str, then: Value, idle: &[&
             instance["_then"] = json!([{"at": until, "set": set}]);
             if through == "shutting-down" {
                 instance["_gone_at"] = json!(until + REMEMBERED_MS);
+                volumes::free(cx, &id);
+                addresses::free(cx, "instanceId", &id);
             }
             cx.put(INSTANCE, &id, instance.clone());
         }

@@ -1,45 +1,23 @@
 //! Owns RunInstances: checks, deduplication by ClientToken, and the new instances.
 
 use super::{
-    Answer, Cx, GROUP, INSTANCE, KEY, OWNER, Params, SUBNET, bad, catalog, groups, instances, keys, missing, new_id,
-    subnets, time, xml,
+    Answer, Cx, GROUP, INSTANCE, KEY, OWNER, Params, SUBNET, addresses, bad, catalog, groups, instances, keys, missing,
+    new_id, subnets, time, tokens, xml,
 };
 use crate::call::Reply;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 /// RunInstances.
 pub fn run(cx: &mut Cx<'_>) -> Answer {
-    let token = cx.params.get("ClientToken").filter(|token| !token.is_empty()).map(str::to_owned);
-    if token.as_ref().is_some_and(|token| token.len() > 64 || !token.is_ascii()) {
-        return Err(bad(
-            "InvalidParameterValue",
-            "Invalid value for parameter clientToken: at most 64 ASCII characters",
-        ));
+    let (token, before) = tokens::read(cx)?;
+    let again: Vec<Value> = before.iter().filter_map(|id| cx.find(INSTANCE, id).ok()).collect();
+    // The token outlives its instances; once even their traces are gone, it is free again.
+    if !again.is_empty() {
+        return Ok(answer(&again));
     }
-    let asked = cx.params.canonical(&["ClientToken", "DryRun", "Action", "Version"]);
-    let digest: String = Sha256::digest(asked.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    if let Some(token) = &token
-        && let Some(before) = cx.world.store.get(&cx.scope, "client_token", token, cx.now)
-    {
-        if before["digest"] != digest.as_str() {
-            let message =
-                "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).";
-            return Err(bad("IdempotentParameterMismatch", message));
-        }
-        let ids = before["instances"].as_array().cloned().unwrap_or_default();
-        let again: Vec<Value> = ids.iter().filter_map(|id| cx.find(INSTANCE, id.as_str()?).ok()).collect();
-        // The token outlives its instances; once even their traces are gone, it is free again.
-        if !again.is_empty() {
-            return Ok(answer(&again));
-        }
-    }
-    let made = launch(cx, token.as_deref())?;
-    if let Some(token) = token {
-        let ids: Vec<&Value> = made.iter().map(|instance| &instance["instanceId"]).collect();
-        let record = json!({"digest": digest, "instances": ids});
-        cx.world.store.put(&cx.scope, "client_token", &token, record, cx.now);
-    }
+    let made = launch(cx, token.as_ref().map(|token| token.text.as_str()))?;
+    let ids: Vec<&str> = made.iter().filter_map(|instance| instance["instanceId"].as_str()).collect();
+    tokens::keep(cx, token, &ids);
     Ok(answer(&made))
 }
 
@@ -143,10 +121,7 @@ fn launch(cx: &mut Cx<'_>, token: Option<&str>) -> Result<Vec<Value>, Reply> {
     for (index, private) in addresses.iter().enumerate() {
         let id = new_id("i");
         let dashed = private.to_string().replace('.', "-");
-        let number = u32::try_from(cx.world.store.next("aws.address")).unwrap_or(u32::MAX);
-        let public = place
-            .public
-            .then(|| std::net::Ipv4Addr::from(u32::from(std::net::Ipv4Addr::new(198, 19, 0, 0)) + number % 65_000 + 1));
+        let public = place.public.then(|| addresses::fresh(cx));
         let running =
             json!({"instanceState": instances::state("running"), "ipAddress": public.map(|ip| ip.to_string())});
         let subnet = &place.subnet;

@@ -1,21 +1,30 @@
 //! Owns the EC2 query protocol: signature, dry runs, routing by action, and what every action shares.
 
+mod addresses;
 mod auth;
 mod catalog;
 mod describe;
+mod gateways;
 mod groups;
 mod instances;
+mod interfaces;
 mod keys;
+mod kinds;
 mod launch;
+mod nat;
 mod params;
+mod routes;
 mod rules;
 mod subnets;
 mod tags;
+mod tokens;
+mod volumes;
 mod vpcs;
 pub mod xml;
 
 use crate::call::{Call, Reply};
 use crate::world::World;
+use kinds::{GROUP, INSTANCE, KEY, KINDS, Kind, RULE, SUBNET, VPC};
 use params::Params;
 use rand::Rng;
 use serde_json::{Value, json};
@@ -113,7 +122,39 @@ fn handler(action: &str) -> Option<Handler> {
         "DescribeAvailabilityZones" => catalog::zones,
         "DescribeInstanceTypes" => catalog::instance_types,
         "DescribeAccountAttributes" => catalog::account,
-        "DescribeVolumes" => catalog::volumes,
+        "CreateInternetGateway" => gateways::create,
+        "AttachInternetGateway" => gateways::attach,
+        "DetachInternetGateway" => gateways::detach,
+        "DescribeInternetGateways" => gateways::describe,
+        "DeleteInternetGateway" => gateways::delete,
+        "CreateRouteTable" => routes::create,
+        "DescribeRouteTables" => routes::describe,
+        "DeleteRouteTable" => routes::delete,
+        "AssociateRouteTable" => routes::associate,
+        "DisassociateRouteTable" => routes::disassociate,
+        "ReplaceRouteTableAssociation" => routes::reassociate,
+        "CreateRoute" => routes::add,
+        "ReplaceRoute" => routes::replace,
+        "DeleteRoute" => routes::remove,
+        "CreateVolume" => volumes::create,
+        "DescribeVolumes" => volumes::describe,
+        "ModifyVolume" => volumes::modify,
+        "DescribeVolumesModifications" => volumes::modifications,
+        "DeleteVolume" => volumes::delete,
+        "AttachVolume" => volumes::attach,
+        "DetachVolume" => volumes::detach,
+        "AllocateAddress" => addresses::allocate,
+        "DescribeAddresses" => addresses::describe,
+        "ReleaseAddress" => addresses::release,
+        "AssociateAddress" => addresses::associate,
+        "DisassociateAddress" => addresses::disassociate,
+        "CreateNatGateway" => nat::create,
+        "DescribeNatGateways" => nat::describe,
+        "DeleteNatGateway" => nat::delete,
+        "CreateNetworkInterface" => interfaces::create,
+        "DescribeNetworkInterfaces" => interfaces::describe,
+        "ModifyNetworkInterfaceAttribute" => interfaces::modify,
+        "DeleteNetworkInterface" => interfaces::delete,
         _ => return None,
     })
 }
@@ -201,82 +242,18 @@ impl Cx<'_> {
         Ok(Value::Array(all))
     }
 
+    /// Takes a resource away.
+    pub fn drop(&mut self, kind: Kind, id: &str) {
+        self.world.store.remove(&self.scope, kind.name, id);
+    }
+
+    /// When what is begun now is over.
+    pub fn then(&self) -> i64 {
+        self.now + self.world.action_ms()
+    }
+
     /// `<return>true</return>`.
     pub fn done(&self, action: &str, id: &str) -> Answer {
         Ok(xml::response(action, &json!({"return": true})).about(id))
     }
 }
-
-/// What EC2 calls a kind of resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
-    /// As stored.
-    pub name: &'static str,
-    /// As in tags.
-    pub resource_type: &'static str,
-    pub prefix: &'static str,
-    /// The field that holds the id.
-    pub id_field: &'static str,
-    pub not_found: &'static str,
-    pub malformed: &'static str,
-}
-
-impl Kind {
-    /// There is none by that id.
-    pub fn absent(self, id: &str) -> Reply {
-        let noun = self.resource_type.replace('-', " ");
-        bad(self.not_found, format!("The {noun} ID '{id}' does not exist"))
-    }
-}
-
-pub const VPC: Kind = Kind {
-    name: "vpc",
-    resource_type: "vpc",
-    prefix: "vpc",
-    id_field: "vpcId",
-    not_found: "InvalidVpcID.NotFound",
-    malformed: "InvalidVpcId.Malformed",
-};
-pub const SUBNET: Kind = Kind {
-    name: "subnet",
-    resource_type: "subnet",
-    prefix: "subnet",
-    id_field: "subnetId",
-    not_found: "InvalidSubnetID.NotFound",
-    malformed: "InvalidSubnetID.Malformed",
-};
-pub const GROUP: Kind = Kind {
-    name: "security_group",
-    resource_type: "security-group",
-    prefix: "sg",
-    id_field: "groupId",
-    not_found: "InvalidGroup.NotFound",
-    malformed: "InvalidGroupId.Malformed",
-};
-pub const RULE: Kind = Kind {
-    name: "rule",
-    resource_type: "security-group-rule",
-    prefix: "sgr",
-    id_field: "securityGroupRuleId",
-    not_found: "InvalidSecurityGroupRuleId.NotFound",
-    malformed: "InvalidSecurityGroupRuleId.Malformed",
-};
-pub const INSTANCE: Kind = Kind {
-    name: "instance",
-    resource_type: "instance",
-    prefix: "i",
-    id_field: "instanceId",
-    not_found: "InvalidInstanceID.NotFound",
-    malformed: "InvalidInstanceID.Malformed",
-};
-pub const KEY: Kind = Kind {
-    name: "key_pair",
-    resource_type: "key-pair",
-    prefix: "key",
-    id_field: "keyPairId",
-    not_found: "InvalidKeyPair.NotFound",
-    malformed: "InvalidKeyPairID.Malformed",
-};
-
-/// Every kind that can carry tags.
-pub const KINDS: &[Kind] = &[VPC, SUBNET, GROUP, RULE, INSTANCE, KEY];

@@ -1,6 +1,7 @@
 //! Owns EC2's subnets and the addresses in them.
 
-use super::{Answer, Cx, INSTANCE, OWNER, SUBNET, VPC, bad, catalog, describe, new_id, xml};
+use super::kinds::INTERFACE;
+use super::{Answer, Cx, INSTANCE, OWNER, SUBNET, VPC, bad, catalog, describe, nat, new_id, routes, xml};
 use crate::call::Reply;
 use crate::net::Range;
 use serde_json::{Value, json};
@@ -54,8 +55,13 @@ pub fn create(cx: &mut Cx<'_>) -> Answer {
 
 /// Every private address in use in a subnet.
 fn taken(cx: &Cx<'_>, id: &Value) -> HashSet<u32> {
-    cx.every(INSTANCE)
-        .filter(|instance| instance["subnetId"] == *id && instance["instanceState"]["name"] != "terminated")
+    let instances = cx
+        .every(INSTANCE)
+        .filter(|instance| instance["subnetId"] == *id && instance["instanceState"]["name"] != "terminated");
+    let interfaces = cx.every(INTERFACE).filter(|interface| interface["subnetId"] == *id);
+    instances
+        .chain(interfaces)
+        .chain(nat::of_subnet(cx, id))
         .filter_map(|instance| instance["privateIpAddress"].as_str()?.parse::<Ipv4Addr>().ok())
         .map(u32::from)
         .collect()
@@ -112,13 +118,14 @@ pub fn modify(cx: &mut Cx<'_>) -> Answer {
     cx.done("ModifySubnetAttribute", &id)
 }
 
-/// DeleteSubnet: refused while an instance is in it.
+/// DeleteSubnet: refused while something with an address is in it.
 pub fn delete(cx: &mut Cx<'_>) -> Answer {
     let id = cx.required("SubnetId")?;
     let subnet = cx.find(SUBNET, &id)?;
     if !taken(cx, &subnet["subnetId"]).is_empty() {
         return Err(bad("DependencyViolation", format!("The subnet '{id}' has dependencies and cannot be deleted.")));
     }
-    cx.world.store.remove(&cx.scope, SUBNET.name, &id);
+    routes::drop_subnet(cx, &id);
+    cx.drop(SUBNET, &id);
     cx.done("DeleteSubnet", &id)
 }

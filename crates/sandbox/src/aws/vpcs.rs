@@ -1,6 +1,6 @@
 //! Owns EC2's VPCs, each with its default security group.
 
-use super::{Answer, Cx, GROUP, OWNER, SUBNET, VPC, bad, describe, groups, new_id, xml};
+use super::{Answer, Cx, GROUP, OWNER, SUBNET, VPC, bad, describe, gateways, groups, new_id, routes, xml};
 use crate::net::Range;
 use serde_json::{Value, json};
 
@@ -28,6 +28,7 @@ pub fn create(cx: &mut Cx<'_>) -> Answer {
     });
     cx.put(VPC, &id, vpc.clone());
     groups::create_default(cx, &id);
+    routes::create_main(cx, &id);
     Ok(xml::response("CreateVpc", &json!({ "vpc": vpc })).about(id))
 }
 
@@ -76,7 +77,8 @@ pub fn delete(cx: &mut Cx<'_>) -> Answer {
     cx.find(VPC, &id)?;
     let inside = |value: &Value| value["vpcId"] == id.as_str();
     let mut groups = cx.every(GROUP).filter(|group| inside(group));
-    if cx.every(SUBNET).any(|subnet| inside(&subnet)) || groups.any(|group| group["groupName"] != "default") {
+    let held = cx.every(SUBNET).any(|subnet| inside(&subnet)) || groups.any(|group| group["groupName"] != "default");
+    if held || gateways::of_vpc(cx, &id).is_some() || routes::own_tables(cx, &id) {
         return Err(bad("DependencyViolation", format!("The vpc '{id}' has dependencies and cannot be deleted.")));
     }
     drop(groups);
@@ -84,6 +86,7 @@ pub fn delete(cx: &mut Cx<'_>) -> Answer {
     for group in default {
         groups::drop_group(cx, group["groupId"].as_str().unwrap_or_default());
     }
-    cx.world.store.remove(&cx.scope, VPC.name, &id);
+    routes::drop_main(cx, &id);
+    cx.drop(VPC, &id);
     cx.done("DeleteVpc", &id)
 }

@@ -1,0 +1,319 @@
+//! Owns that the manifests name nothing that the vendors do not know: AWS by the service model in botocore, shape by
+//! shape; Hetzner and UpCloud by the words of the vendors' own Python clients.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
+
+use provision_model::{FieldSpec, FieldType, Json, Visible};
+use provision_nickel::Evaluator;
+use provision_registry::{Call, Manifest, Registry, TypeSpec, pascal};
+use provision_tests::workspace;
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where `cargo xtask test` keeps the Python clients.
+fn packages() -> PathBuf {
+    let lib = workspace().join("target/clients/lib");
+    let found = std::fs::read_dir(&lib).ok().and_then(|mut all| all.find_map(Result::ok));
+    let found = found.unwrap_or_else(|| panic!("{} is missing; `cargo xtask test` makes it", lib.display()));
+    found.path().join("site-packages")
+}
+
+fn manifest(name: &str) -> Arc<Manifest> {
+    let registry = Registry::load(None, None, &Evaluator::default()).unwrap();
+    registry.manifest(name).unwrap().clone()
+}
+
+/// The segments of a path, all alternatives, without marks of lists and choices.
+fn segments(path: &str) -> Vec<Vec<String>> {
+    let mut depth = 0;
+    let mut outside = path.to_owned();
+    outside.retain(|c| {
+        depth += i32::from(c == '[');
+        let keep = depth == 0;
+        depth -= i32::from(c == ']');
+        keep
+    });
+    let segments = |one: &str| one.split('.').filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    outside.split('|').map(segments).collect()
+}
+
+/// The service model of EC2.
+struct Model(Json);
+
+impl Model {
+    fn open() -> Self {
+        let file = packages().join("botocore/data/ec2/2016-11-15/service-2.json.gz");
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(std::fs::File::open(file).unwrap()).read_to_string(&mut text).unwrap();
+        Self(serde_json::from_str(&text).unwrap())
+    }
+
+    fn side(&self, action: &str, side: &str) -> Result<String, String> {
+        let operation = &self.0["operations"][action];
+        if operation.is_null() {
+            return Err(format!("there is no action {action}"));
+        }
+        Ok(operation[side]["shape"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The shape at the end of a path; a number or nothing steps into a list.
+    fn at(&self, shape: &str, path: &[String], request: bool) -> Result<String, String> {
+        let Some((first, rest)) = path.split_first() else { return Ok(shape.to_owned()) };
+        let known = &self.0["shapes"][shape];
+        match known["type"].as_str() {
+            Some("list") => {
+                let member = known["member"]["shape"].as_str().unwrap_or_default();
+                let rest = if first.parse::<usize>().is_ok() { rest } else { path };
+                self.at(member, rest, request)
+            }
+            Some("structure") => {
+                let members = known["members"].as_object().unwrap();
+                let named = |(key, member): (&String, &Json)| {
+                    let location = member["locationName"].as_str().unwrap_or(key);
+                    let name = match (request, member["queryName"].as_str()) {
+                        (true, Some(query)) => query.to_owned(),
+                        (true, None) => location[..1].to_ascii_uppercase() + &location[1..],
+                        (false, _) => location.to_owned(),
+                    };
+                    (name == *first).then(|| member["shape"].as_str().unwrap_or_default().to_owned())
+                };
+                let next = members.iter().find_map(named).ok_or_else(|| format!("{shape} has no `{first}`"))?;
+                self.at(&next, rest, request)
+            }
+            other => Err(format!("{shape} is {}, and has no `{first}`", other.unwrap_or("unknown"))),
+        }
+    }
+
+    /// Every key of a body.
+    fn body(&self, shape: &str, body: &Json, wrong: &mut Vec<String>) {
+        match body {
+            Json::Object(map) => {
+                for (key, value) in map {
+                    match self.at(shape, std::slice::from_ref(key), true) {
+                        Ok(next) => self.body(&next, value, wrong),
+                        Err(error) => wrong.push(error),
+                    }
+                }
+            }
+            Json::Array(items) => {
+                if let Ok(member) = self.at(shape, &["1".to_owned()], true) {
+                    items.iter().for_each(|item| self.body(&member, item, wrong));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The fields of a request or of an item in an answer.
+    fn fields<'a>(
+        &self,
+        shape: &str,
+        fields: impl Iterator<Item = (&'a String, &'a FieldSpec)>,
+        request: bool,
+        wrong: &mut Vec<String>,
+    ) {
+        for (name, spec) in fields {
+            let own = pascal(name);
+            let wire = spec.wire.clone();
+            let path = match request {
+                true => wire.unwrap_or(own),
+                false => spec
+                    .read
+                    .clone()
+                    .or(wire.filter(|wire| !wire.is_empty()))
+                    .unwrap_or_else(|| own[..1].to_ascii_lowercase() + &own[1..]),
+            };
+            if path.is_empty() || !request && (spec.visible == Visible::Never || spec.returned_once) {
+                continue;
+            }
+            let found: Vec<Result<String, String>> =
+                segments(&path).iter().map(|path| self.at(shape, path, request)).collect();
+            match found.iter().find_map(|it| it.as_ref().ok()) {
+                Some(inner) => {
+                    let mut kind = &spec.kind;
+                    let mut shape = inner.clone();
+                    while let FieldType::List(of) = kind {
+                        shape = self.at(&shape, &["1".to_owned()], request).unwrap_or(shape);
+                        kind = of;
+                    }
+                    if let FieldType::Record(inside) = kind {
+                        self.fields(&shape, inside.iter(), request, wrong);
+                    }
+                }
+                None => wrong.extend(found.into_iter().filter_map(Result::err).map(|error| format!("{name}: {error}"))),
+            }
+        }
+    }
+
+    fn call(&self, call: &Call, spec: &TypeSpec, fields: &[&String], wrong: &mut Vec<String>) {
+        let action = call.action.as_deref().unwrap_or_default();
+        let shape = match self.side(action, "input") {
+            Ok(shape) => shape,
+            Err(error) => return wrong.push(error),
+        };
+        for key in call.query.keys() {
+            wrong.extend(segments(key).iter().filter_map(|path| self.at(&shape, path, true).err()));
+        }
+        if let Some(body) = &call.body {
+            self.body(&shape, body, wrong);
+        }
+        let sent = spec.fields.iter().filter(|(name, _)| fields.contains(name));
+        self.fields(&shape, sent, true, wrong);
+    }
+
+    fn check(&self, spec: &TypeSpec, wrong: &mut Vec<String>) {
+        let every: Vec<&String> = spec.fields.keys().collect();
+        if let Some(create) = &spec.create {
+            let fields: Vec<&String> = create.fields.as_ref().map_or(every, |names| names.iter().collect());
+            self.call(create, spec, &fields, wrong);
+        }
+        for step in spec.update.iter().chain(&spec.delete) {
+            if let Some(call) = &step.call {
+                let fields: Vec<&String> = call.fields.as_ref().unwrap_or(&step.fields).iter().collect();
+                self.call(call, spec, &fields, wrong);
+            }
+            for call in step.collection.iter().flat_map(|collection| [&collection.add, &collection.remove]) {
+                self.call(call, spec, &[], wrong);
+            }
+        }
+        for (call, path) in [(&spec.read, false), (&spec.list, true)] {
+            let Some(call) = call else { continue };
+            self.call(call, spec, &[], wrong);
+            let path = if path { &call.items } else { &call.result };
+            let output = self.side(call.action.as_deref().unwrap_or_default(), "output").unwrap_or_default();
+            let item = self.at(&output, &segments(path.as_deref().unwrap_or_default())[0], false);
+            let item = item.and_then(|shape| {
+                let list = self.0["shapes"][&shape]["type"] == "list";
+                if list { self.at(&shape, &["0".to_owned()], false) } else { Ok(shape) }
+            });
+            match item {
+                Ok(item) => {
+                    // What comes from around the item is not in its shape, and an id of several parts in no answer.
+                    let composed = |name: &String| name == "id" && spec.id.contains(',');
+                    let from_around =
+                        |field: &FieldSpec| field.read.as_ref().is_some_and(|it| call.inherit.contains(it));
+                    let shown = spec.fields.iter().chain(&spec.attributes);
+                    let shown = shown.filter(|(name, field)| !composed(name) && !from_around(field));
+                    self.fields(&item, shown, false, wrong);
+                    for path in spec.id.split(',').chain(spec.status.iter().map(|status| status.path.as_str())) {
+                        let known: Vec<_> = segments(path).iter().map(|path| self.at(&item, path, false)).collect();
+                        if !known.iter().any(Result::is_ok) && !call.inherit.iter().any(|name| name == path) {
+                            wrong.extend(known.into_iter().filter_map(Result::err));
+                        }
+                    }
+                }
+                Err(error) => wrong.push(error),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_aws_manifest_names_nothing_that_the_service_model_does_not_have() {
+    let model = Model::open();
+    let mut wrong = Vec::new();
+    for (name, spec) in &manifest("aws").types {
+        let mut found = Vec::new();
+        model.check(spec, &mut found);
+        wrong.extend(found.into_iter().map(|error| format!("{name}: {error}")));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // The check sees what is wrong.
+    let mut broken = manifest("aws").types["vpc"].clone();
+    broken.fields["cidr_block"].wire = Some("CidrBlok".into());
+    broken.attributes["state"].read = Some("stat".into());
+    let mut found = Vec::new();
+    model.check(&broken, &mut found);
+    assert_eq!(found.len(), 3, "{found:#?}");
+}
+
+/// All the text of a Python package.
+fn sources(folder: PathBuf) -> String {
+    let mut text = String::new();
+    let mut open = vec![folder];
+    while let Some(at) = open.pop() {
+        for entry in std::fs::read_dir(&at).unwrap_or_else(|_| panic!("{} is missing", at.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|it| it == "py") {
+                text += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    text
+}
+
+/// The words that a manifest says to its vendor, with where it says them.
+fn said(manifest: &Manifest) -> BTreeSet<(String, String)> {
+    fn keys(body: &Json, place: &str, out: &mut BTreeSet<(String, String)>) {
+        match body {
+            Json::Object(map) => map.iter().for_each(|(key, value)| {
+                out.insert((key.clone(), place.to_owned()));
+                keys(value, place, out);
+            }),
+            Json::Array(items) => items.iter().for_each(|item| keys(item, place, out)),
+            _ => {}
+        }
+    }
+    fn of<'a>(
+        fields: impl Iterator<Item = (&'a String, &'a FieldSpec)>,
+        place: &str,
+        out: &mut BTreeSet<(String, String)>,
+    ) {
+        for (name, spec) in fields {
+            let own = [spec.wire.as_deref(), spec.read.as_deref()].into_iter().flatten().collect::<Vec<_>>();
+            let own = if own.is_empty() { vec![name.as_str()] } else { own };
+            for word in own.into_iter().flat_map(segments).flatten().filter(|word| word.parse::<usize>().is_err()) {
+                out.insert((word, format!("{place}.{name}")));
+            }
+            let mut kind = &spec.kind;
+            while let FieldType::List(inner) | FieldType::Map(inner) = kind {
+                kind = inner;
+            }
+            if let FieldType::Record(inner) = kind {
+                of(inner.iter(), &format!("{place}.{name}"), out);
+            }
+        }
+    }
+    let mut out = BTreeSet::new();
+    for (name, spec) in &manifest.types {
+        of(spec.fields.iter().chain(&spec.attributes), name, &mut out);
+        let steps = spec.update.iter().chain(&spec.delete);
+        let collections = steps.clone().filter_map(|step| step.collection.as_ref());
+        let calls =
+            spec.create.iter().chain(&spec.read).chain(&spec.list).chain(steps.filter_map(|step| step.call.as_ref()));
+        for call in calls.chain(collections.flat_map(|collection| [&collection.add, &collection.remove])) {
+            call.body.iter().for_each(|body| keys(body, name, &mut out));
+            for path in [&call.wrap, &call.result, &call.items].into_iter().flatten() {
+                out.extend(segments(path).into_iter().flatten().map(|word| (word, name.clone())));
+            }
+            let parts = call.path.split('/').filter(|part| !part.is_empty() && !part.contains('{'));
+            out.extend(parts.map(|word| (word.to_owned(), name.clone())));
+        }
+    }
+    out
+}
+
+/// What the vendor documents and its client has no word for.
+const NOT_IN_CLIENT: [(&str, &str, &str); 1] = [("upcloud", "dhcp", "https://developers.upcloud.com/1.3/13-networks/")];
+
+#[test]
+fn hetzner_and_upcloud_are_spoken_to_in_words_that_their_own_clients_know() {
+    for (provider, package) in [("hetzner", "hcloud"), ("upcloud", "upcloud_api")] {
+        let text = sources(packages().join(package));
+        let words: BTreeSet<&str> = text
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
+            .flat_map(|word| [word, word.trim_matches('-')])
+            .collect();
+        let known = |word: &str| {
+            words.contains(word) || NOT_IN_CLIENT.iter().any(|(of, known, _)| *of == provider && *known == word)
+        };
+        let wrong: Vec<(String, String)> =
+            said(&manifest(provider)).into_iter().filter(|(word, _)| !known(word)).collect();
+        assert!(wrong.is_empty(), "{provider}: {wrong:#?}");
+        assert!(!known("server_typ") && !known("ip_rnage"));
+    }
+}
