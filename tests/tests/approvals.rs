@@ -87,7 +87,6 @@ fn approvals_are_for_rows_for_a_time_and_can_be_taken_back() {
         "provision::apply::approval",
         "`nonsense` is no approval",
         "provision approvals",
-        "provision init",
     );
     // Whoever could not give it cannot take it back.
     world.fails(&format!("provision approvals --revoke {id}")).is("provision::apply::denied", "not-ones-own", "");
