@@ -47,7 +47,7 @@ pub use drift::{DriftRow, RefreshRow, Seen};
 pub use history::ChangeRow;
 pub use import::{ImportOptions, ImportedRow};
 pub use inventory::ResourceRow;
-pub use offers::held_of;
+pub use offers::{held_of, migrate};
 pub use output::{output, outputs};
 pub use picture::Picture;
 pub use plan::{Plan, PlanOptions, PlannedRow};
