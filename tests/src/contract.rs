@@ -6,6 +6,7 @@ use provision_model::Disruption;
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
 use serde_json::{Map, Value, json};
+use std::sync::OnceLock;
 
 /// One type with what it takes to try it.
 pub struct Example {
@@ -20,12 +21,13 @@ pub struct Example {
     pub replaced: Option<Value>,
 }
 
-/// How many fields are changed at once: one that takes a restart where there is such, and labels.
-const CHANGED: usize = 2;
+/// How many fields are changed at once: one that takes a restart where there is such, labels, and one more.
+const CHANGED: usize = 3;
 
 /// Every type of the built-in providers.
 pub fn examples() -> Vec<Example> {
-    let registry = Registry::load(None, None, &Evaluator::default()).unwrap();
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    let registry = REGISTRY.get_or_init(|| Registry::load(None, None, &Evaluator::default()).unwrap());
     let mut all = Vec::new();
     for manifest in registry.manifests() {
         for (name, spec) in &manifest.types {

@@ -95,15 +95,17 @@ impl Planner<'_> {
         if resource.address != declaration.address {
             add("address", Json::from(resource.address.as_str()), Json::from(declaration.address.as_str()));
         }
-        // What it needs decides when it may go, long after this.
-        let needed: BTreeSet<String> = needs(declaration).iter().map(|it| self.known_as(it).to_string()).collect();
-        let before: BTreeSet<String> = resource.depends_on.iter().map(Address::to_string).collect();
-        if needed != before {
-            add("depends_on", json!(before), json!(needs(declaration)));
-        }
         if let Some(status) = &resource.restore {
             let now = remote.and_then(|remote| remote.status.as_deref());
             add("status", now.map_or(Json::Null, Json::from), Json::from(status.as_str()));
+        }
+        // What it needs decides when it may go, long after this; where more changes, it is written down anyway.
+        let needed: BTreeSet<String> = needs(declaration).iter().map(|it| self.known_as(it).to_string()).collect();
+        let before: BTreeSet<String> = resource.depends_on.iter().map(Address::to_string).collect();
+        if changes.is_empty() && needed != before {
+            let (before, after) = (json!(before), json!(needs(declaration)));
+            let path = "depends_on".to_owned();
+            changes.push(Change { path, before, after, sensitive: false, forces_replacement: false });
         }
         if changes.is_empty() {
             return Verdict::new(Action::NoOp, "as it should be");
