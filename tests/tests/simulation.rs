@@ -100,7 +100,7 @@ fn some(dice: &mut StdRng) -> Value {
         }
         let mut resource = example.resource(fields);
         // Two of a name are not allowed where one of these is there already.
-        let named = ["aws.key_pair", "aws.security_group"].contains(&example.kind.as_str())
+        let named = ["aws.key_pair", "aws.security_group", "aws.subnet"].contains(&example.kind.as_str())
             || example.kind.starts_with("hetzner.");
         if dice.random_bool(0.2) && !named {
             resource["lifecycle"] = json!({"create_before_destroy": true});
