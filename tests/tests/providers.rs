@@ -1,5 +1,7 @@
 //! Owns providers as people handle them: the guide "Add a cloud" as it is written, and the commands about extensions.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
+
 use provision_tests::ocean::Ocean;
 use provision_tests::{World, workspace};
 use serde_json::json;

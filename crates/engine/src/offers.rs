@@ -78,8 +78,11 @@ impl Session {
     }
 }
 
-/// The states that a project has, with the names of their environments.
-fn states(project: &Path, env: &Environment) -> Result<Vec<(Option<String>, Arc<Store>)>, Failure> {
+/// A state and the name of its environment.
+type Kept = (Option<String>, Arc<Store>);
+
+/// The states that a project has.
+fn states(project: &Path, env: &Environment) -> Result<Vec<Kept>, Failure> {
     let mut environments: Vec<Option<String>> = vec![None];
     if let Ok(entries) = std::fs::read_dir(project.join(".provision/environments")) {
         let mut names: Vec<String> =
