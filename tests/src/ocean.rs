@@ -130,9 +130,11 @@ fn answer(world: &mut World, method: &str, target: &str, body: &Value) -> (u16, 
     let rest: Vec<&str> = path[base.len()..].split('/').filter(|part| !part.is_empty()).collect();
     let single = |value: Value| json!({ one: value });
     let all = world.kinds.entry(many).or_default();
-    let found = rest
-        .first()
-        .and_then(|id| all.iter().position(|item| item["id"].as_str() == Some(id) || item["id"].to_string() == **id));
+    let found = rest.first().and_then(|id| {
+        all.iter().position(|item| {
+            item["id"].as_str() == Some(id) || item["id"].as_u64().is_some_and(|it| id.parse() == Ok(it))
+        })
+    });
     match (method, rest.as_slice(), found) {
         ("GET", [], _) => {
             // A droplet is there when it is looked at the second time.

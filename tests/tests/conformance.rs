@@ -1,7 +1,7 @@
 //! Owns that the manifests name nothing that the vendors do not know: AWS by the service model in botocore, shape by
 //! shape; Hetzner and UpCloud by the words of the vendors' own Python clients.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails should stop")]
 
 use provision_model::{FieldSpec, FieldType, Json, Visible};
 use provision_nickel::Evaluator;

@@ -1,5 +1,7 @@
 //! Owns providers as people handle them: the guide "Add a cloud" as it is written, and the commands about extensions.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
+
 use provision_tests::ocean::Ocean;
 use provision_tests::{World, workspace};
 use serde_json::json;
@@ -197,11 +199,22 @@ fn a_provider_is_added_pinned_upgraded_and_kept_while_it_is_used() {
     let upgraded = world.json("provision provider upgrade next | select name version previous");
     assert_eq!(upgraded, json!({"name": "acme", "version": "1.1.0", "previous": "1.0.0"}));
 
+    // A renamed field is renamed in the state by what the manifest says, and nothing else changes.
+    let renamed =
+        ACME.replace("1.0.0", "1.2.0").replace("public_key = { type", "material = { wire = \"public_key\", type");
+    let renamed = renamed.replace("identity =", "renamed.public_key = \"material\",\n    identity =");
+    world.write("next/manifest.ncl", &renamed).write("infra.ncl", &INFRA.replace("public_key =", "material ="));
+    let moved = world.json("provision provider upgrade next | get migrated");
+    assert_eq!(moved, json!(["pool.a", "pool.b", "pool.c", "pool.d", "pool.e"]));
+    assert_eq!(world.json("provision plan"), json!([]));
+    assert_eq!(world.json("provision state show pool.a | get inputs.material"), json!("a"));
+    assert_eq!(world.json("provision audit verify | get valid"), json!(true));
+
     // Gone although it is pinned, put back, and taken out when nothing of it is left.
     world.ok("mv extensions/providers/acme away");
     world.fails("provision plan").is("provision::provider::changed", "is not in extensions/providers", "provider add");
     world.ok("mv away extensions/providers/acme; provision destroy --yes | ignore");
-    assert_eq!(world.json("provision provider remove acme | get version"), json!("1.1.0"));
+    assert_eq!(world.json("provision provider remove acme | get version"), json!("1.2.0"));
     assert_eq!(world.json("open provision.lock --raw | from json | get providers"), json!({}));
     world.fails("provision provider remove hetzner").is(
         "provision::provider::unknown",

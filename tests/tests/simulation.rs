@@ -91,17 +91,17 @@ fn some(dice: &mut StdRng) -> Value {
         let fields = match dice.random_range(0..3) {
             0 => None,
             // Disks do not shrink: the way back would rightly be refused.
-            1 if ["hetzner.server", "upcloud.storage"].contains(&example.kind) => None,
+            1 if ["hetzner.network", "hetzner.server", "upcloud.storage"].contains(&example.kind.as_str()) => None,
             1 => example.changed.as_ref(),
             _ => example.replaced.as_ref(),
         };
         for (address, value) in &example.needs {
-            resources.insert((*address).to_owned(), value.clone());
+            resources.insert(address.clone(), value.clone());
         }
         let mut resource = example.resource(fields);
         // Two of a name are not allowed where one of these is there already.
-        let named =
-            ["aws.key_pair", "aws.security_group"].contains(&example.kind) || example.kind.starts_with("hetzner.");
+        let named = ["aws.key_pair", "aws.security_group", "aws.subnet"].contains(&example.kind.as_str())
+            || example.kind.starts_with("hetzner.");
         if dice.random_bool(0.2) && !named {
             resource["lifecycle"] = json!({"create_before_destroy": true});
         }

@@ -49,7 +49,7 @@ pub use history::ChangeRow;
 pub use import::{ImportOptions, ImportedRow};
 pub use init::{Begun, init};
 pub use inventory::ResourceRow;
-pub use offers::held_of;
+pub use offers::{held_of, migrate};
 pub use output::{output, outputs};
 pub use picture::Picture;
 pub use plan::{Plan, PlanOptions, PlannedRow};

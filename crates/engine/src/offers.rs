@@ -3,11 +3,12 @@
 
 use crate::Session;
 use crate::session::{Environment, location};
+use indexmap::IndexMap;
 use provision_diagnostic::{Failure, nearest};
 use provision_model::{Json, Map};
 use provision_nickel::Evaluator;
-use provision_registry::Registry;
-use provision_state::Store;
+use provision_registry::{Manifest, Registry};
+use provision_state::{Edit, Lease, NewChange, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,8 +78,11 @@ impl Session {
     }
 }
 
-/// The resources of a provider in the states of a project, `ADDRESS`, or `ENVIRONMENT: ADDRESS`, with their types.
-pub fn held_of(project: &Path, env: &Environment, provider: &str) -> Result<Vec<(String, String)>, Failure> {
+/// A state and the name of its environment.
+type Kept = (Option<String>, Arc<Store>);
+
+/// The states that a project has.
+fn states(project: &Path, env: &Environment) -> Result<Vec<Kept>, Failure> {
     let mut environments: Vec<Option<String>> = vec![None];
     if let Ok(entries) = std::fs::read_dir(project.join(".provision/environments")) {
         let mut names: Vec<String> =
@@ -86,14 +90,23 @@ pub fn held_of(project: &Path, env: &Environment, provider: &str) -> Result<Vec<
         names.sort();
         environments.extend(names.into_iter().map(Some));
     }
-    let mut held = Vec::new();
+    let mut found = Vec::new();
     for environment in environments {
         let location = location(&**env, environment.as_deref())?;
         // Looking must not make a state where there is none.
         if location.url.is_none() && !location.folder(project).join("state.db").is_file() {
             continue;
         }
-        for resource in Store::open_at(project, &location)?.resources()? {
+        found.push((environment, Store::open_at(project, &location)?));
+    }
+    Ok(found)
+}
+
+/// The resources of a provider in the states of a project, `ADDRESS`, or `ENVIRONMENT: ADDRESS`, with their types.
+pub fn held_of(project: &Path, env: &Environment, provider: &str) -> Result<Vec<(String, String)>, Failure> {
+    let mut held = Vec::new();
+    for (environment, store) in states(project, env)? {
+        for resource in store.resources()? {
             if resource.kind.split_once('.').is_some_and(|(of, _)| of == provider) {
                 let address = match &environment {
                     Some(environment) => format!("{environment}: {}", resource.address),
@@ -104,4 +117,43 @@ pub fn held_of(project: &Path, env: &Environment, provider: &str) -> Result<Vec<
         }
     }
     Ok(held)
+}
+
+/// Gives the fields of stored resources the names that a new version of their manifest has for them. Once done it finds
+/// nothing to do; it says which resources it changed.
+pub fn migrate(project: &Path, env: &Environment, user: &str, manifest: &Manifest) -> Result<Vec<String>, Failure> {
+    let mut all = Vec::new();
+    for (environment, store) in states(project, env)? {
+        let mut puts = Vec::new();
+        for mut resource in store.resources()? {
+            let spec = resource.kind.split_once('.').filter(|(of, _)| *of == manifest.name);
+            let Some(spec) = spec.and_then(|(_, kind)| manifest.types.get(kind)) else { continue };
+            let renamed = [&mut resource.inputs, &mut resource.attributes].map(|fields| rename(fields, &spec.renamed));
+            if renamed.contains(&true) {
+                resource.updated_at = provision_state::now();
+                puts.push(resource);
+            }
+        }
+        if puts.is_empty() {
+            continue;
+        }
+        all.extend(puts.iter().map(|resource| match &environment {
+            Some(environment) => format!("{environment}: {}", resource.address),
+            None => resource.address.to_string(),
+        }));
+        let lease = Lease::acquire(&store, user)?;
+        store.edit(&lease, &NewChange::new("upgrade", "cli"), &Edit { puts, ..Edit::default() })?;
+        store.checkpoint()?;
+    }
+    Ok(all)
+}
+
+/// Renames fields, keeping their order; whether any had its old name.
+fn rename(fields: &mut Map, renamed: &IndexMap<String, String>) -> bool {
+    let had = fields.keys().any(|name| renamed.contains_key(name));
+    if had {
+        let old = std::mem::take(fields);
+        fields.extend(old.into_iter().map(|(name, value)| (renamed.get(&name).cloned().unwrap_or(name), value)));
+    }
+    had
 }

@@ -4,7 +4,7 @@ use crate::execute::{Executor, Run, Stopped};
 use crate::session::Sabotage;
 use crate::settle::Found;
 use provision_diagnostic::Failure;
-use provision_model::{Action, Map, Remote, Status, compare};
+use provision_model::{Action, Json, Map, Remote, Status, compare};
 use provision_providers::{CallError, CallStep, Class, Control, Operation, Sent};
 use provision_registry::TypeSpec;
 use provision_state::Entry;
@@ -106,7 +106,8 @@ impl Executor<'_> {
                 Err(error) => error,
             };
             // Sent before with its answer lost, and now it is there already, or gone already: that was us.
-            if sends > 1 && matches!(error.class, Class::Conflict | Class::Gone) {
+            if sends > 1 && matches!(error.class, Class::Conflict | Class::Gone) || is_so(operation, step, error.class)
+            {
                 return Ok(Sent::default());
             }
             if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
@@ -200,6 +201,18 @@ impl Executor<'_> {
         }
         Err(Stopped::Failed(error.failure(&what)))
     }
+}
+
+/// Whether an item that was to come is there already, or one that was to go is gone: a life before this one got so far,
+/// and where the cloud never shows the field nothing else could tell.
+fn is_so(operation: &Operation, step: &CallStep, class: Class) -> bool {
+    let Some((field, item)) = &step.item else { return false };
+    let wanted = match operation.inputs.get(field) {
+        Some(Json::Array(items)) => items.contains(item),
+        Some(Json::Object(map)) => item["key"].as_str().is_some_and(|key| map.get(key) == item.get("value")),
+        _ => false,
+    };
+    class == if wanted { Class::Conflict } else { Class::Gone }
 }
 
 /// Whether the resource shows what a step was to do.

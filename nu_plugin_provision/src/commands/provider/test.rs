@@ -85,7 +85,10 @@ impl PluginCommand for ProviderTest {
         };
         let folder = |flag: &str| -> Result<Option<std::path::PathBuf>, LabeledError> {
             let given: Option<String> = call.get_flag(flag)?;
-            Ok(given.map(|path| resolve_path(engine, &path)).transpose()?)
+            Ok(match given {
+                Some(path) => Some(resolve_path(engine, &path)?),
+                None => None,
+            })
         };
         let (record, replay) = (folder("record")?, folder("replay")?);
         let endpoint: Option<String> = call.get_flag("endpoint")?;

@@ -1,7 +1,7 @@
 //! Owns `provision provider upgrade`: replacing a provider of a project by another version.
 
 use crate::ProvisionPlugin;
-use crate::open::{project_flag, required_project};
+use crate::open::{project_flag, required_project, user, variables};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::record;
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
@@ -23,7 +23,7 @@ impl PluginCommand for ProviderUpgrade {
     }
 
     fn extra_description(&self) -> &str {
-        "A version that lacks a type of which the state holds resources is refused. With a name instead of a path, what is in `extensions/providers/NAME` is checked and pinned."
+        "A version that lacks a type of which the state holds resources is refused. With a name instead of a path, what is in `extensions/providers/NAME` is checked and pinned. Fields that the new version names in `renamed` are renamed in the stored resources, listed in `migrated`."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -94,12 +94,16 @@ impl PluginCommand for ProviderUpgrade {
                 (candidate.manifest, pin)
             }
         };
+        let user = user(&variables(engine)?);
+        let migrated = provision_engine::migrate(&project, &super::env(engine)?, &user, &manifest).map_err(raised)?;
+        let migrated = migrated.iter().map(|address| Value::string(address, call.head)).collect();
         let previous = before.providers.get(&manifest.name).map(|pin| pin.version.clone());
         let row = record! {
             "name" => Value::string(&manifest.name, call.head),
             "version" => Value::string(pin.version, call.head),
             "previous" => previous.map_or(Value::nothing(call.head), |text| Value::string(text, call.head)),
             "digest" => Value::string(pin.digest, call.head),
+            "migrated" => Value::list(migrated, call.head),
         };
         Ok(PipelineData::value(Value::record(row, call.head), None))
     }
