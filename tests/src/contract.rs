@@ -42,6 +42,8 @@ pub fn examples() -> Vec<Example> {
     let net = json!({"$type": "hetzner.network", "ip_range": "10.0.0.0/16", "subnets": subnets(&["10.0.1.0/24"])});
     let vpc = json!({"$type": "aws.vpc", "cidr_block": "10.9.0.0/16"});
     let subnet = json!({"$type": "aws.subnet", "vpc_id": reference("vpc", "id"), "cidr_block": "10.9.1.0/24"});
+    let host = json!({"$type": "hetzner.server", "server_type": "cx22", "image": "debian-12", "location": "fsn1"});
+    let guest = json!({"$type": "upcloud.server", "zone": "fi-hel1", "plan": "1xCPU-2GB"});
     let other_vpc = json!({"$type": "aws.vpc", "cidr_block": "10.8.0.0/16"});
     let table = json!({"$type": "aws.route_table", "vpc_id": reference("vpc", "id")});
     let way = json!({"$type": "aws.internet_gateway", "vpc_id": reference("vpc", "id")});
@@ -74,17 +76,76 @@ pub fn examples() -> Vec<Example> {
         ),
         Example {
             kind: "hetzner.server",
-            needs: vec![("net", net)],
+            needs: vec![("net", net.clone())],
             first: json!({"server_type": "cx22", "image": "debian-12", "networks": [reference("net", "id")]}),
             changed: Some(json!({"server_type": "cx32", "labels": {"team": "shop"}})),
             replaced: Some(json!({"image": "debian-13"})),
         },
+        Example {
+            kind: "hetzner.volume",
+            needs: vec![("host", host.clone())],
+            first: json!({"size": 10, "server": reference("host", "id")}),
+            changed: Some(json!({"size": 20, "server": null, "labels": {"team": "shop"}})),
+            replaced: Some(json!({"format": "xfs"})),
+        },
+        Example {
+            kind: "hetzner.floating_ip",
+            needs: vec![("host", host.clone())],
+            first: json!({"type": "ipv4", "home_location": "fsn1"}),
+            changed: Some(json!({"server": reference("host", "id"), "description": "x"})),
+            replaced: Some(json!({"type": "ipv6"})),
+        },
         plain(
-            "upcloud.network",
-            json!({"zone": "fi-hel1", "ip_networks": [{"address": "172.16.0.0/24", "family": "IPv4", "dhcp": true}]}),
-            Some(json!({"labels": {"team": "shop"}})),
-            Some(json!({"zone": "de-fra1"})),
+            "hetzner.primary_ip",
+            json!({"type": "ipv4", "location": "fsn1"}),
+            Some(json!({"auto_delete": true, "labels": {"team": "shop"}})),
+            Some(json!({"location": "hel1"})),
         ),
+        plain("hetzner.placement_group", json!({}), Some(json!({"labels": {"team": "shop"}})), None),
+        plain(
+            "hetzner.certificate",
+            json!({"certificate": "-----BEGIN CERTIFICATE-----\nMIIBAA==\n-----END CERTIFICATE-----\n", "private_key": {"$secret": "key"}}),
+            Some(json!({"labels": {"team": "shop"}})),
+            Some(json!({"certificate": "-----BEGIN CERTIFICATE-----\nMIIBAQ==\n-----END CERTIFICATE-----\n"})),
+        ),
+        Example {
+            kind: "hetzner.load_balancer",
+            needs: vec![("net", net.clone()), ("host", host)],
+            first: json!({"load_balancer_type": "lb11", "location": "fsn1",
+                "services": [{"protocol": "tcp", "listen_port": 80, "destination_port": 8080}]}),
+            changed: Some(json!({"load_balancer_type": "lb21", "network": reference("net", "id"),
+                "services": [{"protocol": "http", "listen_port": 81, "destination_port": 8080}],
+                "targets": [{"type": "server", "server": reference("host", "id")}]})),
+            replaced: Some(json!({"location": "hel1"})),
+        },
+        Example {
+            kind: "upcloud.network",
+            needs: vec![("gate", json!({"$type": "upcloud.router"}))],
+            first: json!({"zone": "fi-hel1", "router": reference("gate", "id"),
+                "ip_networks": [{"address": "172.16.0.0/24", "family": "IPv4", "dhcp": true}]}),
+            changed: Some(json!({"router": null, "labels": {"team": "shop"}})),
+            replaced: Some(json!({"zone": "de-fra1"})),
+        },
+        plain(
+            "upcloud.router",
+            json!({}),
+            Some(json!({"static_routes": [{"route": "10.100.0.0/24", "nexthop": "172.16.0.2"}]})),
+            None,
+        ),
+        Example {
+            kind: "upcloud.server_group",
+            needs: vec![("guest", guest.clone())],
+            first: json!({"anti_affinity": "yes"}),
+            changed: Some(json!({"servers": [reference("guest", "id")], "labels": {"team": "shop"}})),
+            replaced: None,
+        },
+        Example {
+            kind: "upcloud.tag",
+            needs: vec![("guest", guest)],
+            first: json!({"name": "one"}),
+            changed: Some(json!({"servers": [reference("guest", "id")], "description": "x"})),
+            replaced: Some(json!({"name": "two"})),
+        },
         plain(
             "upcloud.storage",
             json!({"zone": "fi-hel1", "size": 10, "tier": "maxiops"}),
