@@ -30,6 +30,15 @@ pub fn answer(world: &mut World, call: &Call) -> Reply {
             world.journal.requests.clear();
             Reply::json(200, &json!({}))
         }
+        ("POST", ["mutate"]) => {
+            let done = serde_json::from_slice(&call.body)
+                .map_err(|error| error.to_string())
+                .and_then(|mutation| crate::mutate::mutate(world, &mutation, call.now));
+            match done {
+                Ok(changed) => Reply::json(200, &changed),
+                Err(error) => Reply::json(400, &json!({ "error": error })),
+            }
+        }
         ("GET", ["faults"]) => Reply::json(200, &json!(world.faults.faults)),
         ("PUT", ["faults"]) => {
             let set = serde_json::from_slice::<Faults>(&call.body)

@@ -227,6 +227,23 @@ pub fn faults(home: &Home, set: Option<Faults>) -> Result<Faults, Failure> {
     serde_json::from_str(&body).map_err(|error| failed(error.to_string()))
 }
 
+/// Does what somebody else would to a resource; what became of it.
+pub fn mutate(home: &Home, mutation: &crate::Mutation) -> Result<serde_json::Value, Failure> {
+    let address = home.running()?;
+    let mut answer = agent()
+        .post(path(&address.url, "mutate"))
+        .send_json(mutation)
+        .map_err(|error| failed(format!("the sandbox did not answer: {error}")))?;
+    let body = answer.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
+    let said: serde_json::Value = serde_json::from_str(&body).map_err(|error| failed(error.to_string()))?;
+    if answer.status().is_success() {
+        return Ok(said);
+    }
+    let why = said["error"].as_str().unwrap_or(&body);
+    let failure = Failure::new("provision::sandbox::failed", format!("nothing was changed: {why}"));
+    Err(failure.with_help("Give the id that the cloud has for it, as `provision state list` shows it."))
+}
+
 /// Talks to loopback only, so never through a proxy that the environment names.
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()

@@ -150,3 +150,27 @@ fn a_restart_loses_nothing_and_ids_go_on() {
     drop(second);
     assert_eq!(with(options()).count("hetzner", "server"), 0);
 }
+
+#[test]
+fn somebody_else_changes_a_resource_and_takes_it_away() {
+    let sandbox = sandbox();
+    let made =
+        sandbox.hetzner("POST", "/networks", json!({"name": "a", "ip_range": "10.0.0.0/16", "labels": {"x": "1"}}));
+    let id = made.json()["network"]["id"].to_string();
+    let mutate = |body: Value| sandbox.control("POST", "/mutate", body);
+    let changed = mutate(json!({"id": id, "set": {"name": "b", "labels": {"y": "2"}, "new_word": [1]}}));
+    assert_eq!((&changed.json()["cloud"], &changed.json()["kind"]), (&json!("hetzner"), &json!("network")));
+    let shown = sandbox.hetzner("GET", &format!("/networks/{id}"), NONE).json()["network"].clone();
+    assert_eq!(shown["labels"], json!({"x": "1", "y": "2"}));
+    assert_eq!((&shown["name"], &shown["new_word"]), (&json!("b"), &json!([1])));
+    for wrong in [json!({"id": "1"}), json!({"id": id, "set": {"id": 5}}), json!({"id": id, "kind": "server"})] {
+        mutate(wrong).is(400);
+    }
+    let server = json!({"name": "s", "server_type": "cx22", "image": "debian-12"});
+    let server = sandbox.hetzner("POST", "/servers", server).json()["server"]["id"].to_string();
+    mutate(json!({"id": server, "set": {"server_type": "cx32"}})).is(200);
+    let shown = sandbox.hetzner("GET", &format!("/servers/{server}"), NONE).json();
+    assert_eq!(shown["server"]["server_type"]["name"], "cx32");
+    assert_eq!(mutate(json!({"id": id, "remove": true})).json()["removed"], true);
+    sandbox.hetzner("GET", &format!("/networks/{id}"), NONE).refused(404, "not_found");
+}

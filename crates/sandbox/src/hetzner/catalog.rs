@@ -56,6 +56,30 @@ const IMAGES: &[(&str, u64, u64, &str, &str, &str)] = &[
     ("centos-stream-9", 45_561_000, 103_908_070, "centos", "stream 9", "CentOS Stream 9"),
 ];
 
+/// Name, id, most services, connections, targets and certificates, monthly price.
+type BalancerType = (&'static str, u64, u64, u64, u64, u64, &'static str);
+
+const BALANCER_TYPES: &[BalancerType] = &[
+    ("lb11", 1, 5, 10_000, 25, 10, "5.39"),
+    ("lb21", 2, 15, 20_000, 75, 25, "16.40"),
+    ("lb31", 3, 30, 40_000, 150, 50, "32.90"),
+];
+
+/// Every type of load balancer.
+pub fn load_balancer_types() -> Vec<Value> {
+    let one = |(name, id, services, connections, targets, certificates, monthly): &BalancerType| {
+        json!({"id": id, "name": name, "description": name.to_uppercase(), "max_services": services,
+            "max_connections": connections, "max_targets": targets, "max_assigned_certificates": certificates,
+            "deprecated": null, "prices": prices(monthly)})
+    };
+    BALANCER_TYPES.iter().map(one).collect()
+}
+
+/// A type of load balancer by name or number.
+pub fn load_balancer_type(wanted: &Value) -> Option<Value> {
+    load_balancer_types().into_iter().find(|entry| is(entry, wanted))
+}
+
 /// Every location.
 pub fn locations() -> Vec<Value> {
     LOCATIONS
@@ -174,13 +198,7 @@ pub fn answer(cx: &Cx<'_>, kind: &str, rest: &[&str]) -> Answer {
             vec![json!({"id": 8637, "name": "debian-12-netinst.iso", "description": "Debian 12 (amd64/netinstall)",
             "type": "public", "deprecated": null, "deprecation": null, "architecture": "x86"})]
         }
-        "placement_groups"
-        | "volumes"
-        | "load_balancers"
-        | "floating_ips"
-        | "primary_ips"
-        | "certificates"
-        | "load_balancer_types" => Vec::new(),
+        "load_balancer_types" => load_balancer_types(),
         _ => return Err(not_found("resource")),
     };
     match rest {

@@ -1,6 +1,7 @@
 //! Owns the Hetzner Cloud API: authentication, routing, and the vendor's shapes for errors and pages.
 
 mod actions;
+mod balancers;
 mod catalog;
 mod firewalls;
 mod networks;
@@ -8,6 +9,7 @@ mod power;
 mod selector;
 mod servers;
 mod ssh_keys;
+mod things;
 
 use crate::call::{Call, Reply, account_of};
 use crate::world::World;
@@ -49,6 +51,20 @@ pub fn answer(world: &mut World, call: &Call) -> Reply {
     reply
 }
 
+/// The kinds whose actions have lists of their own.
+macro_rules! acted {
+    () => {
+        "networks"
+            | "firewalls"
+            | "servers"
+            | "volumes"
+            | "load_balancers"
+            | "floating_ips"
+            | "primary_ips"
+            | "certificates"
+    };
+}
+
 fn route(world: &mut World, call: &Call, scope: String) -> Answer {
     let body = read_body(call)?;
     let mut cx = Cx { world, call, scope, body };
@@ -56,10 +72,8 @@ fn route(world: &mut World, call: &Call, scope: String) -> Answer {
     match segments.as_slice() {
         ["actions", rest @ ..] => actions::answer(&cx, None, None, rest),
         ["ssh_keys", rest @ ..] => ssh_keys::answer(&mut cx, rest),
-        [kind @ ("networks" | "firewalls" | "servers"), "actions", rest @ ..] => {
-            actions::answer(&cx, Some(kind), None, rest)
-        }
-        [kind @ ("networks" | "firewalls" | "servers"), id, "actions", rest @ ..] if call.method == "GET" => {
+        [kind @ (acted!()), "actions", rest @ ..] => actions::answer(&cx, Some(kind), None, rest),
+        [kind @ (acted!()), id, "actions", rest @ ..] if call.method == "GET" => {
             let single = singular(kind);
             cx.find(single, id)?;
             actions::answer(&cx, Some(kind), Some(id), rest)
@@ -67,6 +81,10 @@ fn route(world: &mut World, call: &Call, scope: String) -> Answer {
         ["networks", rest @ ..] => networks::answer(&mut cx, rest),
         ["firewalls", rest @ ..] => firewalls::answer(&mut cx, rest),
         ["servers", rest @ ..] => servers::answer(&mut cx, rest),
+        ["load_balancers", rest @ ..] => balancers::answer(&mut cx, rest),
+        [kind @ ("volumes" | "floating_ips" | "primary_ips" | "placement_groups" | "certificates"), rest @ ..] => {
+            things::answer(&mut cx, kind, rest)
+        }
         [kind, rest @ ..] => catalog::answer(&cx, kind, rest),
         [] => Err(not_found("resource")),
     }
@@ -79,6 +97,12 @@ pub fn singular(kind: &str) -> &str {
         "networks" => "network",
         "firewalls" => "firewall",
         "ssh_keys" => "ssh_key",
+        "volumes" => "volume",
+        "load_balancers" => "load_balancer",
+        "floating_ips" => "floating_ip",
+        "primary_ips" => "primary_ip",
+        "placement_groups" => "placement_group",
+        "certificates" => "certificate",
         other => other,
     }
 }

@@ -32,22 +32,27 @@ pub fn answer(cx: &mut Cx<'_>, rest: &[&str]) -> Answer {
     }
 }
 
-/// Which servers are attached to which network.
-fn members(cx: &Cx<'_>) -> HashMap<u64, Vec<Value>> {
-    let mut all: HashMap<u64, Vec<Value>> = HashMap::new();
-    for row in cx.world.store.rows(&cx.scope, "server", cx.call.now) {
-        for net in row.value["private_net"].as_array().into_iter().flatten() {
-            all.entry(net["network"].as_u64().unwrap_or(0)).or_default().push(row.value["id"].clone());
+/// What is attached to each network: servers, and load balancers.
+type Members = HashMap<(u64, &'static str), Vec<Value>>;
+
+fn members(cx: &Cx<'_>) -> Members {
+    let mut all = Members::new();
+    for kind in ["server", "load_balancer"] {
+        for row in cx.world.store.rows(&cx.scope, kind, cx.call.now) {
+            for net in row.value["private_net"].as_array().into_iter().flatten() {
+                all.entry((net["network"].as_u64().unwrap_or(0), kind)).or_default().push(row.value["id"].clone());
+            }
         }
     }
     all
 }
 
-fn render(network: &Value, members: &HashMap<u64, Vec<Value>>) -> Value {
+fn render(network: &Value, members: &Members) -> Value {
     let mut shown = public(network);
-    let servers = network["id"].as_u64().and_then(|id| members.get(&id)).cloned().unwrap_or_default();
-    shown["servers"] = Value::Array(servers);
-    shown["load_balancers"] = json!([]);
+    let id = network["id"].as_u64().unwrap_or(0);
+    for (field, kind) in [("servers", "server"), ("load_balancers", "load_balancer")] {
+        shown[field] = Value::Array(members.get(&(id, kind)).cloned().unwrap_or_default());
+    }
     shown
 }
 
@@ -70,7 +75,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
         add_route(&mut network, &route)?;
     }
     cx.put("network", network.clone());
-    Ok(Reply::json(201, &json!({"network": render(&network, &HashMap::new())})).about(id))
+    Ok(Reply::json(201, &json!({"network": render(&network, &Members::new())})).about(id))
 }
 
 fn network_range(text: &str) -> Result<Range, Reply> {
@@ -144,22 +149,20 @@ fn delete(cx: &mut Cx<'_>, id: &str) -> Answer {
     if network["protection"]["delete"] == true {
         return Err(error(423, "protected", "network is delete protected"));
     }
-    // The vendor takes the network away from under its servers.
+    // The vendor takes the network away from under what is attached to it.
     let number = &network["id"];
-    let attached: Vec<Value> = cx
-        .world
-        .store
-        .rows(&cx.scope, "server", cx.call.now)
-        .filter(|row| {
-            row.value["private_net"].as_array().is_some_and(|nets| nets.iter().any(|net| net["network"] == *number))
-        })
-        .map(|row| row.value.clone())
-        .collect();
-    for mut server in attached {
-        if let Some(nets) = server["private_net"].as_array_mut() {
-            nets.retain(|net| net["network"] != *number);
+    for kind in ["server", "load_balancer"] {
+        let within = |value: &Value| {
+            value["private_net"].as_array().is_some_and(|nets| nets.iter().any(|net| net["network"] == *number))
+        };
+        let rows = cx.world.store.rows(&cx.scope, kind, cx.call.now);
+        let attached: Vec<Value> = rows.filter(|row| within(&row.value)).map(|row| row.value.clone()).collect();
+        for mut one in attached {
+            if let Some(nets) = one["private_net"].as_array_mut() {
+                nets.retain(|net| net["network"] != *number);
+            }
+            cx.put(kind, one);
         }
-        cx.put("server", server);
     }
     cx.world.store.remove(&cx.scope, "network", id);
     Ok(Reply::empty().about(id))
@@ -214,7 +217,8 @@ fn drop_entry(network: &mut Value, list: &str, field: &str, wanted: &str) -> Res
 /// Every private address in use in a network.
 fn addresses(cx: &Cx<'_>, network: &Value) -> HashSet<u32> {
     let servers = cx.world.store.rows(&cx.scope, "server", cx.call.now);
-    let nets = servers.flat_map(|row| row.value["private_net"].as_array().into_iter().flatten());
+    let balancers = cx.world.store.rows(&cx.scope, "load_balancer", cx.call.now);
+    let nets = servers.chain(balancers).flat_map(|row| row.value["private_net"].as_array().into_iter().flatten());
     nets.filter(|net| net["network"] == *network)
         .filter_map(|net| net["ip"].as_str()?.parse::<std::net::Ipv4Addr>().ok())
         .map(u32::from)

@@ -41,6 +41,26 @@ pub fn act(cx: &mut Cx<'_>, id: &str, action: &str) -> Answer {
             other = Some(detach(cx, &mut server)?);
             ("detach_from_network", None)
         }
+        "add_to_placement_group" | "remove_from_placement_group" => {
+            if server["status"] != "off" {
+                return Err(error(422, "server_not_stopped", "server must be stopped"));
+            }
+            server["placement_group"] = match action {
+                "add_to_placement_group" => {
+                    let wanted = cx.body.get("placement_group").cloned().unwrap_or_default();
+                    super::public(&cx.find("placement_group", &wanted.to_string())?)
+                }
+                _ => Value::Null,
+            };
+            (
+                if server["placement_group"].is_null() {
+                    "remove_from_placement_group"
+                } else {
+                    "add_to_placement_group"
+                },
+                None,
+            )
+        }
         "change_protection" => return cx.protect("server", id),
         _ => return Err(no_such_method()),
     };

@@ -14,7 +14,11 @@ pub fn answer(cx: &mut Cx<'_>, rest: &[&str]) -> Answer {
             cx.page("servers", "server", render, keep)
         }
         ("POST", []) => create(cx),
-        ("GET", [id]) => Ok(Reply::json(200, &json!({"server": render(&cx.find("server", id)?)}))),
+        ("GET", [id]) => {
+            let mut server = render(&cx.find("server", id)?);
+            server["volumes"] = super::things::volumes(cx, &server["id"]);
+            Ok(Reply::json(200, &json!({ "server": server })))
+        }
         ("GET", [id, "metrics"]) => {
             cx.find("server", id)?;
             let range =
@@ -115,8 +119,13 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     if !ipv4 && !ipv6 && nets.is_empty() {
         return Err(invalid("public_net", "a server needs a public or private network"));
     }
-    let public_net = public_net(cx, ipv4, ipv6)?;
+    let mut public_net = public_net(cx, ipv4, ipv6)?;
     let id = cx.next_id();
+    let own = own_addresses(cx, &mut public_net)?;
+    let group = match cx.body.get("placement_group").filter(|it| !it.is_null()).cloned() {
+        Some(group) => public(&cx.find("placement_group", &group.to_string())?),
+        None => Value::Null,
+    };
     let (now, step) = (cx.call.now, cx.world.action_ms());
     let on = cx.body.get("start_after_create").and_then(Value::as_bool).unwrap_or(true);
     let then = if on {
@@ -129,11 +138,15 @@ fn create(cx: &mut Cx<'_>) -> Answer {
         "id": id, "name": name, "status": "initializing", "created": cx.time(), "public_net": public_net, "private_net": nets,
         "iso": null, "rescue_enabled": false, "locked": false, "backup_window": null, "outgoing_traffic": 0,
         "ingoing_traffic": 0, "included_traffic": kind["included_traffic"], "protection": {"delete": false, "rebuild": false},
-        "labels": labels, "volumes": [], "load_balancers": [], "primary_disk_size": kind["disk"], "placement_group": null,
+        "labels": labels, "volumes": [], "load_balancers": [], "primary_disk_size": kind["disk"], "placement_group": group,
         "_type": kind["id"], "_image": image["id"], "_location": location["id"], "_firewalls": applied,
         "_user_data": cx.body.get("user_data").cloned().unwrap_or(Value::Null), "_then": then, "_busy": now + step,
     });
     cx.put("server", server.clone());
+    for mut address in own {
+        address["assignee_id"] = json!(id);
+        cx.put("primary_ip", address);
+    }
     let id = id.to_string();
     let action = actions::start_until(cx, "create_server", "server", &id, &[], now + step);
     let mut next = Vec::new();
@@ -181,6 +194,28 @@ fn public_net(cx: &mut Cx<'_>, ipv4: bool, ipv6: bool) -> Result<Value, Reply> {
     Ok(json!({"ipv4": v4, "ipv6": v6, "floating_ips": [], "firewalls": []}))
 }
 
+/// The primary addresses that the new server is to have, in the place of those that it would get.
+fn own_addresses(cx: &Cx<'_>, public_net: &mut Value) -> Result<Vec<Value>, Reply> {
+    let mut own = Vec::new();
+    for family in ["ipv4", "ipv6"] {
+        let id = cx.body.get("public_net").map(|net| net[family].clone()).unwrap_or_default();
+        if !id.is_number() {
+            continue;
+        }
+        let address = cx.find("primary_ip", &id.to_string())?;
+        if address["type"] != family {
+            return Err(error(422, "primary_ip_version_mismatch", "the primary IP is of another version"));
+        }
+        if address["assignee_id"].is_number() {
+            return Err(error(409, "primary_ip_already_assigned", "primary IP is already assigned"));
+        }
+        public_net[family]["id"] = id;
+        public_net[family]["ip"] = address["ip"].clone();
+        own.push(address);
+    }
+    Ok(own)
+}
+
 fn delete(cx: &mut Cx<'_>, id: &str) -> Answer {
     let server = cx.find("server", id)?;
     if server["protection"]["delete"] == true {
@@ -188,6 +223,8 @@ fn delete(cx: &mut Cx<'_>, id: &str) -> Answer {
     }
     super::power::refuse_when_locked(cx, &server)?;
     cx.world.store.remove(&cx.scope, "server", id);
+    super::things::free(cx, &server["id"]);
+    super::balancers::free(cx, &server["id"]);
     let action = actions::start(cx, "delete_server", "server", id, &[]);
     Ok(Reply::json(200, &json!({ "action": action })).about(id))
 }

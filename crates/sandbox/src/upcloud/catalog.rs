@@ -115,9 +115,6 @@ pub fn answer(cx: &Cx<'_>, path: &[&str]) -> Answer {
         }
         ["price"] => wrap("prices", "zone", ZONES.iter().map(|(id, _)| prices(id)).collect()),
         ["ip_address"] => wrap("ip_addresses", "ip_address", super::interfaces::all(cx)),
-        ["router"] => wrap("routers", "router", Vec::new()),
-        ["tag"] => wrap("tags", "tag", Vec::new()),
-        ["server-group"] => json!({"server_groups": {"server_group": []}}),
         ["host"] => wrap("hosts", "host", Vec::new()),
         _ => return Err(no_such_method()),
     };

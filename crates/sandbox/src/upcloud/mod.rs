@@ -1,6 +1,7 @@
 //! Owns the UpCloud API 1.3: authentication, routing, and the vendor's shapes for errors, labels and lists.
 
 mod catalog;
+mod groups;
 mod interfaces;
 mod networks;
 mod power;
@@ -58,6 +59,9 @@ fn route(mut cx: Cx<'_>) -> Answer {
         ["storage", rest @ ..] => storages::answer(&mut cx, rest),
         ["network", rest @ ..] => networks::answer(&mut cx, rest),
         ["server", rest @ ..] => servers::answer(&mut cx, rest),
+        ["router", rest @ ..] => groups::routers(&mut cx, rest),
+        ["server-group", rest @ ..] => groups::server_groups(&mut cx, rest),
+        ["tag", rest @ ..] => groups::tags(&mut cx, rest),
         rest => catalog::answer(&cx, rest),
     }
 }

@@ -99,6 +99,15 @@ fn ip_networks(fields: &Value) -> Result<Value, Reply> {
         "dhcp_default_route": yes(is_yes(&one["dhcp_default_route"])), "dhcp_dns": dns, "family": "IPv4", "gateway": gateway}]}))
 }
 
+/// The router that a request names; null takes the network off its router.
+fn router(cx: &Cx<'_>, fields: &Value) -> Result<Option<Value>, Reply> {
+    match fields.get("router") {
+        None => Ok(None),
+        Some(Value::String(id)) if !id.is_empty() => Ok(Some(cx.find("router", id)?["uuid"].clone())),
+        Some(_) => Ok(Some(Value::Null)),
+    }
+}
+
 fn create(cx: &mut Cx<'_>) -> Answer {
     let fields = cx.body["network"].clone();
     let name = fields["name"].as_str().filter(|name| !name.is_empty());
@@ -107,11 +116,9 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     let zone = storages::zone(&fields)?;
     let ip_networks = ip_networks(&fields)?;
     let labels = labels(&fields["labels"])?.unwrap_or_else(|| json!([]));
-    if !fields["router"].is_null() {
-        return Err(error(404, "ROUTER_NOT_FOUND", "The router does not exist."));
-    }
+    let router = router(cx, &fields)?.unwrap_or_default();
     let id = uuid("03");
-    let network = json!({"name": name, "type": "private", "uuid": id, "zone": zone, "ip_networks": ip_networks, "labels": labels, "router": null});
+    let network = json!({"name": name, "type": "private", "uuid": id, "zone": zone, "ip_networks": ip_networks, "labels": labels, "router": router});
     cx.put("network", &network);
     Ok(Reply::json(201, &json!({"network": render(&network, &[])})).about(id))
 }
@@ -124,6 +131,9 @@ fn modify(cx: &mut Cx<'_>, id: &str) -> Answer {
     }
     if let Some(labels) = labels(&fields["labels"])? {
         network["labels"] = labels;
+    }
+    if let Some(router) = router(cx, &fields)? {
+        network["router"] = router;
     }
     if fields["ip_networks"].is_object() {
         let mut wanted = fields.clone();

@@ -278,5 +278,6 @@ fn delete(cx: &mut Cx<'_>, id: &str) -> Answer {
         }
     }
     cx.world.store.remove(&cx.scope, "server", id);
+    super::groups::free(cx, id);
     Ok(Reply::empty().about(id))
 }

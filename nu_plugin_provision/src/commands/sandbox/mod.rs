@@ -1,6 +1,7 @@
 //! Owns the list of the commands about the sandbox, and where it lives.
 
 mod faults;
+mod mutate;
 mod requests;
 mod reset;
 mod start;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
         Box::new(reset::SandboxReset),
         Box::new(requests::SandboxRequests),
         Box::new(faults::SandboxFaults),
+        Box::new(mutate::SandboxMutate),
     ]
 }
 
