@@ -14,7 +14,7 @@ fn a_new_project_plans_applies_and_passes_its_own_checks() {
         assert!(!world.read(&format!("shop/{}", file.as_str().unwrap())).contains("PROJECT"), "{file}");
     }
     assert!(world.read("shop/.provision/schemas/provision.ncl").contains("Infrastructure"));
-    let said = world.ok("cd shop; source check.nu; main");
+    let said = world.ok("source shop/check.nu; cd shop; main");
     assert!(said.contains("greeting"), "{said}");
     world.ok("cd shop; provision plan | provision apply | ignore");
     assert_eq!(world.json("cd shop; provision output greeting"), json!("hello from shop"));
