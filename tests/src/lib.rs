@@ -13,7 +13,7 @@ mod world;
 pub use nu::{NU_VERSION, binary, find_nu};
 pub use provision_sandbox::control::{self, StartOptions};
 pub use provision_sandbox::{Faults, Request};
-pub use world::{Caught, Said, World, workspace};
+pub use world::{Caught, Said, World, table_in, workspace};
 
 /// A public key that opens nothing.
 pub const PUBLIC_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB nobody";

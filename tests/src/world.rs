@@ -255,6 +255,23 @@ fn reader(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<S
     })
 }
 
+/// Holds a table that was counted against the one in a document, which begins with the same two cells; `WRITE_TABLE=1`
+/// writes it there.
+#[track_caller]
+pub fn table_in(document: &str, table: &str) {
+    let file = workspace().join(document);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let first = table.match_indices('|').nth(2).map_or(table, |(at, _)| &table[..at]);
+    let begin = text.find(first).unwrap_or(text.len());
+    let end = text[begin..].find("\n\n").map_or(text.len(), |at| begin + at + 1);
+    let whole = format!("{}{table}{}", &text[..begin], &text[end..]);
+    if std::env::var("WRITE_TABLE").is_ok() {
+        std::fs::write(&file, whole).unwrap();
+    } else {
+        assert!(whole == text, "the table of {document} is another one; write it with WRITE_TABLE=1:\n{table}");
+    }
+}
+
 /// The folder of the workspace, for tests that read examples.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()

@@ -4,6 +4,7 @@
 use provision_contract::{CheckRow, Suite, Target, Verdict};
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
+use provision_tests::table_in;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,6 +34,7 @@ fn failed(rows: &[CheckRow]) -> Vec<String> {
 #[test]
 fn every_type_of_every_provider_passes_the_contract_suite() {
     let mut wrong = Vec::new();
+    let mut table = format!("| type | {} |\n|---|{}\n", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()));
     for provider in ["local", "hetzner", "upcloud", "aws"] {
         let rows = run(provider, Target::Sandbox, None);
         if std::env::var("CONTRACT").is_ok() {
@@ -41,6 +43,43 @@ fn every_type_of_every_provider_passes_the_contract_suite() {
             }
         }
         wrong.extend(failed(&rows));
+        table += &cells(&rows);
     }
     assert_eq!(wrong, Vec::<String>::new());
+    table_in("docs/contract.md", &table);
+}
+
+/// The columns of the table in the documents: checks by the first words of their names.
+const COLUMNS: [&str; 12] = [
+    "create",
+    "read-back",
+    "list",
+    "update",
+    "drift",
+    "replace",
+    "delete",
+    "throttle",
+    "quota",
+    "lost answer",
+    "malformed answers",
+    "secrets",
+];
+
+/// How many checks of each column passed, a line for each type.
+fn cells(rows: &[CheckRow]) -> String {
+    let mut kinds: Vec<&str> = rows.iter().map(|row| row.kind.as_str()).collect();
+    kinds.dedup();
+    let cell = |kind: &str, column: &str| {
+        let passed =
+            |row: &&CheckRow| row.kind == kind && row.check.starts_with(column) && row.result == Verdict::Passed;
+        match rows.iter().filter(passed).count() {
+            0 => "-".to_owned(),
+            count => count.to_string(),
+        }
+    };
+    let line = |kind: &&str| {
+        let cells: Vec<String> = COLUMNS.iter().map(|column| cell(kind, column)).collect();
+        format!("| `{kind}` | {} |\n", cells.join(" | "))
+    };
+    kinds.iter().map(line).collect()
 }

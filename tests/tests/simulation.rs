@@ -9,6 +9,7 @@ use provision_engine::Sabotage;
 use provision_tests::Faults;
 use provision_tests::contract::examples;
 use provision_tests::simulated::{Death, Simulated};
+use provision_tests::table_in;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -65,21 +66,7 @@ fn dead_at_any_instant_of_any_operation_of_any_type_a_plain_apply_finishes_the_j
     }
     println!("{instants} instants");
     assert!(instants > 1000, "{instants}");
-    in_document(&table);
-}
-
-/// The table stands in the documents; `WRITE_TABLE=1` writes it there.
-fn in_document(table: &str) {
-    let file = provision_tests::workspace().join("docs/crash.md");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let (head, rest) = text.split_once("| type | create").unwrap();
-    let (_, tail) = rest.split_once("\n\n").unwrap();
-    let whole = format!("{head}{table}\n{tail}");
-    if std::env::var("WRITE_TABLE").is_ok() {
-        std::fs::write(&file, whole).unwrap();
-    } else {
-        assert!(whole == text, "the table is another one; write it with WRITE_TABLE=1:\n{table}");
-    }
+    table_in("docs/crash.md", &table);
 }
 
 /// A configuration made of some of the examples, each in one of its forms.

@@ -248,24 +248,9 @@ mod tests {
             .manifests()
             .flat_map(|manifest| manifest.types.keys().map(|name| format!("{}.{name}", manifest.name)))
             .collect();
-        assert_eq!(
-            kinds,
-            [
-                "hetzner.firewall",
-                "hetzner.network",
-                "hetzner.server",
-                "hetzner.ssh_key",
-                "upcloud.network",
-                "upcloud.server",
-                "upcloud.storage",
-                "aws.instance",
-                "aws.key_pair",
-                "aws.security_group",
-                "aws.subnet",
-                "aws.vpc",
-                "local.data",
-            ]
-        );
+        for kind in ["hetzner.server", "hetzner.load_balancer", "upcloud.router", "aws.route_table", "local.data"] {
+            assert!(kinds.iter().any(|known| known == kind), "{kind} is not in {kinds:?}");
+        }
         let error = registry.type_of("hetzner.servr").unwrap_err();
         assert_eq!(error.first.help.as_deref(), Some("Did you mean `hetzner.server`?"));
     }
