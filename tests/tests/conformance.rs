@@ -298,7 +298,13 @@ fn said(manifest: &Manifest) -> BTreeSet<(String, String)> {
 }
 
 /// What the vendor documents and its client has no word for.
-const NOT_IN_CLIENT: [(&str, &str, &str); 1] = [("upcloud", "dhcp", "https://developers.upcloud.com/1.3/13-networks/")];
+const NOT_IN_CLIENT: [(&str, &str, &str); 5] = [
+    ("upcloud", "dhcp", "https://developers.upcloud.com/1.3/13-networks/"),
+    ("upcloud", "static_routes", "upcloud-go-api, network.go"),
+    ("upcloud", "route", "upcloud-go-api, network.go"),
+    ("upcloud", "nexthop", "upcloud-go-api, network.go"),
+    ("upcloud", "server_groups", "upcloud-go-api, server_group.go"),
+];
 
 #[test]
 fn hetzner_and_upcloud_are_spoken_to_in_words_that_their_own_clients_know() {

@@ -91,7 +91,7 @@ fn some(dice: &mut StdRng) -> Value {
         let fields = match dice.random_range(0..3) {
             0 => None,
             // Disks do not shrink: the way back would rightly be refused.
-            1 if ["hetzner.server", "upcloud.storage"].contains(&example.kind) => None,
+            1 if ["hetzner.server", "hetzner.volume", "upcloud.storage", "aws.volume"].contains(&example.kind) => None,
             1 => example.changed.as_ref(),
             _ => example.replaced.as_ref(),
         };
@@ -99,9 +99,17 @@ fn some(dice: &mut StdRng) -> Value {
             resources.insert((*address).to_owned(), value.clone());
         }
         let mut resource = example.resource(fields);
-        // Two of a name are not allowed where one of these is there already.
-        let named =
-            ["aws.key_pair", "aws.security_group"].contains(&example.kind) || example.kind.starts_with("hetzner.");
+        // Two of a name, or of what it is tied to, are not allowed where one of these is there already.
+        let tied = [
+            "aws.key_pair",
+            "aws.security_group",
+            "aws.route",
+            "aws.route_table_association",
+            "aws.volume_attachment",
+            "aws.elastic_ip_association",
+            "upcloud.tag",
+        ];
+        let named = tied.contains(&example.kind) || example.kind.starts_with("hetzner.");
         if dice.random_bool(0.2) && !named {
             resource["lifecycle"] = json!({"create_before_destroy": true});
         }
