@@ -101,6 +101,13 @@ pub fn examples() -> Vec<Example> {
             Some(json!({"auto_delete": true, "labels": {"team": "shop"}})),
             Some(json!({"location": "hel1"})),
         ),
+        Example {
+            kind: "hetzner.snapshot",
+            needs: vec![("host", host.clone())],
+            first: json!({"server": reference("host", "id"), "description": "one"}),
+            changed: Some(json!({"description": "other", "labels": {"team": "shop"}})),
+            replaced: None,
+        },
         plain("hetzner.placement_group", json!({}), Some(json!({"labels": {"team": "shop"}})), None),
         plain(
             "hetzner.certificate",

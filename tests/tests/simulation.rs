@@ -7,7 +7,7 @@
 
 use provision_engine::Sabotage;
 use provision_tests::Faults;
-use provision_tests::contract::examples;
+use provision_tests::contract::{Example, examples};
 use provision_tests::simulated::{Death, Simulated};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Applies until it is through, as somebody would who runs the command again.
 fn through(world: &Simulated, config: &Value, seed: u64) -> Result<(), String> {
@@ -29,43 +29,60 @@ fn through(world: &Simulated, config: &Value, seed: u64) -> Result<(), String> {
     last
 }
 
+/// A row of the table, and how many instants it counts.
+fn deaths(example: &Example) -> (String, usize) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (way, before, after) in example.ways() {
+        let what = format!("{way} of {}", example.kind);
+        // How many commits and calls it takes when nothing goes wrong.
+        let world = Simulated::new();
+        through(&world, &before, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let (whole, done) = world.apply(&after, 1, None);
+        done.unwrap_or_else(|error| panic!("{what}: {error}"));
+        world.check(&after).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let commits =
+            (1..=whole.commits).flat_map(|at| [Death::BeforeCommit(at), Death::AfterCommit(at), Death::FullAt(at)]);
+        let calls = (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at)]);
+        for death in commits.chain(calls) {
+            let world = Simulated::new();
+            through(&world, &before, 1).unwrap();
+            let (lived, _) = world.apply(&after, 1, Some(death));
+            assert!(lived.died, "{what}, {death:?}: it lived on");
+            // One plain apply, not several.
+            let (_, done) = world.apply(&after, 2, None);
+            done.unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
+            world.check(&after).unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
+            *counts.entry(way).or_default() += 1;
+        }
+    }
+    let cell = |way: &str| counts.get(way).map_or_else(|| "-".to_owned(), ToString::to_string);
+    let cells = ["create", "update", "replace", "delete"].map(cell).join(" | ");
+    (format!("| `{}` | {cells} |\n", example.kind), counts.values().sum())
+}
+
 #[test]
 fn dead_at_any_instant_of_any_operation_of_any_type_a_plain_apply_finishes_the_job() {
-    let mut instants = 0;
-    let mut table = String::from("| type | create | update | replace | delete |\n|---|---|---|---|---|\n");
-    for example in examples() {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for (way, before, after) in example.ways() {
-            let what = format!("{way} of {}", example.kind);
-            // How many commits and calls it takes when nothing goes wrong.
-            let world = Simulated::new();
-            through(&world, &before, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
-            let (whole, done) = world.apply(&after, 1, None);
-            done.unwrap_or_else(|error| panic!("{what}: {error}"));
-            world.check(&after).unwrap_or_else(|error| panic!("{what}: {error}"));
-            let commits =
-                (1..=whole.commits).flat_map(|at| [Death::BeforeCommit(at), Death::AfterCommit(at), Death::FullAt(at)]);
-            let calls = (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at)]);
-            for death in commits.chain(calls) {
-                let world = Simulated::new();
-                through(&world, &before, 1).unwrap();
-                let (lived, _) = world.apply(&after, 1, Some(death));
-                assert!(lived.died, "{what}, {death:?}: it lived on");
-                // One plain apply, not several.
-                let (_, done) = world.apply(&after, 2, None);
-                done.unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
-                world.check(&after).unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
-                instants += 1;
-                *counts.entry(way).or_default() += 1;
-            }
-        }
-        let cell = |way: &str| counts.get(way).map_or_else(|| "-".to_owned(), ToString::to_string);
-        let cells = ["create", "update", "replace", "delete"].map(cell).join(" | ");
-        table += &format!("| `{}` | {cells} |\n", example.kind);
-    }
+    let all = examples();
+    let next = AtomicUsize::new(0);
+    let work = || -> Vec<(usize, (String, usize))> {
+        let one = || {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            all.get(at).map(|example| (at, deaths(example)))
+        };
+        std::iter::from_fn(one).collect()
+    };
+    // Each type is a world of its own: as many at a time as there are cores.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut rows: Vec<(usize, (String, usize))> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    rows.sort_by_key(|(at, _)| *at);
+    let instants: usize = rows.iter().map(|(_, (_, count))| count).sum();
     println!("{instants} instants");
     assert!(instants > 1000, "{instants}");
-    in_document(&table);
+    let lines: String = rows.into_iter().map(|(_, (line, _))| line).collect();
+    in_document(&format!("| type | create | update | replace | delete |\n|---|---|---|---|---|\n{lines}"));
 }
 
 /// The table stands in the documents; `WRITE_TABLE=1` writes it there.
