@@ -24,6 +24,21 @@ pub struct Example {
 /// How many fields are changed at once: one that takes a restart where there is such, labels, and one more.
 const CHANGED: usize = 3;
 
+/// A value whose references go to other addresses.
+fn apart(value: Value, renamed: &dyn Fn(&str) -> Option<String>) -> Value {
+    match value {
+        Value::Object(mut map) => {
+            if let Some(address) = map.get("$ref").and_then(|it| it["address"].as_str()).and_then(renamed) {
+                map["$ref"]["address"] = Value::from(address);
+                return Value::Object(map);
+            }
+            map.into_iter().map(|(key, item)| (key, apart(item, renamed))).collect::<Map<_, _>>().into()
+        }
+        Value::Array(items) => items.into_iter().map(|item| apart(item, renamed)).collect(),
+        scalar => scalar,
+    }
+}
+
 /// Every type of the built-in providers.
 pub fn examples() -> Vec<Example> {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
@@ -50,12 +65,17 @@ pub fn examples() -> Vec<Example> {
                 let found: Map<String, Value> = pairs.take(most).collect();
                 (!found.is_empty()).then_some(Value::Object(found))
             };
+            // What it needs has a name of its own beside what others need.
+            let kind = samples.kind();
+            let own = |address: &str| format!("{}-{address}", kind.replace(['.', '_'], "-"));
+            let apart = |value: Value| apart(value, &|address| spec.needs.contains_key(address).then(|| own(address)));
+            let (changed, replaced) = (others(Way::Update, CHANGED), others(Way::Replace, 1));
             all.push(Example {
-                kind: samples.kind(),
-                needs: spec.needs.iter().map(|(address, value)| (address.clone(), value.clone())).collect(),
-                changed: others(Way::Update, CHANGED),
-                replaced: others(Way::Replace, 1),
-                first: Value::Object(first),
+                needs: spec.needs.iter().map(|(address, value)| (own(address), apart(value.clone()))).collect(),
+                changed: changed.map(apart),
+                replaced: replaced.map(apart),
+                first: apart(Value::Object(first)),
+                kind: kind.clone(),
             });
         }
     }

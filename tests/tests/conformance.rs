@@ -300,10 +300,10 @@ fn said(manifest: &Manifest) -> BTreeSet<(String, String)> {
 /// What the vendor documents and its client has no word for.
 const NOT_IN_CLIENT: [(&str, &str, &str); 5] = [
     ("upcloud", "dhcp", "https://developers.upcloud.com/1.3/13-networks/"),
-    ("upcloud", "static_routes", "the vendor's terraform-provider-upcloud, upcloud_router"),
-    ("upcloud", "route", "the vendor's terraform-provider-upcloud, upcloud_router"),
-    ("upcloud", "nexthop", "the vendor's terraform-provider-upcloud, upcloud_router"),
-    ("upcloud", "server_groups", "the vendor's upcloud-go-api, ServerGroups"),
+    ("upcloud", "static_routes", "upcloud-go-api, network.go"),
+    ("upcloud", "route", "upcloud-go-api, network.go"),
+    ("upcloud", "nexthop", "upcloud-go-api, network.go"),
+    ("upcloud", "server_groups", "upcloud-go-api, server_group.go"),
 ];
 
 #[test]

@@ -384,10 +384,9 @@ impl<'a> Executor<'a> {
             if self.session.sabotage == Some(Sabotage::DeleteUnsent) {
                 break;
             }
-            match self.send_delete(run, operation, &step, entry)? {
-                Some(sent) => self.await_step(run, operation, &step, &sent, entry)?,
-                // Gone already; of what an earlier step takes off, only that part is.
-                None => {}
+            // Gone already, or of what an earlier step takes off only that part is: the steps that are left find out.
+            if let Some(sent) = self.send_delete(run, operation, &step, entry)? {
+                self.await_step(run, operation, &step, &sent, entry)?;
             }
         }
         self.session.store.end_without(self.lease, entry)?;

@@ -336,3 +336,74 @@ fn the_catalogues_answer() {
         sandbox.aws("DescribeAccountAttributes", &[]).is(200).tags("attributeName").contains(&"default-vpc".to_owned())
     );
 }
+
+#[test]
+fn a_vpc_holds_on_while_gateways_tables_and_addresses_are_in_it() {
+    let sandbox = sandbox();
+    let (vpc, subnet, _) = ground(&sandbox);
+    let gateway = sandbox.aws("CreateInternetGateway", &[]).is(200).tag("internetGatewayId");
+    let attach = [("InternetGatewayId", gateway.as_str()), ("VpcId", vpc.as_str())];
+    sandbox.aws("DetachInternetGateway", &attach).aws_refused(400, "Gateway.NotAttached");
+    sandbox.aws("AttachInternetGateway", &attach).is(200);
+    sandbox.aws("AttachInternetGateway", &attach).aws_refused(400, "Resource.AlreadyAssociated");
+    sandbox.aws("DeleteInternetGateway", &attach[..1]).aws_refused(400, "DependencyViolation");
+    let table = sandbox.aws("CreateRouteTable", &[("VpcId", &vpc)]).is(200).tag("routeTableId");
+    let out = [("RouteTableId", table.as_str()), ("DestinationCidrBlock", "0.0.0.0/0"), ("GatewayId", &gateway)];
+    sandbox.aws("ReplaceRoute", &out).aws_refused(400, "InvalidParameterValue");
+    sandbox.aws("CreateRoute", &out).is(200);
+    sandbox.aws("CreateRoute", &out).aws_refused(400, "RouteAlreadyExists");
+    let used = [("RouteTableId", table.as_str()), ("SubnetId", subnet.as_str())];
+    let own = sandbox.aws("AssociateRouteTable", &used).is(200).tag("associationId");
+    sandbox.aws("AssociateRouteTable", &used).aws_refused(400, "Resource.AlreadyAssociated");
+    sandbox.aws("DeleteRouteTable", &used[..1]).aws_refused(400, "DependencyViolation");
+    let found = [("Filter.1.Name", "association.route-table-association-id"), ("Filter.1.Value.1", own.as_str())];
+    assert_eq!(sandbox.aws("DescribeRouteTables", &found).tags("routeTableId")[0], table);
+    // An address in use keeps its gateway, and is kept by what it points to.
+    let interface = sandbox.aws("CreateNetworkInterface", &[("SubnetId", &subnet)]).tag("networkInterfaceId");
+    let address = sandbox.aws("AllocateAddress", &[]).is(200).tag("allocationId");
+    let point = [("AllocationId", address.as_str()), ("NetworkInterfaceId", interface.as_str())];
+    let first = sandbox.aws("AssociateAddress", &point).is(200).tag("associationId");
+    assert_eq!(sandbox.aws("AssociateAddress", &point).is(200).tag("associationId"), first);
+    sandbox.aws("DetachInternetGateway", &attach).aws_refused(400, "DependencyViolation");
+    sandbox.aws("ReleaseAddress", &point[..1]).aws_refused(400, "InvalidIPAddress.InUse");
+    sandbox.aws("DeleteSubnet", &[("SubnetId", &subnet)]).aws_refused(400, "DependencyViolation");
+    sandbox.aws("DisassociateAddress", &[("AssociationId", &first)]).is(200);
+    sandbox.aws("DeleteNetworkInterface", &[("NetworkInterfaceId", &interface)]).is(200);
+    sandbox.aws("DeleteVpc", &[("VpcId", &vpc)]).aws_refused(400, "DependencyViolation");
+    // Its association goes with the subnet.
+    sandbox.aws("DeleteSubnet", &[("SubnetId", &subnet)]).is(200);
+    sandbox.aws("DeleteRouteTable", &[("RouteTableId", &table)]).is(200);
+    // Without a gateway a public NAT gateway comes to nothing.
+    sandbox.aws("DetachInternetGateway", &attach).is(200);
+    let subnet = sandbox.aws("CreateSubnet", &[("VpcId", &vpc), ("CidrBlock", "10.0.2.0/24")]).tag("subnetId");
+    let nat = sandbox.aws("CreateNatGateway", &[("SubnetId", &subnet), ("AllocationId", &address)]).tag("natGatewayId");
+    let shown = || sandbox.aws("DescribeNatGateways", &[("NatGatewayId.1", &nat)]).is(200);
+    until(|| shown().tag("state") == "failed");
+    assert_eq!(shown().tag("failureCode"), "Gateway.NotAttached");
+}
+
+#[test]
+fn a_volume_is_attached_once_and_is_free_when_its_instance_is_gone() {
+    let sandbox = sandbox();
+    let (_, subnet, _) = ground(&sandbox);
+    let volume = [("AvailabilityZone", "eu-north-1a"), ("Size", "10"), ("VolumeType", "gp3"), ("ClientToken", "t")];
+    let id = sandbox.aws("CreateVolume", &volume).is(200).tag("volumeId");
+    assert_eq!(sandbox.aws("CreateVolume", &volume).is(200).tag("volumeId"), id);
+    let other = [("AvailabilityZone", "eu-north-1a"), ("Size", "11"), ("VolumeType", "gp3"), ("ClientToken", "t")];
+    sandbox.aws("CreateVolume", &other).aws_refused(400, "IdempotentParameterMismatch");
+    sandbox.aws("CreateVolume", &[("AvailabilityZone", "x"), ("Size", "1")]).aws_refused(400, "InvalidZone.NotFound");
+    let small = [("VolumeId", id.as_str()), ("Size", "5")];
+    sandbox.aws("ModifyVolume", &small).aws_refused(400, "InvalidParameterValue");
+    let instance = sandbox.aws("RunInstances", &[&RUN[..], &[("SubnetId", &subnet)]].concat()).tag("instanceId");
+    until(|| state(&sandbox, &instance) == "running");
+    let attach = [("VolumeId", id.as_str()), ("InstanceId", instance.as_str()), ("Device", "/dev/sdf")];
+    until(|| sandbox.aws("DescribeVolumes", &[]).tag("status") == "available");
+    sandbox.aws("AttachVolume", &attach).is(200);
+    sandbox.aws("AttachVolume", &attach).aws_refused(400, "VolumeInUse");
+    sandbox.aws("DeleteVolume", &attach[..1]).aws_refused(400, "VolumeInUse");
+    sandbox.aws("TerminateInstances", &[("InstanceId.1", &instance)]).is(200);
+    until(|| sandbox.aws("DescribeVolumes", &[]).tag("status") == "available");
+    sandbox.aws("DetachVolume", &attach[..1]).aws_refused(400, "IncorrectState");
+    sandbox.aws("DeleteVolume", &attach[..1]).is(200);
+    until(|| sandbox.aws("DescribeVolumes", &[]).tags("volumeId").is_empty());
+}

@@ -247,3 +247,58 @@ fn the_catalogues_answer_by_name_and_number() {
     assert_eq!(sandbox.hetzner("GET", "/pricing", NONE).json()["pricing"]["currency"], "EUR");
     sandbox.hetzner("GET", "/nothing", NONE).refused(404, "not_found");
 }
+
+#[test]
+fn volumes_and_addresses_are_held_by_a_server_and_free_without_it() {
+    let sandbox = sandbox();
+    let server = sandbox.server("s", json!({"location": "hel1"}));
+    sandbox.settled(server, "running");
+    let volume = json!({"name": "v", "size": 10, "server": server});
+    let volume = sandbox.hetzner("POST", "/volumes", volume).is(201).json()["volume"].clone();
+    assert_eq!(volume["location"]["name"], "hel1");
+    let path = format!("/volumes/{}", volume["id"]);
+    sandbox.hetzner("DELETE", &path, NONE).refused(422, "resource_in_use");
+    let again = json!({ "server": server });
+    sandbox.hetzner("POST", &format!("{path}/actions/attach"), again).refused(409, "volume_already_attached");
+    sandbox.hetzner("POST", &format!("{path}/actions/resize"), json!({"size": 5})).refused(422, "invalid_input");
+    let address = json!({"type": "ipv4", "server": server, "name": "f"});
+    let address = sandbox.hetzner("POST", "/floating_ips", address).is(201).json()["floating_ip"].clone();
+    assert_eq!((&address["server"], &address["home_location"]["name"]), (&json!(server), &json!("hel1")));
+    let primary = json!({"name": "p", "type": "ipv4", "assignee_type": "server", "assignee_id": server});
+    sandbox.hetzner("POST", "/primary_ips", primary).refused(422, "server_not_stopped");
+    let primary = json!({"name": "p", "type": "ipv4", "assignee_type": "server", "location": "hel1"});
+    let primary = sandbox.hetzner("POST", "/primary_ips", primary).is(201).json()["primary_ip"].clone();
+    let holder = sandbox.server("t", json!({"location": "hel1", "public_net": {"ipv4": primary["id"]}}));
+    let shown = sandbox.hetzner("GET", &format!("/servers/{holder}"), NONE).json();
+    assert_eq!(shown["server"]["public_net"]["ipv4"]["ip"], primary["ip"]);
+    sandbox.hetzner("DELETE", &format!("/primary_ips/{}", primary["id"]), NONE).refused(422, "resource_in_use");
+    sandbox.hetzner("DELETE", &format!("/servers/{server}"), NONE).is(200);
+    assert_eq!(sandbox.hetzner("GET", &path, NONE).json()["volume"]["server"], NONE);
+    sandbox.hetzner("DELETE", &path, NONE).is(204);
+}
+
+#[test]
+fn a_load_balancer_refuses_what_does_not_go_together() {
+    let sandbox = sandbox();
+    let server = sandbox.server("s", json!({"location": "fsn1"}));
+    let service = json!({"protocol": "http", "listen_port": 80, "destination_port": 8080});
+    let body = json!({"name": "lb", "load_balancer_type": "lb11", "location": "fsn1", "services": [service]});
+    let made = sandbox.hetzner("POST", "/load_balancers", body.clone()).is(201).json();
+    assert_eq!(made["load_balancer"]["services"][0]["health_check"]["http"]["path"], "/");
+    sandbox.hetzner("POST", "/load_balancers", body).refused(409, "uniqueness_error");
+    let act = |verb: &str, body: Value| {
+        sandbox.hetzner("POST", &format!("/load_balancers/{}/actions/{verb}", made["load_balancer"]["id"]), body)
+    };
+    act("add_service", service).refused(409, "source_port_already_used");
+    act("delete_service", json!({"listen_port": 1})).refused(404, "not_found");
+    act("change_type", json!({"load_balancer_type": "lb11"})).refused(422, "invalid_load_balancer_type");
+    let private = json!({"type": "server", "server": {"id": server}, "use_private_ip": true});
+    act("add_target", private).refused(422, "load_balancer_not_attached_to_network");
+    let target = json!({"type": "server", "server": {"id": server}});
+    act("add_target", target.clone()).is(201);
+    act("add_target", target).refused(409, "target_already_defined");
+    sandbox.settled(server, "running");
+    sandbox.hetzner("DELETE", &format!("/servers/{server}"), NONE).is(200);
+    let left = sandbox.hetzner("GET", "/load_balancers?name=lb", NONE).json();
+    assert_eq!(left["load_balancers"][0]["targets"], json!([]));
+}

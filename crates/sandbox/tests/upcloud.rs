@@ -209,3 +209,24 @@ fn the_catalogues_answer() {
     }
     sandbox.upcloud("GET", "/nothing", NONE).refused(404, "NOT_FOUND");
 }
+
+#[test]
+fn a_router_holds_on_while_a_network_is_on_it_and_a_tag_is_known_by_its_name() {
+    let sandbox = sandbox();
+    let router = sandbox.upcloud("POST", "/router", json!({"router": {"name": "r"}})).is(201).json()["router"].clone();
+    let path = format!("/router/{}", router["uuid"].as_str().unwrap());
+    let ip = json!({"ip_network": [{"address": "172.16.0.0/24", "dhcp": "yes", "family": "IPv4"}]});
+    let body = json!({"network": {"name": "net", "zone": "fi-hel1", "ip_networks": ip, "router": router["uuid"]}});
+    let network = sandbox.upcloud("POST", "/network", body).is(201).json()["network"]["uuid"].clone();
+    sandbox.upcloud("DELETE", &path, NONE).refused(409, "ROUTER_ATTACHED");
+    let off = json!({"network": {"router": null}});
+    sandbox.upcloud("PUT", &format!("/network/{}", network.as_str().unwrap()), off).is(200);
+    sandbox.upcloud("DELETE", &path, NONE).is(204);
+    let tag = json!({"tag": {"name": "prod", "description": "x"}});
+    sandbox.upcloud("POST", "/tag", tag.clone()).is(201);
+    sandbox.upcloud("POST", "/tag", tag).refused(409, "TAG_EXISTS");
+    sandbox.upcloud("DELETE", "/tag/prod", NONE).is(204);
+    sandbox.upcloud("DELETE", "/tag/prod", NONE).refused(404, "TAG_NOT_FOUND");
+    let group = json!({"server_group": {"title": "g", "servers": {"server": ["nobody"]}}});
+    sandbox.upcloud("POST", "/server-group", group).refused(404, "SERVER_NOT_FOUND");
+}

@@ -5,8 +5,10 @@ use super::{Answer, Cx, INSTANCE, bad, catalog, describe, new_id, time, tokens, 
 use crate::call::Reply;
 use serde_json::{Value, json};
 
-/// Types with the smallest and largest size, and the IOPS and throughput that they have by default.
-const TYPES: &[(&str, u64, u64, Option<u64>, Option<u64>)] = &[
+/// Name, smallest and largest size, and the IOPS and throughput by default.
+type VolumeType = (&'static str, u64, u64, Option<u64>, Option<u64>);
+
+const TYPES: &[VolumeType] = &[
     ("gp2", 1, 16384, Some(100), None),
     ("gp3", 1, 16384, Some(3000), Some(125)),
     ("io1", 4, 16384, Some(100), None),

@@ -193,7 +193,6 @@ pub fn answer(cx: &Cx<'_>, kind: &str, rest: &[&str]) -> Answer {
         "locations" => locations(),
         "datacenters" => datacenters(),
         "server_types" => server_types(),
-        "images" => images(),
         "isos" => {
             vec![json!({"id": 8637, "name": "debian-12-netinst.iso", "description": "Debian 12 (amd64/netinstall)",
             "type": "public", "deprecated": null, "deprecation": null, "architecture": "x86"})]

@@ -4,6 +4,7 @@ mod actions;
 mod balancers;
 mod catalog;
 mod firewalls;
+mod images;
 mod networks;
 mod power;
 mod selector;
@@ -81,6 +82,7 @@ fn route(world: &mut World, call: &Call, scope: String) -> Answer {
         ["networks", rest @ ..] => networks::answer(&mut cx, rest),
         ["firewalls", rest @ ..] => firewalls::answer(&mut cx, rest),
         ["servers", rest @ ..] => servers::answer(&mut cx, rest),
+        ["images", rest @ ..] => images::answer(&mut cx, rest),
         ["load_balancers", rest @ ..] => balancers::answer(&mut cx, rest),
         [kind @ ("volumes" | "floating_ips" | "primary_ips" | "placement_groups" | "certificates"), rest @ ..] => {
             things::answer(&mut cx, kind, rest)
@@ -97,6 +99,7 @@ pub fn singular(kind: &str) -> &str {
         "networks" => "network",
         "firewalls" => "firewall",
         "ssh_keys" => "ssh_key",
+        "images" => "image",
         "volumes" => "volume",
         "load_balancers" => "load_balancer",
         "floating_ips" => "floating_ip",

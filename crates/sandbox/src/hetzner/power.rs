@@ -61,6 +61,7 @@ pub fn act(cx: &mut Cx<'_>, id: &str, action: &str) -> Answer {
                 None,
             )
         }
+        "create_image" => return super::images::of_server(cx, &server),
         "change_protection" => return cx.protect("server", id),
         _ => return Err(no_such_method()),
     };

@@ -1,6 +1,8 @@
 //! Owns Hetzner's servers: creating, showing and deleting them. What is done to one is in `power`.
 
-use super::{Answer, Cx, actions, catalog, error, firewalls, invalid, networks, no_such_method, not_found, public};
+use super::{
+    Answer, Cx, actions, catalog, error, firewalls, images, invalid, networks, no_such_method, not_found, public,
+};
 use crate::call::Reply;
 use crate::net::Range;
 use serde_json::{Value, json};
@@ -40,7 +42,8 @@ pub fn render(server: &Value) -> Value {
     let mut shown = public(server);
     let location = catalog::location(&server["_location"]).unwrap_or_default();
     let kind = catalog::server_type(&server["_type"]).unwrap_or_default();
-    shown["image"] = catalog::image(&server["_image"], &kind["architecture"]).ok().flatten().unwrap_or_default();
+    let system = || catalog::image(&server["_image"], &kind["architecture"]).ok().flatten().unwrap_or_default();
+    shown["image"] = server.get("_snapshot").filter(|image| image.is_object()).cloned().unwrap_or_else(system);
     shown["datacenter"] = catalog::datacenter(&location["id"]).unwrap_or_default();
     shown["location"] = location;
     shown["server_type"] = kind;
@@ -86,7 +89,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     let image = named(cx, "image").ok_or_else(|| missing("image"))?;
     let image = match catalog::image(&image, &kind["architecture"]) {
         Ok(Some(image)) => image,
-        Ok(None) => return Err(invalid("image", "image not found")),
+        Ok(None) => images::snapshot(cx, &image, &kind["architecture"])?,
         Err(()) => return Err(invalid("image", "image architecture does not match the server type")),
     };
     let location = place(cx)?;
@@ -139,7 +142,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
         "iso": null, "rescue_enabled": false, "locked": false, "backup_window": null, "outgoing_traffic": 0,
         "ingoing_traffic": 0, "included_traffic": kind["included_traffic"], "protection": {"delete": false, "rebuild": false},
         "labels": labels, "volumes": [], "load_balancers": [], "primary_disk_size": kind["disk"], "placement_group": group,
-        "_type": kind["id"], "_image": image["id"], "_location": location["id"], "_firewalls": applied,
+        "_type": kind["id"], "_image": image["id"], "_snapshot": if image["type"] == "snapshot" { image.clone() } else { Value::Null }, "_location": location["id"], "_firewalls": applied,
         "_user_data": cx.body.get("user_data").cloned().unwrap_or(Value::Null), "_then": then, "_busy": now + step,
     });
     cx.put("server", server.clone());

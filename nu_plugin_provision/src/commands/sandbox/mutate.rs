@@ -70,13 +70,12 @@ impl PluginCommand for SandboxMutate {
             Value::Int { val, .. } => val.to_string(),
             other => other.coerce_into_string()?,
         };
-        let changes = call.opt::<Value>(1)?.map(|value| provision_nu_bridge::to_json(&value)).transpose()?;
-        let mutation = provision_sandbox::Mutation {
-            id,
-            kind: call.get_flag("kind")?,
-            set: changes.and_then(|changes| changes.as_object().cloned()).unwrap_or_default(),
-            remove: call.has_flag("remove")?,
+        let set = match call.opt::<Value>(1)? {
+            Some(changes) => provision_nu_bridge::to_json(&changes)?.as_object().cloned().unwrap_or_default(),
+            None => serde_json::Map::new(),
         };
+        let mutation =
+            provision_sandbox::Mutation { id, kind: call.get_flag("kind")?, set, remove: call.has_flag("remove")? };
         let changed = control::mutate(&home(engine)?, &mutation)
             .map_err(|failure| labeled(&failure, call.head, "while changing it"))?;
         Ok(PipelineData::value(super::value(&changed, call.head, &[]), None))
