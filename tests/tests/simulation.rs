@@ -3,7 +3,7 @@
 //!
 //! `SIMULATIONS=10000` runs more, `SIMULATION=42` runs one and shows what it asked of the clouds.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 use provision_engine::Sabotage;
 use provision_tests::Faults;
