@@ -255,7 +255,7 @@ fn a_provider_is_checked_described_and_asked_for_its_offers() {
             {"field": "user_data", "type": "string", "required": false, "default": null, "on_change": "replace", "sensitive": true},
         ])
     );
-    assert_eq!(world.json("provision provider schema aws | get type | length"), json!(5));
+    assert_eq!(world.json("provision provider schema aws | get type | length"), json!(15));
     world.fails("provision provider schema aws vpcs").is("provision::plan::unknown_type", "`vpcs`", "`vpc`");
     world.fails("provision provider schema awz").is("provision::provider::unknown", "`awz`", "`aws`");
 
