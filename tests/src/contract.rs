@@ -24,13 +24,20 @@ pub struct Example {
 /// How many fields are changed at once: one that takes a restart where there is such, labels, and one more.
 const CHANGED: usize = 3;
 
-/// A value whose references go to other addresses.
+/// A value whose references and dependencies go to other addresses.
 fn apart(value: Value, renamed: &dyn Fn(&str) -> Option<String>) -> Value {
     match value {
         Value::Object(mut map) => {
             if let Some(address) = map.get("$ref").and_then(|it| it["address"].as_str()).and_then(renamed) {
                 map["$ref"]["address"] = Value::from(address);
                 return Value::Object(map);
+            }
+            if let Some(Value::Array(needed)) = map.get_mut("depends_on") {
+                needed.iter_mut().for_each(|it| {
+                    if let Some(address) = it.as_str().and_then(renamed) {
+                        *it = Value::from(address);
+                    }
+                });
             }
             map.into_iter().map(|(key, item)| (key, apart(item, renamed))).collect::<Map<_, _>>().into()
         }
@@ -67,7 +74,7 @@ pub fn examples() -> Vec<Example> {
             };
             // What it needs has a name of its own beside what others need.
             let kind = samples.kind();
-            let own = |address: &str| format!("{}-{address}", kind.replace(['.', '_'], "-"));
+            let own = |address: &str| format!("{address}-of-{}", kind.replace(['.', '_'], "-"));
             let apart = |value: Value| apart(value, &|address| spec.needs.contains_key(address).then(|| own(address)));
             let (changed, replaced) = (others(Way::Update, CHANGED), others(Way::Replace, 1));
             all.push(Example {
