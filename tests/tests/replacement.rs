@@ -184,3 +184,44 @@ fn what_a_cloud_showed_once_and_nobody_heard_is_made_again() {
     world.ok("provision apply --yes | ignore");
     assert_eq!((world.json("provision plan"), world.held()), (json!([]), 1));
 }
+
+#[test]
+fn what_was_there_before_is_somebody_elses() {
+    let world = World::new().with_sandbox();
+    world.ok("http post --user sandbox --password sandbox-secret --content-type application/json $'($env.UPCLOUD_API_URL)/tag' {tag: {name: theirs}} | ignore");
+    world.write("infra.ncl", &infra("t = p.upcloud.tag & { name = \"theirs\" }"));
+    let caught = world.fails("provision apply --yes");
+    let told = caught.all();
+    let refused = told.iter().find(|it| it.code.as_deref() == Some("provision::plan::someone_elses"));
+    let refused = refused.unwrap_or_else(|| panic!("{caught:?}"));
+    assert!(refused.msg.contains("somebody else's"), "{refused:?}");
+    assert!(refused.help.as_deref().unwrap_or_default().contains("provision import t theirs"), "{refused:?}");
+    world.ok("provision destroy --yes | ignore");
+    assert_eq!(world.held(), 1);
+    // Two rows are not one thing.
+    let key = format!("p.hetzner.ssh_key & {{ public_key = \"{KEY}\" }}");
+    world.write("infra.ncl", &infra(&format!("a = {key}")));
+    world.ok("provision apply --yes | ignore");
+    world.write("infra.ncl", &infra(&format!("a = {key}, b = {key} & {{ name = \"s-a\" }}")));
+    let caught = world.fails("provision apply --yes");
+    assert!(!caught.all().is_empty() && world.held() == 2, "{caught:?}");
+}
+
+#[test]
+fn what_is_retained_is_left_by_a_replacement_too() {
+    let world = World::new().with_sandbox();
+    let volume = |name: &str, place: &str| {
+        infra(&format!(
+            "v = p.hetzner.volume & {{ size = 10, location = \"{place}\", name = \"{name}\", lifecycle.retain = true }}"
+        ))
+    };
+    world.write("infra.ncl", &volume("one", "hel1"));
+    world.ok("provision apply --yes | ignore");
+    world.write("infra.ncl", &volume("one", "nbg1"));
+    world.fails("provision plan").is("provision::plan::duplicate_name", "the same name", "");
+    world.write("infra.ncl", &volume("two", "nbg1"));
+    let row = world.json("provision plan | first");
+    assert!(row["reason"].as_str().unwrap().ends_with("the old one is left in the cloud"), "{row}");
+    world.ok("provision apply --yes | ignore");
+    assert_eq!((world.held(), deletions(&world), world.json("provision plan")), (2, Vec::new(), json!([])));
+}

@@ -134,7 +134,7 @@ impl<'a> Executor<'a> {
         match run.action {
             Action::Forget => {
                 self.ask_pending(run, index, &self.opened(&run.planned.inputs)?)?;
-                self.session.store.forget(self.lease, self.serial, address)?;
+                self.session.store.forget(self.lease, self.serial, &Self::address(run))?;
                 return Ok(None);
             }
             Action::Adopt | Action::NoOp => return Ok(None),
@@ -165,7 +165,11 @@ impl<'a> Executor<'a> {
                 let _ = self.with_control(run, |control| run.account.provider.send(&operation, step, control));
             }
         }
-        let mut entry = self.session.store.begin(self.lease, self.entry(run, &operation, allowed_by)?)?;
+        let entry = self.entry(run, &operation, allowed_by)?;
+        if run.action == Action::Create {
+            self.is_free(run, &entry)?;
+        }
+        let mut entry = self.session.store.begin(self.lease, entry)?;
         let inputs = without(&operation.inputs, &operation.secrets);
         let done = match run.action {
             Action::Create => self.create(run, operation, &mut entry).map(Some),
@@ -181,6 +185,28 @@ impl<'a> Executor<'a> {
             Err(Stopped::Failed(failure)) if entry.is_open() => Err(Stopped::InDoubt(failure)),
             done => done,
         }
+    }
+
+    /// Refuses to make what is there already and belongs to somebody else, or to another row.
+    fn is_free(&self, run: &Run<'_>, entry: &Entry) -> Result<(), Failure> {
+        let address = &entry.address;
+        let found = self.with_control(run, |control| self.session.there_before(&run.account, run.spec, entry, control));
+        let found = found.map_err(|error| error.failure(&format!("cannot look whether `{address}` is there")))?;
+        // The old one of a replacement may show for a while.
+        let Some(id) = found.into_iter().find(|id| Some(id) != run.planned.remote_id.as_ref()) else { return Ok(()) };
+        let known = self.session.store.resources()?.into_iter().find(|it| it.kind == entry.kind && it.remote_id == id);
+        let (what, help) = match known {
+            Some(known) => (format!("it is `{}`", known.address), "Declare it once.".to_owned()),
+            None => (
+                "it is somebody else's".to_owned(),
+                format!(
+                    "Take it in with `provision import {address} {id} --type {}`, or make another one.",
+                    entry.kind
+                ),
+            ),
+        };
+        let message = format!("`{address}` is there already with the id `{id}`, and {what}");
+        Err(Failure::new("provision::plan::someone_elses", message).with_help(help))
     }
 
     /// The state it is in now. One that it is passing through, after an operation that was interrupted, is waited out:
@@ -251,7 +277,7 @@ impl<'a> Executor<'a> {
     /// The address an operation works on. Where the new one is made first, the old one has its own by the time it goes.
     fn address(run: &Run<'_>) -> Address {
         let address = &run.planned.row.address;
-        if run.action == Action::Delete && run.planned.makes_first() {
+        if matches!(run.action, Action::Delete | Action::Forget) && run.planned.makes_first() {
             return address.replaced(run.planned.generation);
         }
         address.clone()

@@ -308,7 +308,14 @@ impl<'a> Planner<'a> {
             rows.iter().enumerate().map(|(at, (_, row))| (row.row.address.clone(), at)).collect();
         for at in (0..rows.len()).rev() {
             let (declared, planned) = &mut rows[at];
+            let retained = planned.row.action == Action::Replace && planned.lifecycle.retain;
+            if retained {
+                planned.row.reason.push_str("; the old one is left in the cloud");
+            }
             if !planned.makes_first() {
+                if retained {
+                    self.check_first(&self.located.config.resources[*declared], planned, problems)?;
+                }
                 continue;
             }
             planned.row.reason.push_str("; the new one is made first");

@@ -146,7 +146,7 @@ impl PlannedRow {
     /// Where an action of this row works: what a replacement deletes may be elsewhere than what it makes.
     pub fn place(&self, action: Action) -> Place {
         let new = || Place { kind: self.row.kind.clone(), account: self.account.clone(), region: self.region.clone() };
-        self.old.clone().filter(|_| action == Action::Delete).unwrap_or_else(new)
+        self.old.clone().filter(|_| matches!(action, Action::Delete | Action::Forget)).unwrap_or_else(new)
     }
 }
 

@@ -77,6 +77,7 @@ impl<'a> Questions<'a> {
         question.entities.retain(|row| ![USER, GROUP].contains(&row["uid"]["type"].as_str().unwrap_or_default()));
         question.entities.extend(self.people.of(&self.asker));
         let actions: &[Action] = match planned.row.action {
+            Action::Replace if planned.lifecycle.retain => &[Action::Replace, Action::Forget, Action::Create],
             Action::Replace => &[Action::Replace, Action::Delete, Action::Create],
             _ => std::slice::from_ref(&planned.row.action),
         };

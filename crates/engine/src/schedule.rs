@@ -33,7 +33,8 @@ pub fn graph(plan: &Plan, todo: &[usize], state: &[provision_model::Resource]) -
         // A replacement whose deletion is done already is a creation.
         if planned.action == Action::Replace && prior.contains_key(address) {
             taking.insert(address, nodes.len());
-            nodes.push(Node { row, action: Action::Delete, needs: Vec::new() });
+            let action = if plan.rows[row].lifecycle.retain { Action::Forget } else { Action::Delete };
+            nodes.push(Node { row, action, needs: Vec::new() });
             if plan.rows[row].makes_first() {
                 making_first.insert(address);
             }

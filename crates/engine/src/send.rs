@@ -16,9 +16,14 @@ const SENDS: u32 = 6;
 
 impl Executor<'_> {
     pub(crate) fn with_control<T>(&self, run: &Run<'_>, body: impl FnOnce(&Control<'_>) -> T) -> T {
+        self.with_secrets(run, &[], body)
+    }
+
+    /// The same; what is told of repetitions does not hold these.
+    fn with_secrets<T>(&self, run: &Run<'_>, secrets: &[String], body: impl FnOnce(&Control<'_>) -> T) -> T {
         let retrying = |attempt: u32, error: &CallError| {
             run.attempt.fetch_max(attempt + 1, Ordering::Relaxed);
-            self.tell(run, Status::Retrying, None, Some(error.to_string()));
+            self.tell(run, Status::Retrying, None, Some(error.clone().without(secrets).to_string()));
         };
         body(&self.session.control(&|| self.lease.check().is_ok(), &retrying))
     }
@@ -26,7 +31,9 @@ impl Executor<'_> {
     fn send(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> Result<Result<Sent, CallError>, Failure> {
         // Nothing is sent by somebody who may not be the writer any more, and nothing is sent again.
         self.lease.check()?;
-        let sent = self.with_control(run, |control| run.account.provider.send(operation, step, control));
+        let secrets = secrets_of(run.spec, operation);
+        let sent = self.with_secrets(run, &secrets, |control| run.account.provider.send(operation, step, control));
+        let sent = sent.map_err(|error| error.without(&secrets));
         if matches!(&sent, Err(error) if error.class == Class::Interrupted) {
             self.lease.check()?;
         }
@@ -49,6 +56,10 @@ impl Executor<'_> {
                 Err(error) => error,
             };
             let conflict = error.class == Class::Conflict;
+            // No answer was lost before: what is there was there before.
+            if conflict && sends == 1 {
+                return Err(self.give_up(run, entry, &what, &error, None));
+            }
             if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Conflict) {
                 return Err(self.give_up(run, entry, &what, &error, None));
             }
@@ -58,7 +69,6 @@ impl Executor<'_> {
                 if blind {
                     return Ok(Found::None);
                 }
-                // A conflict says that something is there: ours shows at once or not at all, stale lists aside.
                 self.session.search(&run.account, run.spec, entry, control)
             });
             match found {
@@ -183,7 +193,10 @@ impl Executor<'_> {
         if !sent.pending.is_empty() || run.spec.status.is_some() {
             self.tell(run, Status::Waiting, Some(id.clone()), Some(step.name.clone()));
         }
-        let waited = self.with_control(run, |control| run.account.provider.wait(operation, step, &id, sent, control));
+        let secrets = secrets_of(run.spec, operation);
+        let waited = self
+            .with_secrets(run, &secrets, |control| run.account.provider.wait(operation, step, &id, sent, control))
+            .map_err(|error| error.without(&secrets));
         let Err(error) = waited else { return Ok(()) };
         let what = self.what(run);
         if error.class != Class::Rejected {
@@ -201,6 +214,23 @@ impl Executor<'_> {
         }
         Err(Stopped::Failed(error.failure(&what)))
     }
+}
+
+/// The secret texts that an operation sends. Short ones are left: their letters are in every word.
+fn secrets_of(spec: &TypeSpec, operation: &Operation) -> Vec<String> {
+    fn texts(value: &Json, out: &mut Vec<String>) {
+        match value {
+            Json::String(text) if text.len() >= 4 => out.push(text.clone()),
+            Json::Array(items) => items.iter().for_each(|item| texts(item, out)),
+            Json::Object(map) => map.values().for_each(|item| texts(item, out)),
+            _ => {}
+        }
+    }
+    let is_secret =
+        |name: &String| operation.secrets.contains(name) || spec.fields.get(name).is_some_and(|rule| rule.sensitive);
+    let mut out = Vec::new();
+    operation.inputs.iter().filter(|(name, _)| is_secret(name)).for_each(|(_, value)| texts(value, &mut out));
+    out
 }
 
 /// Whether an item that was to come is there already, or one that was to go is gone: a life before this one got so far,

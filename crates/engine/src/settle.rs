@@ -288,10 +288,27 @@ impl Session {
         }
     }
 
+    /// The ids of what is there already and could be taken for what a create is about to make, where nothing but its content
+    /// tells. Looked for before the create is written down: what is found later is its own.
+    pub(crate) fn there_before(
+        &self,
+        account: &Account,
+        spec: &TypeSpec,
+        entry: &Entry,
+        control: &Control<'_>,
+    ) -> Result<Vec<String>, CallError> {
+        if spec.identity == IdentityClass::Tagged {
+            return Ok(Vec::new());
+        }
+        let listed = account.provider.list(type_name(&entry.kind), entry.region.as_deref(), None, control)?;
+        let equal = listed.into_iter().flatten().filter(|remote| self.is_ours(spec, entry, remote));
+        Ok(equal.map(|remote| remote.id).collect())
+    }
+
     fn is_ours(&self, spec: &TypeSpec, entry: &Entry, remote: &Remote) -> bool {
         match spec.identity {
             IdentityClass::Tagged => remote.identity.as_ref().is_some_and(|identity| identity.op == entry.identity.op),
-            // One per key: what is there with equal inputs is ours, because `begin` found the key free.
+            // One per key: what is there with equal inputs is ours, because it was not there before (`there_before`).
             _ => {
                 let seen: Map = entry
                     .inputs

@@ -1,6 +1,7 @@
 //! Owns call errors: what a failed call means for the operation it belongs to.
 
 use provision_diagnostic::Failure;
+use provision_model::SENSITIVE;
 use std::fmt;
 
 /// What can be done about a failed call.
@@ -48,6 +49,15 @@ impl CallError {
         Self { class, provider: provider.to_owned(), code: code.into(), message: message.into(), retry_after: None }
     }
 
+    /// The same, where the cloud repeats one of these words without it: what was sent may have been secret.
+    pub fn without(mut self, secrets: &[String]) -> Self {
+        for secret in secrets {
+            self.message = self.message.replace(secret, SENSITIVE);
+            self.code = self.code.replace(secret, SENSITIVE);
+        }
+        self
+    }
+
     /// As an error for people.
     pub fn failure(&self, what: &str) -> Failure {
         let code = match self.class {
@@ -81,3 +91,15 @@ impl fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_cloud_repeats_of_a_secret_is_not_told() {
+        let error = CallError::new(Class::Rejected, "acme", "bad_hunter2", "`hunter2` is too short");
+        let told = error.without(&["hunter2".to_owned()]).failure("create failed").to_string();
+        assert!(!told.contains("hunter2") && told.contains("too short"), "{told}");
+    }
+}
