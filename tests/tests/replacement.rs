@@ -22,7 +22,11 @@ fn what_is_replaced_is_deleted_where_it_is_and_as_what_it_is() {
     world.write("infra.ncl", &infra(&format!("x = p.hetzner.ssh_key & {{ public_key = \"{KEY}\" }}")));
     world.ok("provision apply --yes | ignore");
     world.write("infra.ncl", &infra("x = p.upcloud.storage & { zone = \"fi-hel1\", size = 10 }"));
-    assert_eq!(world.json("provision plan | get 0.action"), "replace");
+    let row = world.json(
+        "provision plan | first | {action: $in.action, change: ($in.changes | first | select path before after)}",
+    );
+    let change = json!({"path": "$type", "before": "hetzner.ssh_key", "after": "upcloud.storage"});
+    assert_eq!(row, json!({"action": "replace", "change": change}));
     world.write("policies/p.cedar", "permit(principal, action, resource);\n@id(\"keys-stay\") forbid(principal, action == Provision::Action::\"delete\", resource is Hetzner::SshKey);");
     world.write(
         "infra.ncl",

@@ -188,7 +188,13 @@ impl<'a> Bench<'a> {
     pub fn past<T>(&self, body: impl FnOnce(&Account, &Control<'_>) -> Result<T, String>) -> Result<T, String> {
         let account = self.account().map_err(|failure| failure.to_string())?;
         let never = AtomicBool::new(false);
-        let control = Control { interrupt: &never, may_change: &|| true, clock: &*self.clock, retrying: &|_, _| {} };
+        let control = Control {
+            interrupt: &never,
+            winding_down: &never,
+            may_change: &|| true,
+            clock: &*self.clock,
+            retrying: &|_, _| {},
+        };
         body(&account, &control)
     }
 

@@ -179,7 +179,8 @@ impl Session {
         may_change: &'a (dyn Fn() -> bool + Sync),
         retrying: &'a (dyn Fn(u32, &CallError) + Sync),
     ) -> Control<'a> {
-        Control { interrupt: self.stop.hard_flag(), may_change, clock: &*self.outside.clock, retrying }
+        let (interrupt, winding_down) = (self.stop.hard_flag(), &*self.stop.soft);
+        Control { interrupt, winding_down, may_change, clock: &*self.outside.clock, retrying }
     }
 
     /// Waits as an operation does; false when it was parked meanwhile.
@@ -190,7 +191,8 @@ impl Session {
     /// For what only reads: it ends as soon as a stop is asked for.
     pub(crate) fn reading(&self) -> Control<'_> {
         let clock = &*self.outside.clock;
-        Control { interrupt: &self.stop.soft, may_change: &|| false, clock, retrying: &|_, _| {} }
+        let soft = &*self.stop.soft;
+        Control { interrupt: soft, winding_down: soft, may_change: &|| false, clock, retrying: &|_, _| {} }
     }
 
     /// A number from 0 up to, not including, 1.

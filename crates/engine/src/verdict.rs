@@ -38,6 +38,13 @@ impl Verdict {
         self.disruption = Disruption::Replace;
     }
 
+    /// A replacement because of what a resource is, or whose.
+    fn elsewhere(path: &str, before: &str, after: &str, reason: &str) -> Self {
+        let (before, after) = (Json::from(before), Json::from(after));
+        let change = Change { path: path.to_owned(), before, after, sensitive: false, forces_replacement: true };
+        Self { changes: vec![change], disruption: Disruption::Replace, ..Self::new(Action::Replace, reason) }
+    }
+
     pub fn new(action: Action, reason: &str) -> Self {
         Self {
             action,
@@ -64,10 +71,10 @@ impl Planner<'_> {
             None => None,
         };
         if resource.kind != declaration.kind {
-            return Verdict::new(Action::Replace, "its type changed");
+            return Verdict::elsewhere("$type", &resource.kind, &declaration.kind, "its type changed");
         }
         if resource.account != declaration.account {
-            return Verdict::new(Action::Replace, "its account changed");
+            return Verdict::elsewhere("$provider", &resource.account, &declaration.account, "its account changed");
         }
         if resource.marked && !self.healing {
             return Verdict::new(Action::Replace, "its replacement was asked for (`provision state replace`)");

@@ -5,6 +5,7 @@ use crate::outside::{Outside, Wire, WireAnswer, WireError, WireRequest};
 use crate::{CallError, Class, Control, wire, xml};
 use provision_model::Json;
 use provision_registry::{ErrorRules, Protocol, RateLimit};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -99,7 +100,7 @@ impl Transport {
                 Class::Unavailable => attempt < 8,
                 _ => false,
             };
-            if !again {
+            if !again || (request.mutating && control.winding_down.load(Ordering::Relaxed)) {
                 return Err(error);
             }
             let pause = error.retry_after.unwrap_or_else(|| backoff(attempt));
@@ -387,7 +388,7 @@ pub fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
-    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32};
 
     /// A cloud that always has too much to do, and counts how often it is asked.
     #[derive(Default)]
@@ -419,8 +420,13 @@ mod tests {
         let left = AtomicU32::new(3);
         let may_change = || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         let interrupt = AtomicBool::new(false);
-        let control =
-            Control { interrupt: &interrupt, may_change: &may_change, clock: &*outside.clock, retrying: &|_, _| {} };
+        let control = Control {
+            interrupt: &interrupt,
+            winding_down: &interrupt,
+            may_change: &may_change,
+            clock: &*outside.clock,
+            retrying: &|_, _| {},
+        };
         let error = transport.call(&request, &control).unwrap_err();
         assert_eq!((error.class, wire.0.load(Ordering::SeqCst)), (Class::Interrupted, 3));
         // Who only reads needs no right to.

@@ -30,6 +30,8 @@ use std::time::Duration;
 /// What a caller of a provider brings: a way to stop, the right to send, and an ear for retries.
 pub struct Control<'a> {
     pub interrupt: &'a AtomicBool,
+    /// Set when nothing new is to begin: what was refused without effect is not sent again.
+    pub winding_down: &'a AtomicBool,
     /// Asked right before each call that may change something, repetitions too: false when the caller may not be the
     /// writer any more.
     pub may_change: &'a (dyn Fn() -> bool + Sync),
