@@ -175,7 +175,7 @@ fn killed_at_every_commit_of_every_operation_a_plain_apply_finishes_the_job() {
             for at in 1..=commits {
                 for early in [true, false] {
                     // Neighbours end alike: before a commit is after the one before it.
-                    if all || (!early && at % 3 == 0) {
+                    if all || (!early && at % 5 == 0) {
                         cases.push((format!("{way} of {}", example.kind), before.clone(), after.clone(), at, early));
                     }
                 }

@@ -211,7 +211,7 @@ fn stories_of_faults_and_deaths_end_well() {
     if let Ok(seed) = std::env::var("SIMULATION") {
         return story(seed.parse().unwrap(), None, 1).unwrap();
     }
-    let count = std::env::var("SIMULATIONS").map_or(1_500, |count| count.parse().unwrap());
+    let count = std::env::var("SIMULATIONS").map_or(1_000, |count| count.parse().unwrap());
     let failed = stories(0..count, None, 1, 5);
     assert!(failed.is_empty(), "SIMULATION=seed runs one alone: {failed:#?}");
 }
@@ -220,7 +220,7 @@ fn stories_of_faults_and_deaths_end_well() {
 /// it ends well must not hang on it.
 #[test]
 fn stories_of_many_operations_at_once_end_well() {
-    let count = std::env::var("SIMULATIONS").map_or(400, |count| count.parse().unwrap());
+    let count = std::env::var("SIMULATIONS").map_or(300, |count| count.parse().unwrap());
     let failed = stories(1_000_000..1_000_000 + count, None, 6, 5);
     assert!(failed.is_empty(), "{failed:#?}");
 }
