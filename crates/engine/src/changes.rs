@@ -28,7 +28,8 @@ pub fn removal(spec: &TypeSpec, resource: &Resource) -> Vec<Change> {
         .inputs
         .iter()
         .map(|(field, value)| {
-            let sensitive = spec.fields.get(field).is_some_and(|rule| rule.sensitive) || value.get("$sealed").is_some();
+            let sensitive =
+                spec.fields.get(field).is_some_and(|rule| rule.sensitive) || provision_model::is_sealed(value);
             let before = if sensitive { Json::from(SENSITIVE) } else { value.clone() };
             Change { path: field.clone(), before, after: Json::Null, sensitive, forces_replacement: false }
         })

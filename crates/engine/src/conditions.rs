@@ -37,7 +37,7 @@ impl Session {
         }
         let open = |(name, value): (&String, &Json)| {
             let rule = spec.fields.get(name).or_else(|| spec.attributes.get(name));
-            let secret = rule.is_some_and(|rule| rule.sensitive) || value.get("$sealed").is_some();
+            let secret = rule.is_some_and(|rule| rule.sensitive) || provision_model::is_sealed(value);
             (!secret).then(|| (name.clone(), value.clone()))
         };
         let mut own: Map = fields.iter().filter_map(open).collect();

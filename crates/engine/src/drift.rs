@@ -250,7 +250,7 @@ impl Session {
         // What the cloud does not show counts as it was sent, and what was never ours to set is no drift.
         for (field, value) in &resource.inputs {
             let Some(shown) = remote.fields.get(field) else { continue };
-            if value.get("$sealed").is_some() {
+            if provision_model::is_sealed(value) {
                 secret.insert(field.as_str());
             }
             expected.insert(field.clone(), self.store.sealer().open_value(value)?);

@@ -250,7 +250,7 @@ impl<'a> Executor<'a> {
                 )
                 .with_help("Refer to an attribute that the resource has in its current form."));
             }
-            if resolved.sensitive || value.get("$sealed").is_some() {
+            if resolved.sensitive || provision_model::is_sealed(value) {
                 secrets.insert(field.clone());
             }
             inputs.insert(field.clone(), resolved.value);

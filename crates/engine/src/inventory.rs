@@ -221,7 +221,7 @@ pub(crate) fn moved(state: Vec<Resource>, moves: &HashMap<Address, Address>) -> 
 
 fn mask(map: &mut Map) {
     for value in map.values_mut() {
-        if value.get("$sealed").is_some() {
+        if provision_model::is_sealed(value) {
             *value = Json::from(SENSITIVE);
         }
     }

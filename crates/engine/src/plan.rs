@@ -14,7 +14,7 @@ use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
     Action, Address, Declaration, Graph, Json, Lifecycle, Map, PackedQuestion, PlanRow, Problem, Question, Remote,
-    Resource, has_secret, references, resolve, without_secrets,
+    Resource, has_secret, is_sealed, references, resolve, without_secrets,
 };
 use provision_registry::TypeSpec;
 use std::collections::{HashMap, HashSet};
@@ -89,10 +89,6 @@ impl Session {
         self.store.put_plan(&plan.digest, body)?;
         Ok(plan)
     }
-}
-
-fn is_sealed(value: &Json) -> bool {
-    value.get("$sealed").is_some()
 }
 
 /// The purpose of a plan back to an earlier configuration.
@@ -489,7 +485,8 @@ impl<'a> Planner<'a> {
             problems.push(Problem::value("provision::plan::precondition", failure.first.message, &path).help(help));
         }
         let mut desired = plain;
-        for (field, value) in &hidden {
+        // Nobody looks at more than what changes.
+        for (field, value) in hidden.iter().filter(|(field, _)| planned.changed.contains(field)) {
             desired.insert(field.clone(), self.session.store.sealer().seal(value)?);
         }
         Ok((planned, desired))

@@ -5,7 +5,7 @@ use crate::refresh::{Sought, bounded};
 use crate::session::Sabotage;
 use provision_diagnostic::Failure;
 use provision_model::IdentityClass;
-use provision_model::{Action, LABEL_OP, Map, Outcome, Recovered, Remote, Resource, compare, type_name};
+use provision_model::{Action, LABEL_OP, Map, Outcome, Recovered, Remote, Resource, compare, is_sealed, type_name};
 use provision_providers::{Account, CallError, Control};
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, now};
@@ -35,8 +35,8 @@ pub fn duration(text: &str) -> Duration {
 pub fn attributes(resource: &mut Resource, remote: &Remote) {
     for (name, value) in remote.fields.iter().chain(&remote.attributes) {
         // A sealed value stays sealed.
-        if resource.attributes.get(name).is_none_or(|old| old.get("$sealed").is_none())
-            && resource.inputs.get(name).is_none_or(|old| old.get("$sealed").is_none())
+        if resource.attributes.get(name).is_none_or(|old| !is_sealed(old))
+            && resource.inputs.get(name).is_none_or(|old| !is_sealed(old))
         {
             resource.attributes.insert(name.clone(), value.clone());
         }
@@ -46,7 +46,7 @@ pub fn attributes(resource: &mut Resource, remote: &Remote) {
 /// The same, and for the inputs that the cloud shows: the next plan compares with what is there.
 pub fn overlay(resource: &mut Resource, remote: &Remote) {
     for (name, value) in &remote.fields {
-        if resource.inputs.get(name).is_some_and(|old| old.get("$sealed").is_none()) {
+        if resource.inputs.get(name).is_some_and(|old| !is_sealed(old)) {
             resource.inputs.insert(name.clone(), value.clone());
         }
     }

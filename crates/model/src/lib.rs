@@ -19,8 +19,8 @@ pub use digest::{canonical, digest, digest_of_many, short_hash};
 pub use graph::{Graph, cycle_of};
 pub use path::{Problem, Site, Step, display_path, lookup};
 pub use reference::{
-    AttributeOf, Malformed, Reference, Resolution, SecretSource, Sources, has_secret, malformed, references, resolve,
-    secret_sources, unknown, variables, without_secrets,
+    AttributeOf, Malformed, Reference, Resolution, SecretSource, Sources, has_secret, is_sealed, malformed, references,
+    resolve, secret_sources, unknown, variables, without_secrets,
 };
 pub use resource::{Identity, LABEL_OP, LABEL_STATE, Remote, Resource, type_name};
 pub use rows::{

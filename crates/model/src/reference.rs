@@ -308,6 +308,11 @@ fn covered(value: &Json) -> Json {
     }
 }
 
+/// Whether a value is sealed, as a state keeps what is secret.
+pub fn is_sealed(value: &Json) -> bool {
+    value.get("$sealed").is_some()
+}
+
 /// Whether a value holds a `$secret` anywhere.
 pub fn has_secret(value: &Json) -> bool {
     match value {

@@ -21,7 +21,7 @@ pub use manifest::{
 pub use api::ENGINE_API;
 pub use installed::{Lock, Origin, Pin, Provider, folder_digest};
 pub use lint::{Linted, elements, lint, located};
-pub use pack::{Candidate, add, open, remove, repin};
+pub use pack::{Candidate, add, folder_of, open, remove, repin};
 pub use shown::{FieldRow, TypeRow, field_rows, type_rows};
 pub use warm::Warm;
 
@@ -166,10 +166,8 @@ pub fn built_in(name: &str) -> Option<Source> {
 
 /// The folders with a manifest, in the order in which one replaces another.
 fn folders(project: Option<&Path>, user_dir: Option<&Path>) -> Vec<(Origin, PathBuf)> {
-    let places = [
-        (Origin::User, user_dir.map(|dir| dir.join("providers"))),
-        (Origin::Project, project.map(|dir| dir.join("extensions/providers"))),
-    ];
+    let places =
+        [(Origin::User, user_dir.map(|dir| dir.join("providers"))), (Origin::Project, project.map(pack::folder_of))];
     let mut found = Vec::new();
     for (origin, place) in places {
         let Some(entries) = place.and_then(|place| std::fs::read_dir(place).ok()) else { continue };

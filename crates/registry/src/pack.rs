@@ -11,6 +11,11 @@ use std::path::{Component, Path, PathBuf};
 /// Most bytes that an unpacked provider may have; a manifest is a page.
 const LARGEST: u64 = 64 << 20;
 
+/// Where a project keeps the providers of its own, each in a folder of its name.
+pub fn folder_of(project: &Path) -> PathBuf {
+    project.join("extensions/providers")
+}
+
 /// A provider that could be added.
 pub struct Candidate {
     pub manifest: Manifest,
@@ -63,7 +68,7 @@ pub fn open(path: &Path, expected: Option<&str>, evaluator: &Evaluator) -> Resul
 /// Puts a provider into a project in the place of one of the same name, and pins it.
 pub fn add(project: &Path, candidate: &Candidate) -> Result<Pin, Failure> {
     let name = &candidate.manifest.name;
-    let folder = project.join("extensions/providers").join(name);
+    let folder = folder_of(project).join(name);
     let failed = |error: std::io::Error| refused(&folder, error);
     let mut lock = Lock::read(project)?;
     let beside = folder.with_file_name(format!(".{name}.{}", std::process::id()));
@@ -82,7 +87,7 @@ pub fn add(project: &Path, candidate: &Candidate) -> Result<Pin, Failure> {
 
 /// Pins a provider of the project as it is now.
 pub fn repin(project: &Path, name: &str, evaluator: &Evaluator) -> Result<(Manifest, Pin), Failure> {
-    let folder = project.join("extensions/providers").join(name);
+    let folder = folder_of(project).join(name);
     let candidate = open(&folder, None, evaluator)?;
     let pin = Pin { version: candidate.manifest.version.clone(), digest: candidate.digest };
     let mut lock = Lock::read(project)?;
@@ -93,7 +98,7 @@ pub fn repin(project: &Path, name: &str, evaluator: &Evaluator) -> Result<(Manif
 
 /// Takes a provider out of a project.
 pub fn remove(project: &Path, name: &str) -> Result<(), Failure> {
-    let folder = project.join("extensions/providers").join(name);
+    let folder = folder_of(project).join(name);
     let mut lock = Lock::read(project)?;
     if lock.providers.remove(name).is_some() {
         lock.write(project)?;

@@ -7,7 +7,7 @@ use nu_protocol::record;
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
 use provision_diagnostic::Failure;
 use provision_nu_bridge::labeled;
-use provision_registry::Lock;
+use provision_registry::{Lock, folder_of};
 
 pub struct ProviderAdd;
 
@@ -83,7 +83,7 @@ impl PluginCommand for ProviderAdd {
             "version" => Value::string(pin.version, call.head),
             "digest" => Value::string(pin.digest, call.head),
             "types" => Value::list(types.collect(), call.head),
-            "path" => Value::string(project.join("extensions/providers").join(&name).to_string_lossy(), call.head),
+            "path" => Value::string(folder_of(&project).join(&name).to_string_lossy(), call.head),
         };
         Ok(PipelineData::value(Value::record(row, call.head), None))
     }

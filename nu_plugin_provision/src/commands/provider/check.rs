@@ -7,7 +7,7 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, Synta
 use provision_diagnostic::{Failure, Severity};
 use provision_nickel::Source;
 use provision_nu_bridge::{diagnostics_table, labeled, resolve_path, user_dir};
-use provision_registry::{built_in, lint};
+use provision_registry::{built_in, folder_of, lint};
 use std::path::{Path, PathBuf};
 
 pub struct ProviderCheck;
@@ -96,7 +96,7 @@ impl PluginCommand for ProviderCheck {
 fn source(given: &str, at: &Path, project: Option<&Path>, user_dir: Option<&Path>) -> Result<Source, Failure> {
     let manifest = |folder: &Path| folder.join("manifest.ncl");
     let named = !given.contains(['/', '.', '\\']);
-    let installed = [project.map(|it| it.join("extensions/providers")), user_dir.map(|it| it.join("providers"))];
+    let installed = [project.map(folder_of), user_dir.map(|it| it.join("providers"))];
     let found = match named {
         true => installed.into_iter().flatten().map(|it| manifest(&it.join(given))).find(|file| file.is_file()),
         false => None,

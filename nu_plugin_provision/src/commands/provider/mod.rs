@@ -10,7 +10,7 @@ mod test;
 mod upgrade;
 
 use crate::ProvisionPlugin;
-use crate::open::{environment, variables};
+use crate::open::variables;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{LabeledError, Spanned};
 use provision_diagnostic::Failure;
@@ -89,8 +89,6 @@ fn held(
     project: &Path,
     name: &str,
 ) -> Result<Vec<(String, String)>, LabeledError> {
-    // Only the given one can be asked for where the state is a database.
-    let _ = environment(engine, call)?;
     provision_engine::held_of(project, &env(engine)?, name)
         .map_err(|failure| labeled(&failure, call.head, "while looking at the state"))
 }

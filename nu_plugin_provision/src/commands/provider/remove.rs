@@ -7,7 +7,7 @@ use nu_protocol::record;
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
 use provision_diagnostic::Failure;
 use provision_nu_bridge::labeled;
-use provision_registry::Lock;
+use provision_registry::{Lock, folder_of};
 
 pub struct ProviderRemove;
 
@@ -44,19 +44,18 @@ impl PluginCommand for ProviderRemove {
 
     fn run(
         &self,
-        plugin: &ProvisionPlugin,
+        _plugin: &ProvisionPlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
-        let _ = plugin;
         let name: Spanned<String> = call.req(0)?;
         let project = required_project(engine, call)?;
         let raised = |failure: Failure| labeled(&failure, name.span, "this provider");
         let lock = Lock::read(&project).map_err(raised)?;
         let valid = !name.item.contains(['/', '\\', '.']) && !name.item.is_empty();
-        let there = valid && project.join("extensions/providers").join(&name.item).is_dir();
+        let there = valid && folder_of(&project).join(&name.item).is_dir();
         if !there && !lock.providers.contains_key(&name.item) {
             let failure =
                 Failure::new("provision::provider::unknown", format!("the project has no provider `{}`", name.item))

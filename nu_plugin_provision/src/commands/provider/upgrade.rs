@@ -7,7 +7,7 @@ use nu_protocol::record;
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
 use provision_diagnostic::Failure;
 use provision_nu_bridge::{labeled, resolve_path};
-use provision_registry::{Lock, Manifest};
+use provision_registry::{Lock, Manifest, folder_of};
 
 pub struct ProviderUpgrade;
 
@@ -69,7 +69,7 @@ impl PluginCommand for ProviderUpgrade {
         let given: Spanned<String> = call.req(0)?;
         let project = required_project(engine, call)?;
         let raised = |failure: Failure| labeled(&failure, given.span, "this provider");
-        let own = project.join("extensions/providers").join(&given.item);
+        let own = folder_of(&project).join(&given.item);
         let before = Lock::read(&project).map_err(raised)?;
         let named = !given.item.contains(['/', '.']) && !resolve_path(engine, &given.item)?.is_file() && own.is_dir();
         let (manifest, pin) = match named {
@@ -81,7 +81,7 @@ impl PluginCommand for ProviderUpgrade {
             false => {
                 let candidate = super::candidate(plugin, engine, call, &given)?;
                 let name = &candidate.manifest.name;
-                if !before.providers.contains_key(name) && !project.join("extensions/providers").join(name).is_dir() {
+                if !before.providers.contains_key(name) && !folder_of(&project).join(name).is_dir() {
                     let failure = Failure::new(
                         "provision::provider::unknown",
                         format!("the project has no provider `{name}` to upgrade"),
