@@ -14,8 +14,7 @@ pub fn to_json(number: &Rational, inexact: Inexact) -> Result<Value, String> {
     }
     let (float, _) = f64::rounding_from(number, RoundingMode::Nearest);
     if float.is_finite() {
-        let exact = Rational::from_sci_string(&format!("{float:e}")).is_some_and(|back| back == *number);
-        if exact || inexact == Inexact::Float {
+        if inexact == Inexact::Float || is_shortest_form(float, number) {
             return Ok(Value::from(float));
         }
     }
@@ -23,6 +22,13 @@ pub fn to_json(number: &Rational, inexact: Inexact) -> Result<Value, String> {
         Inexact::String => Ok(Value::from(number.to_string())),
         Inexact::Error | Inexact::Float => Err(number.to_string()),
     }
+}
+
+/// Whether `number` is what `float` is written as in its fewest digits. Two decimals of equal length may be equally near
+/// to a float; the standard library then writes one and `serde_json` the other, and both are read back as that float.
+fn is_shortest_form(float: f64, number: &Rational) -> bool {
+    Rational::from_sci_string(&format!("{float:e}")).is_some_and(|written| written == *number)
+        || serde_json::Number::from_f64(float).is_some_and(|written| rational(&written) == *number)
 }
 
 /// The exact number a decimal form stands for: of a float its shortest one, as a person wrote it.
@@ -50,6 +56,10 @@ mod tests {
         assert_eq!(to_json(&number("-3"), Inexact::Error), Ok(Value::from(-3)));
         assert_eq!(to_json(&number("1/10"), Inexact::Error), Ok(Value::from(0.1)));
         assert_eq!(to_json(&number("10000000000000000000000"), Inexact::Error), Ok(Value::from(1e22)));
+        // …562 and …563 are equally near to this float, which is …5625.
+        let between = Ok(Value::from(-28540365953965.562));
+        assert_eq!(to_json(&number("-28540365953965562/1000"), Inexact::Error), between);
+        assert_eq!(to_json(&number("-28540365953965563/1000"), Inexact::Error), between);
     }
 
     #[test]
