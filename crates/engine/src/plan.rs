@@ -10,6 +10,7 @@ use crate::question::{Questions, holds_unknown};
 use crate::refresh::{World, current_fields};
 use crate::scope::{concerning, narrow};
 use crate::selection::{known, link, select};
+use crate::verdict::is_less;
 use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
@@ -334,8 +335,9 @@ impl<'a> Planner<'a> {
         let elsewhere = planned.old.as_ref().is_some_and(|old| *old != planned.place(Action::Create));
         let desired = self.desired.borrow();
         let wanted = |field: &str| desired.get(&declaration.address)?.get(field);
-        let taken = |field: &&String| wanted(field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
-        if let Some(field) = spec.unique.iter().find(taken).filter(|_| !elsewhere) {
+        let stays = |field: &&str| wanted(field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
+        if let Some(key) = spec.keys().find(|key| key.iter().all(|field| stays(field))).filter(|_| !elsewhere) {
+            let field = key.join(", ");
             let message = format!(
                 "`{}` cannot be made before the old one goes: both would have the same {field}",
                 declaration.address
@@ -428,6 +430,19 @@ impl<'a> Planner<'a> {
                 )
                 .help(format!("Undo the change, or run `provision state unprotect {}` first.", declaration.address)),
             );
+        }
+        for change in &verdict.changes {
+            let grows = spec.fields.get(&change.path).is_some_and(|field| field.grows);
+            if grows && verdict.action == Action::Update && is_less(&change.after, Some(&change.before)) {
+                let (field, before) = (&change.path, &change.before);
+                let mut path = declaration.path.clone();
+                path.push(field.as_str().into());
+                let message = format!("`{}` has a {field} of {before}, which can only grow", declaration.address);
+                problems.push(Problem::value("provision::plan::shrinks", message, &path).help(format!(
+                    "Write {before} or more, or make a new one: `provision state replace {}`.",
+                    declaration.address
+                )));
+            }
         }
         if verdict.action == Action::Create {
             verdict.changes = creation(spec, &secrets, &desired);

@@ -4,7 +4,7 @@ use crate::execute::{Executor, Run, Stopped};
 use crate::session::Sabotage;
 use crate::settle::Found;
 use provision_diagnostic::Failure;
-use provision_model::{Action, Json, Map, Remote, Status, compare};
+use provision_model::{Action, Json, Map, Remote, Status, Visible, compare};
 use provision_providers::{CallError, CallStep, Class, Control, Operation, Sent};
 use provision_registry::TypeSpec;
 use provision_state::Entry;
@@ -255,6 +255,16 @@ fn step_took_effect(spec: &TypeSpec, operation: &Operation, step: &CallStep, rem
         (None, Some(fields)) => fields.iter().collect(),
         (None, None) => spec.fields.keys().collect(),
     };
+    if let Some((field, _)) = &step.item
+        && (operation.action == Action::Delete || !operation.inputs.contains_key(field))
+        && spec.fields.get(field).is_some_and(|spec| spec.visible != Visible::Never)
+    {
+        return remote.fields.get(field).is_none_or(|shown| match shown {
+            Json::Array(items) => !items.iter().any(|item| step.item.as_ref().is_some_and(|(_, gone)| item == gone)),
+            Json::Object(map) => map.is_empty(),
+            other => other.is_null(),
+        });
+    }
     let wanted: Map =
         fields.iter().filter_map(|field| Some(((*field).clone(), operation.inputs.get(*field)?.clone()))).collect();
     // What cannot be seen cannot be told: then the step is sent again, which every such step of ours allows.

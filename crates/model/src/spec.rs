@@ -113,6 +113,13 @@ pub struct FieldSpec {
     /// Taken out of the file, it keeps what the cloud has: the cloud has no word for none.
     #[serde(default)]
     pub keep: bool,
+    /// A number that the cloud lets become more, never less.
+    #[serde(default)]
+    pub grows: bool,
+    /// Taken out of the file, it is taken away in the cloud, which has a call for that: what a volume is attached to. Not
+    /// written in a manifest, but found in the steps of its type.
+    #[serde(skip)]
+    pub detaches: bool,
     /// A list whose order means nothing.
     #[serde(default)]
     pub unordered: bool,

@@ -66,6 +66,7 @@ impl CallError {
             Class::Conflict => "provision::plan::someone_elses",
             Class::Malformed => "provision::provider::malformed",
             Class::Rejected | Class::Gone | Class::Protected => "provision::provider::rejected",
+            Class::Busy => "provision::provider::busy",
             _ => "provision::provider::unavailable",
         };
         let help = match self.class {
@@ -74,6 +75,10 @@ impl CallError {
             Class::Conflict => "Choose another name, or remove the other resource.",
             Class::Malformed => "Check the endpoint of this account.",
             Class::Rejected | Class::Gone | Class::Protected => "Mend the resource as the cloud's message says.",
+            Class::Busy => {
+                "Something uses it, or works on it. Where others need what is replaced, give it \
+                 `lifecycle.create_before_destroy = true`; else run `provision apply` again: what is done stays done."
+            }
             _ => "Run `provision apply` again; what is done stays done.",
         };
         Failure::new(code, format!("{what}: {self}")).with_help(help)

@@ -85,6 +85,7 @@ impl ManifestProvider {
         let pagination = self.manifest.pagination.as_ref().filter(|_| !call.unpaged);
         let size_of = |max: u32| call.max.unwrap_or(max);
         let mut cursor: Option<String> = None;
+        let mut begun: HashSet<String> = HashSet::new();
         for page in 0..PAGE_LIMIT {
             let mut request = Outgoing {
                 method: base.method.clone(),
@@ -126,6 +127,10 @@ impl ManifestProvider {
                 _ => return Err(self.fault(format!("the answer to a list of {what} has no `{items}`"))),
             };
             let count = items.len();
+            // A page that begins as an earlier one did is that page again, and would be for ever.
+            if items.first().is_some_and(|first| !begun.insert(first.to_string())) {
+                break;
+            }
             items.iter().for_each(&mut *each);
             let next = match pagination {
                 None => None,

@@ -447,17 +447,23 @@ fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, prior: &Map, 
             until: step.until.clone(),
         });
     };
-    // A changed entry of a map is set again; a changed item of a list goes first, then comes.
+    // A changed entry of a map is set again; a changed item of a list is changed where there is a call for it, and goes
+    // first and comes then where there is none.
+    let keyed = |a: &Json, b: &Json| collection.key.as_ref().is_some_and(|key| a.get(key) == b.get(key));
     for item in &old {
-        let stays =
-            new.iter().any(|other| if is_map { item.get("key") == other.get("key") } else { same(item, other) });
+        let stays = new.iter().any(|other| match is_map {
+            true => item.get("key") == other.get("key"),
+            false => same(item, other) || (collection.change.is_some() && keyed(item, other)),
+        });
         if !stays {
             push(&collection.remove, '-', item);
         }
     }
     for item in &new {
-        if !old.iter().any(|other| same(item, other)) {
-            push(&collection.add, '+', item);
+        match (&collection.change, old.iter().any(|other| keyed(item, other))) {
+            _ if old.iter().any(|other| same(item, other)) => {}
+            (Some(change), true) => push(change, '~', item),
+            _ => push(&collection.add, '+', item),
         }
     }
 }
