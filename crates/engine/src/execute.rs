@@ -9,7 +9,9 @@ use crate::plan::{Place, Plan, PlannedRow};
 use crate::refresh::Sought;
 use crate::session::Sabotage;
 use provision_diagnostic::Failure;
-use provision_model::{Action, Address, Event, Identity, Json, Map, Remote, Resource, Status, resolve, type_name};
+use provision_model::{
+    Action, Address, Event, Identity, Json, Map, Remote, Resource, Status, normalised, resolve, type_name,
+};
 use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Phase, Record, StepRecord, now};
@@ -253,7 +255,11 @@ impl<'a> Executor<'a> {
             if resolved.sensitive || provision_model::is_sealed(value) {
                 secrets.insert(field.clone());
             }
-            inputs.insert(field.clone(), resolved.value);
+            let value = match run.spec.fields.get(field) {
+                Some(rule) => normalised(rule, resolved.value),
+                None => resolved.value,
+            };
+            inputs.insert(field.clone(), value);
         }
         Ok(Operation {
             secrets,

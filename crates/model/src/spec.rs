@@ -1,5 +1,6 @@
 //! Owns field specifications: what a resource type's field is, when it can be seen, and what changing it costs.
 
+use crate::Normal;
 use crate::{Json, Problem, Step};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,9 @@ pub struct FieldSpec {
     pub catalog: Option<String>,
     #[serde(default)]
     pub one_of: Vec<String>,
+    /// The one form of a value that can be written in several.
+    #[serde(default)]
+    pub normalise: Option<Normal>,
     /// Taken out of the file, it keeps what the cloud has: the cloud has no word for none.
     #[serde(default)]
     pub keep: bool,

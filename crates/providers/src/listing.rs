@@ -189,6 +189,49 @@ fn decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Authenticator;
+    use crate::{Class, Outside, Wire, WireAnswer, WireError, WireRequest};
+    use serde_json::json;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    /// A cloud whose every page is the first one.
+    #[derive(Default)]
+    struct Same(AtomicUsize);
+
+    impl Wire for Same {
+        fn exchange(&self, _: WireRequest) -> Result<WireAnswer, WireError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(WireAnswer { status: 200, headers: Vec::new(), body: br#"{"disks": [{"id": 1}, {"id": 2}]}"#.to_vec() })
+        }
+    }
+
+    #[test]
+    fn a_page_that_comes_again_is_no_next_page() {
+        let manifest = json!({
+            "name": "acme", "version": "1.0.0", "api": "1", "protocol": "rest-json",
+            "pagination": {"kind": "offset", "offset": "from", "limit": "count", "max": 2},
+            "types": {"disk": {
+                "doc": "A disk.", "identity": "anonymous", "fields": {}, "list": {"path": "/disks", "items": "disks"},
+            }},
+        });
+        let manifest = Arc::new(serde_json::from_value(manifest).unwrap());
+        let wire = Arc::new(Same::default());
+        let outside = Outside { wire: Some(wire.clone()), ..Outside::default() };
+        let provider = ManifestProvider::new(manifest, "http://127.0.0.1".into(), Authenticator::None, None, &outside);
+        let never = AtomicBool::new(false);
+        let control = Control {
+            interrupt: &never,
+            winding_down: &never,
+            may_change: &|| true,
+            clock: &*outside.clock,
+            retrying: &|_, _| {},
+        };
+        let error = provider.list_raw("disk", None, None, &control).unwrap_err();
+        assert_eq!(error.class, Class::Malformed);
+        assert!(error.message.contains("does not end"), "{error}");
+        assert_eq!(wire.0.load(Ordering::SeqCst), 2);
+    }
 
     #[test]
     fn the_query_of_an_address_is_read_whole() {

@@ -12,7 +12,8 @@ const LINT: &str = "provision::provider::lint";
 /// The values of a manifest as a whole.
 pub fn check(manifest: &Manifest, findings: &mut Findings) {
     let root: Vec<Step> = Vec::new();
-    if semver::Version::parse(&manifest.version).is_err() {
+    let short = |text: &str| text.split('.').count() <= 3 && text.split('.').all(|part| part.parse::<u64>().is_ok());
+    if semver::Version::parse(&manifest.version).is_err() && !short(&manifest.version) {
         findings.error(
             "provision::provider::manifest",
             format!("`{}` is no version", manifest.version),
@@ -54,7 +55,7 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
     }
     let remote = manifest.protocol != Protocol::Rust;
     if remote && spec.identity == IdentityClass::Keyed && spec.unique.is_empty() {
-        findings.error(
+        findings.warning(
             LINT,
             format!("the type `{name}` is recognised by its key, but nothing says what that is"),
             &at(here, "identity"),
@@ -62,7 +63,7 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
         );
     }
     for attribute in spec.attributes.keys().filter(|attribute| spec.fields.contains_key(*attribute)) {
-        findings.error(
+        findings.warning(
             LINT,
             format!("`{attribute}` is both a field and an attribute"),
             &at(&at(here, "attributes"), attribute.as_str()),
@@ -73,7 +74,7 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
     for (field, it) in &spec.fields {
         let wire = it.wire.as_deref().unwrap_or(field);
         if let Some(first) = (!wire.is_empty()).then(|| sent.insert(wire, field)).flatten() {
-            findings.error(
+            findings.warning(
                 LINT,
                 format!("`{first}` and `{field}` are both sent as `{wire}`"),
                 &at(&at(here, "fields"), field.as_str()),
