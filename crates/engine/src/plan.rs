@@ -336,7 +336,7 @@ impl<'a> Planner<'a> {
         let desired = self.desired.borrow();
         let wanted = |field: &str| desired.get(&declaration.address)?.get(field);
         let stays = |field: &&str| wanted(field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
-        if let Some(key) = spec.keys().find(|key| key.iter().all(|field| stays(field))).filter(|_| !elsewhere) {
+        if let Some(key) = spec.keys().find(|key| key.iter().all(&stays)).filter(|_| !elsewhere) {
             let field = key.join(", ");
             let message = format!(
                 "`{}` cannot be made before the old one goes: both would have the same {field}",

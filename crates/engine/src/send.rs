@@ -63,7 +63,12 @@ impl Executor<'_> {
             if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Conflict) {
                 return Err(self.give_up(run, entry, &what, &error, None));
             }
-            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            self.tell(
+                run,
+                Status::Retrying,
+                None,
+                Some(format!("no clear answer, asking the cloud whether it was done: {error}")),
+            );
             let blind = self.session.sabotage == Some(Sabotage::BlindResend) && error.class == Class::InDoubt;
             let found = self.with_control(run, |control| {
                 if blind {
@@ -123,9 +128,18 @@ impl Executor<'_> {
             if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
                 let id = operation.remote_id.clone().unwrap_or_default();
                 let remote = self.look(run, operation, &id, false).ok().flatten();
+                // Refused, and as it was to be: somebody else did it.
+                if remote.as_ref().is_some_and(|remote| step_took_effect(run.spec, operation, step, remote)) {
+                    return Ok(Sent::default());
+                }
                 return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
             }
-            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            self.tell(
+                run,
+                Status::Retrying,
+                None,
+                Some(format!("no clear answer, asking the cloud whether it was done: {error}")),
+            );
             let id = operation.remote_id.clone().unwrap_or_default();
             let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
             if remote.is_some_and(|remote| step_took_effect(run.spec, operation, step, &remote)) {
@@ -164,7 +178,12 @@ impl Executor<'_> {
                 }
                 return Err(self.give_up(run, entry, &what, &error, remote.ok().flatten().as_ref()));
             }
-            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            self.tell(
+                run,
+                Status::Retrying,
+                None,
+                Some(format!("no clear answer, asking the cloud whether it was done: {error}")),
+            );
             if self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?.is_none() {
                 return Ok(None);
             }

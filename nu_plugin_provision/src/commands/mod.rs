@@ -74,6 +74,20 @@ fn value(item: &impl Serialize, span: Span, columns: &[(&str, Kind)]) -> Value {
     }
 }
 
+/// The shape of a flag that takes one text or several.
+fn texts_shape() -> SyntaxShape {
+    SyntaxShape::OneOf(vec![SyntaxShape::List(Box::new(SyntaxShape::String)), SyntaxShape::String])
+}
+
+/// What a flag of that shape gives, where it is there.
+fn texts(call: &EvaluatedCall, flag: &str) -> Result<Option<Vec<String>>, LabeledError> {
+    Ok(match call.get_flag_value(flag) {
+        None => None,
+        Some(Value::String { val, .. }) => Some(vec![val]),
+        Some(list) => Some(Vec::<String>::from_value(list)?),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,18 +101,4 @@ mod tests {
             assert!(!command.examples().is_empty(), "{name}");
         }
     }
-}
-
-/// The shape of a flag that takes one text or several.
-fn texts_shape() -> SyntaxShape {
-    SyntaxShape::OneOf(vec![SyntaxShape::List(Box::new(SyntaxShape::String)), SyntaxShape::String])
-}
-
-/// What a flag of that shape gives, where it is there.
-fn texts(call: &EvaluatedCall, flag: &str) -> Result<Option<Vec<String>>, LabeledError> {
-    Ok(match call.get_flag_value(flag) {
-        None => None,
-        Some(Value::String { val, .. }) => Some(vec![val]),
-        Some(list) => Some(Vec::<String>::from_value(list)?),
-    })
 }
