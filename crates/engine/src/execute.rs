@@ -368,6 +368,7 @@ impl<'a> Executor<'a> {
     fn create(&self, run: &Run<'_>, mut operation: Operation, entry: &mut Entry) -> Result<String, Stopped> {
         let steps = run.account.provider.steps(&operation);
         let mut once = Map::new();
+        let mut shown = None;
         for (at, step) in steps.iter().enumerate() {
             if at > 0 {
                 self.begin_step(entry, step)?;
@@ -384,10 +385,17 @@ impl<'a> Executor<'a> {
                 }
                 _ => self.send_change(run, &operation, step, entry)?,
             };
-            self.await_step(run, &operation, step, &sent, entry)?;
+            // What a later step changes is not as the create showed it.
+            shown = sent.shown.clone().filter(|_| steps.len() == 1);
+            if shown.is_none() {
+                self.await_step(run, &operation, step, &sent, entry)?;
+            }
         }
         let id = operation.remote_id.clone().unwrap_or_default();
-        let remote = self.look(run, &operation, &id, true).map_err(Stopped::InDoubt)?;
+        let remote = match shown {
+            Some(remote) => Some(remote),
+            None => self.look(run, &operation, &id, true).map_err(Stopped::InDoubt)?,
+        };
         let resource = self.resource(run, entry, &operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;
         self.publish(resource)?;

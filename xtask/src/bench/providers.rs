@@ -15,7 +15,7 @@ const LISTED: [(&str, &str, usize); 3] = [
 const SERVERS: [(&str, &str); 3] = [
     ("hetzner.server", "server_type = \"cx22\", image = \"debian-12\", location = \"hel1\""),
     ("upcloud.server", "zone = \"fi-hel1\", plan = \"1xCPU-1GB\""),
-    ("aws.instance", "instance_type = \"t3.micro\", ami = \"ami-0abcdef1234567890\""),
+    ("aws.instance", "instance_type = \"t3.micro\", ami = \"ami-0abcdef1234567890\", subnet_id = p.ref \"sub\" \"id\""),
 ];
 
 impl Bench {
@@ -70,8 +70,7 @@ fn creates(run: &Run<'_>) -> Result<(), String> {
     const COUNT: usize = 500;
     const PARALLEL: usize = 32;
     const LATENCY: f64 = 0.2;
-    let fields = "zone = \"fi-hel1\"";
-    project(run, "creates", "upcloud.router", fields, COUNT)?;
+    project(run, "creates", "upcloud.router", "", COUNT)?;
     let script = format!(
         "cd creates; load-env (provision sandbox start | get env); let rows = provision plan; let before = provision sandbox requests | length; provision sandbox faults --latency 200ms | ignore; let took = timeit {{ $rows | provision apply --quiet --parallel {PARALLEL} | ignore }}; provision sandbox faults --latency 0ms | ignore; let calls = (provision sandbox requests | length) - $before; provision sandbox stop | ignore; {{took: ($took / 1sec), calls: $calls}} | to json --raw"
     );
@@ -88,6 +87,10 @@ fn creates(run: &Run<'_>) -> Result<(), String> {
 
 fn project(run: &Run<'_>, folder: &str, kind: &str, fields: &str, count: usize) -> Result<(), String> {
     let mut text = String::from("let p = import \"provision.ncl\" in {\n  name = \"bench\",\n  resources = {\n");
+    if fields.contains("\"sub\"") {
+        text.push_str("    net = p.aws.vpc & { cidr_block = \"10.0.0.0/16\" },\n");
+        text.push_str("    sub = p.aws.subnet & { vpc_id = p.ref \"net\" \"id\", cidr_block = \"10.0.0.0/20\" },\n");
+    }
     for at in 0..count {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "    r{at} = p.{kind} & {{ {fields} }},");
