@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use provision_tests::World;
+use provision_tests::{World, workspace};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -173,6 +173,7 @@ fn answer(mut stream: TcpStream, log: &Mutex<Vec<String>>) -> Option<()> {
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).ok()
     };
     match path.as_str() {
+        "/index.html" => say("200 OK", "", b"<h1>No cloud</h1>\n"),
         "/ok" => say("200 OK", "x-from: loopback\r\nset-cookie: a\r\nset-cookie: b\r\n", b"fine\n"),
         "/bytes" => say("200 OK", "", &[0xff, 0xfe, 0x00]),
         "/echo" => say("200 OK", "", &[request.as_bytes(), &body].concat()),
@@ -318,4 +319,34 @@ fn what_is_secret_in_a_request_is_secret_in_its_answer() {
     );
     assert!(!said.contains("canary"), "{said}");
     assert_eq!(world.json("provision state show it | get attributes.status"), json!(200));
+}
+
+#[test]
+fn the_example_without_a_cloud_is_made_healed_and_taken_down() {
+    let mut world = World::new();
+    let (url, asked) = server();
+    world.env("SITE_URL", Some(&url));
+    let example = std::fs::read_to_string(workspace().join("examples/no-cloud/infra.ncl")).unwrap();
+    world.write("infra.ncl", &example);
+    apply(&world);
+    assert_eq!(count(&asked, "/index.html"), 1);
+    assert_eq!(world.ok("provision output answer"), "<h1>No cloud</h1>");
+    assert_eq!(world.read("site/app.env").len(), "DB_PASSWORD=".len() + 33);
+    let served = ["verify", "-CAfile", "site/ca.pem", "-verify_hostname", "localhost", "site/certificate.pem"];
+    assert!(openssl(&world, &served).0);
+
+    world.write("site/index.html", "<h1>Hacked</h1>\n");
+    world.write("site/app.env", "DB_PASSWORD=canary-hacked\n");
+    let drift = world.json("provision drift | select address path | sort-by address");
+    assert_eq!(drift, json!([{"address": "config", "path": "sha256"}, {"address": "page", "path": "sha256"}]));
+    world.ok("provision heal | provision apply | ignore");
+    assert_eq!(world.json("provision drift"), json!([]));
+    assert_eq!(world.read("site/index.html"), "<h1>No cloud</h1>\n");
+    assert!(!world.read("site/app.env").contains("canary-hacked"));
+    assert_eq!(world.json("provision plan"), json!([]));
+    // Nothing was asked again for it.
+    assert_eq!(count(&asked, "/index.html"), 1);
+    world.ok("provision destroy --yes | ignore");
+    assert!(!world.project().join("site").exists());
+    assert_eq!(world.json("provision state list"), json!([]));
 }

@@ -253,3 +253,45 @@ pub fn due(fields: &Map, attributes: &Map, now: SystemTime) -> Option<String> {
     }
     (ends.saturating_sub(before) <= now).then(|| format!("it expires {not_after}, which is soon"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn it_is_due_before_its_end_and_not_before_that() {
+        let day = 86_400;
+        let due = |fields: Json, left: i64| {
+            let now = 1_800_000_000;
+            let attributes = json!({"not_after": time::show(now + left)});
+            let now = std::time::UNIX_EPOCH + Duration::from_secs(now.unsigned_abs());
+            super::due(fields.as_object().unwrap(), attributes.as_object().unwrap(), now)
+        };
+        for (fields, left, is_due) in [
+            (json!({}), 31 * day, false),
+            (json!({}), 30 * day, true),
+            (json!({"validity": "9day"}), 3 * day + 1, false),
+            (json!({"validity": "9day"}), 3 * day, true),
+            (json!({"validity": "9day", "renew_before": "1h"}), 3601, false),
+            (json!({"validity": "9day", "renew_before": "1h"}), 3600, true),
+            (json!({"renew_before": "0s"}), 1, false),
+            (json!({"renew_before": {"$unknown": true}}), -1, true),
+        ] {
+            assert_eq!(due(fields.clone(), left).is_some(), is_due, "{fields}, {left} s before its end");
+        }
+        assert!(due(json!({}), 0).unwrap().starts_with("it expired 2027-"));
+        assert!(due(json!({}), day).unwrap().starts_with("it expires 2027-"));
+    }
+
+    #[test]
+    fn names_are_those_of_the_domain_name_system() {
+        for good in ["localhost", "a.example.org", "*.example.org", "_acme.example.org", "1.2"] {
+            assert!(is_dns_name(good), "{good}");
+        }
+        let long = "x".repeat(64);
+        for bad in ["", "*", "a..b", "a.*.b", "-a.b", "a b", "ä.org", ".", &long] {
+            assert!(!is_dns_name(bad), "{bad}");
+        }
+    }
+}
