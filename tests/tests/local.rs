@@ -259,11 +259,12 @@ fn a_directory_that_holds_something_is_deleted_only_when_that_was_said() {
 
 #[test]
 fn what_cannot_be_is_told_before_anything_is_done() {
-    let world = World::new();
+    let mut world = World::new();
     world.write("a-folder/x", "");
+    let here = &world;
     let refused = |resource: &str, message: &str, help: &str| {
-        declare(&world, &format!("it = {resource},"));
-        world.fails("provision plan").is("provision::plan::value", message, help);
+        declare(here, &format!("it = {resource},"));
+        here.fails("provision plan").is("provision::plan::value", message, help);
     };
     let file = |fields: &str| format!("p.local.file & {{ {fields} }}");
     refused(&file("path = \"../x\", content = \"\""), "`it.path` leaves its folder: `../x`", "absolute");
@@ -311,9 +312,12 @@ fn what_cannot_be_is_told_before_anything_is_done() {
     // All at once, and of a secret only where it stands.
     declare(
         &world,
-        "a = p.local.file & { path = p.secret \"../canary-path\", content = \"\", mode = p.secret \"canary-mode\" },\n\
-         b = p.local.http & { url = p.secret \"canary-url\" },",
+        "a = p.local.file & { path = p.secret { env = \"A\" }, content = \"\", mode = p.secret { env = \"B\" } },\n\
+         b = p.local.http & { url = p.secret { env = \"C\" } },",
     );
+    for (name, value) in [("A", "../canary-path"), ("B", "canary-mode"), ("C", "canary-url")] {
+        world.env(name, Some(value));
+    }
     let caught = world.fails("provision plan");
     assert_eq!(caught.all().len(), 3, "{caught:#?}");
     assert!(!format!("{caught:?}").contains("canary"), "{caught:#?}");
@@ -329,8 +333,8 @@ fn a_disk_that_refuses_leaves_nothing_half_done() {
         ("plain/x".to_owned(), "cannot make"),
         // A file system that takes no files of anybody's.
         ("/proc/nu-provision-test".to_owned(), "/proc/"),
-        (format!("{}/x", "n".repeat(300)), "cannot make"),
-        ("n".repeat(300), "cannot write"),
+        (format!("{}/x", "n".repeat(300)), "cannot look at"),
+        ("n".repeat(300), "Choose a shorter name"),
     ] {
         declare(&world, &format!("it = p.local.file & {{ path = \"{path}\", content = p.secret \"canary-disk\" }},"));
         let refused = world.fails("provision apply --yes");

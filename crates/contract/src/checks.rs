@@ -376,6 +376,9 @@ fn delete_gone(life: &mut Life<'_, '_>) -> Checked {
     if let Some(skipped) = life.seen_only() {
         return Ok(skipped);
     }
+    if life.bench.stored().map_err(text)?.is_none() {
+        life.settle(Some(()))?;
+    }
     let id = life.stored_id()?;
     let rows = life.bench.plan(None).map_err(text)?;
     life.bench.meddle(&id, None)?;

@@ -16,8 +16,7 @@ pub fn prepare(project: &Path, found: &mut Found<'_>) {
 /// The directory at a path as it is now.
 pub fn read(project: &Path, id: &str) -> Result<Option<Remote>, CallError> {
     let place = paths::place(project, id);
-    let metadata = disk::look(&place)
-        .map_err(|error| failed(Class::Rejected, format!("cannot look at {}: {error}", place.display())))?;
+    let metadata = disk::look(&place).map_err(|error| disk::cannot("look at", &place, &error))?;
     let Some(metadata) = metadata else { return Ok(None) };
     let mode = match metadata.is_dir() {
         true => paths::show_mode(disk::mode(&metadata)),

@@ -37,8 +37,11 @@ pub fn prepare(project: &Path, found: &mut Found<'_>) {
         return;
     };
     let is_secret = found.secrets.contains(*given);
+    let unclear = !is_secret && found.known(given).is_none();
     if !found.has("mode") {
-        found.derived.insert("mode".into(), Json::from(if is_secret { "0600" } else { "0644" }));
+        // Whether a value is secret is known when the value is.
+        let mode = if is_secret { "0600" } else { "0644" };
+        found.derived.insert("mode".into(), if unclear { unknown() } else { Json::from(mode) });
     }
     if found.known(given).is_none() {
         found.derived.insert("sha256".into(), unknown());
@@ -97,8 +100,7 @@ fn source_digest(source: &Path) -> Result<String, String> {
 /// The file at a path as it is now. What it holds is told by its digest alone.
 pub fn read(project: &Path, id: &str) -> Result<Option<Remote>, CallError> {
     let place = paths::place(project, id);
-    let unreadable =
-        |error: &std::io::Error| failed(Class::Rejected, format!("cannot look at {}: {error}", place.display()));
+    let unreadable = |error: &std::io::Error| disk::cannot("look at", &place, error);
     let Some(metadata) = disk::look(&place).map_err(|error| unreadable(&error))? else { return Ok(None) };
     let mut remote = Remote { id: id.to_owned(), ..Remote::default() };
     remote.fields.insert("path".into(), Json::from(id));
