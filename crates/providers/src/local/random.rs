@@ -109,7 +109,8 @@ pub fn make_id(fields: &Map) -> Result<Map, CallError> {
     ]))
 }
 
-fn bytes(count: usize) -> Result<Vec<u8>, CallError> {
+/// As many bytes of the system's source.
+pub fn bytes(count: usize) -> Result<Vec<u8>, CallError> {
     let mut bytes = vec![0; count];
     OsRng
         .try_fill_bytes(&mut bytes)
