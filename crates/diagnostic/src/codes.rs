@@ -254,6 +254,7 @@ pub const CODES: &[CodeEntry] = &[
         "Use the suggested name, or remove the field.",
     ),
     c("provision::plan::type", "A field has a value of the wrong type.", "Give a value of the type the field has."),
+    c("provision::plan::value", "A field has a value that cannot be.", "Mend the value as the message says."),
     c("provision::plan::missing_field", "A required field is missing.", "Add the field."),
     c(
         "provision::plan::unknown_value",

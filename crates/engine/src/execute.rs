@@ -6,6 +6,7 @@ use crate::conditions::Moment;
 use crate::gate::Gate;
 use crate::output::attribute_of;
 use crate::plan::{Place, Plan, PlannedRow};
+use crate::prepared::{as_secret, complete};
 use crate::refresh::Sought;
 use crate::session::Sabotage;
 use provision_diagnostic::Failure;
@@ -260,6 +261,9 @@ impl<'a> Executor<'a> {
                 None => resolved.value,
             };
             inputs.insert(field.clone(), value);
+        }
+        if run.action != Action::Delete {
+            complete(&run.account, type_name(&run.place.kind), &address, &mut inputs, &mut secrets)?;
         }
         Ok(Operation {
             secrets,
@@ -524,8 +528,10 @@ impl<'a> Executor<'a> {
         once.iter()
             .map(|(name, value)| {
                 // What is given back of an input that is secret is secret too.
+                let (value, secret) = as_secret(value);
                 let echo = operation.secrets.iter().any(|field| operation.inputs.get(field) == Some(value));
-                let sensitive = echo || run.spec.attributes.get(name).is_some_and(|attribute| attribute.sensitive);
+                let sensitive =
+                    secret || echo || run.spec.attributes.get(name).is_some_and(|attribute| attribute.sensitive);
                 Ok((name.clone(), if sensitive { sealer.seal(value)? } else { value.clone() }))
             })
             .collect()

@@ -266,6 +266,7 @@ impl Session {
     ) -> Result<Found, Failure> {
         let type_name = type_name(&entry.kind);
         let failed = |error: CallError| error.failure(&format!("cannot look for `{}`", entry.address));
+        let inputs = self.open_inputs(entry)?;
         let window = duration(&spec.window);
         // However old the entry is: nobody wrote down when its call was sent for the last time.
         let until = control.clock.now() + window;
@@ -274,13 +275,16 @@ impl Session {
                 IdentityClass::Tagged => Some((LABEL_OP, entry.identity.op.as_str())),
                 _ => None,
             };
-            let Some(listed) =
-                account.provider.list(type_name, entry.region.as_deref(), label, control).map_err(failed)?
-            else {
+            let by_key = account.provider.find(type_name, entry.region.as_deref(), &inputs, control).map_err(failed)?;
+            let Some(listed) = (match by_key {
+                Some(found) => Some(found),
+                None => account.provider.list(type_name, entry.region.as_deref(), label, control).map_err(failed)?,
+            }) else {
                 // What cannot be listed lives in the state alone: an unfinished one left nothing.
                 return Ok(Found::None);
             };
-            let mut hits: Vec<Remote> = listed.into_iter().filter(|remote| self.is_ours(spec, entry, remote)).collect();
+            let mut hits: Vec<Remote> =
+                listed.into_iter().filter(|remote| self.is_ours(spec, entry, &inputs, remote)).collect();
             match hits.len() {
                 0 => {}
                 1 => return Ok(hits.pop().map_or(Found::None, |remote| Found::One(Box::new(remote)))),
@@ -304,18 +308,29 @@ impl Session {
         if spec.identity == IdentityClass::Tagged {
             return Ok(Vec::new());
         }
-        let listed = account.provider.list(type_name(&entry.kind), entry.region.as_deref(), None, control)?;
-        let equal = listed.into_iter().flatten().filter(|remote| self.is_ours(spec, entry, remote));
+        let (type_name, region) = (type_name(&entry.kind), entry.region.as_deref());
+        let inputs = self.open_inputs(entry).unwrap_or_else(|_| entry.inputs.clone());
+        // Where the key is the user's own, what is under it is somebody else's whatever it holds.
+        if let Some(found) = account.provider.find(type_name, region, &inputs, control)? {
+            return Ok(found.into_iter().map(|remote| remote.id).collect());
+        }
+        let listed = account.provider.list(type_name, region, None, control)?;
+        let equal = listed.into_iter().flatten().filter(|remote| self.is_ours(spec, entry, &inputs, remote));
         Ok(equal.map(|remote| remote.id).collect())
     }
 
-    fn is_ours(&self, spec: &TypeSpec, entry: &Entry, remote: &Remote) -> bool {
+    /// What an operation was to send, without its seals.
+    fn open_inputs(&self, entry: &Entry) -> Result<Map, Failure> {
+        let sealer = self.store.sealer();
+        entry.inputs.iter().map(|(name, value)| Ok((name.clone(), sealer.open_value(value)?))).collect()
+    }
+
+    fn is_ours(&self, spec: &TypeSpec, entry: &Entry, inputs: &Map, remote: &Remote) -> bool {
         match spec.identity {
             IdentityClass::Tagged => remote.identity.as_ref().is_some_and(|identity| identity.op == entry.identity.op),
             // One per key: what is there with equal inputs is ours, because it was not there before (`there_before`).
             _ => {
-                let seen: Map = entry
-                    .inputs
+                let seen: Map = inputs
                     .iter()
                     .filter(|(name, _)| remote.fields.contains_key(*name))
                     .map(|(name, value)| (name.clone(), value.clone()))

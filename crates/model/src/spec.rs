@@ -127,6 +127,10 @@ pub struct FieldSpec {
     /// A list whose order means nothing.
     #[serde(default)]
     pub unordered: bool,
+    /// The fields it is worked out from: when one of them changes, its value is known only after apply, unless its provider
+    /// says what it will be.
+    #[serde(default)]
+    pub follows: Vec<String>,
     /// A value to try it with; `{"$ref": …}` points at one of the resources that the type `needs`.
     #[serde(default)]
     pub example: Option<Json>,

@@ -318,6 +318,14 @@ fn own(spec: &TypeSpec, name: &str, here: &[Step], findings: &mut Findings) {
             );
         }
     }
+    for (part, fields) in [("fields", &spec.fields), ("attributes", &spec.attributes)] {
+        for (name, rule) in fields {
+            for (index, followed) in rule.follows.iter().enumerate() {
+                let place = at(&at(&at(&at(here, part), name.as_str()), "follows"), index);
+                field(spec, followed, "`follows`", &place, findings);
+            }
+        }
+    }
     for (old, new) in &spec.renamed {
         let place = at(&at(here, "renamed"), old.as_str());
         field(spec, new, "`renamed`", &place, findings);
