@@ -346,6 +346,15 @@ impl Simulated {
         if state.len() != declared {
             return Err(format!("{declared} are declared, the state has {}", state.len()));
         }
+        let on_disk = files(self.folder.path());
+        let wanted: std::collections::BTreeSet<String> = state
+            .iter()
+            .filter(|resource| resource.kind == "local.file")
+            .map(|resource| resource.remote_id.clone())
+            .collect();
+        if on_disk != wanted {
+            return Err(format!("the state knows the files {wanted:?}, the disk holds {on_disk:?}"));
+        }
         let open = session.store.open_entries().map_err(told)?;
         if !open.is_empty() {
             return Err(format!("operations are open: {open:?}"));
@@ -366,4 +375,21 @@ impl Simulated {
         }
         Ok(())
     }
+}
+
+/// Every file below a folder, by its path from there.
+fn files(folder: &std::path::Path) -> std::collections::BTreeSet<String> {
+    let mut found = std::collections::BTreeSet::new();
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(here) = open.pop() {
+        for entry in std::fs::read_dir(here).unwrap().flatten() {
+            match entry.path().is_dir() {
+                true => open.push(entry.path()),
+                false => {
+                    found.insert(entry.path().strip_prefix(folder).unwrap().to_string_lossy().into_owned());
+                }
+            }
+        }
+    }
+    found
 }
