@@ -7,8 +7,15 @@ use std::process::{Command, Stdio};
 /// Debian package and the program it brings.
 const SYSTEM: [(&str, &str); 2] = [("hcloud-cli", "/usr/bin/hcloud"), ("awscli", "/usr/bin/aws")];
 /// Python package, as pip wants it, and the module it brings.
-const PYTHON: [(&str, &str); 3] =
-    [("upcloud-api==2.9.0", "upcloud_api"), ("boto3==1.44.8", "boto3"), ("hcloud==2.27.0", "hcloud")];
+const PYTHON: [(&str, &str); 6] = [
+    ("upcloud-api==2.9.0", "upcloud_api"),
+    ("boto3==1.44.8", "boto3"),
+    ("hcloud==2.27.0", "hcloud"),
+    // moto[server] would bring every service of AWS; this is what its server needs for EC2.
+    ("moto[ec2]==5.2.5", "moto.ec2.models"),
+    ("flask==3.1.3", "flask"),
+    ("flask-cors==6.0.5", "flask_cors"),
+];
 
 /// Makes the clients available and returns, in words, what had to be left out. Does nothing when all are there.
 pub fn ensure(workspace: &Path) -> Vec<String> {
