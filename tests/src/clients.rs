@@ -46,7 +46,9 @@ impl World {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let what = format!("{} {arguments:?}", program.display());
+        // A script may be long.
+        let told: Vec<String> = arguments.iter().map(|it| it.chars().take(100).collect()).collect();
+        let what = format!("{} {}", program.display(), told.join(" "));
         let said = finish(command.spawn().unwrap(), &what);
         assert!(said.status.success(), "{what}: {}\n{}\n{}", said.status, said.stdout, said.stderr);
         said.stdout.trim().to_owned()

@@ -54,6 +54,13 @@ pub fn overlay(resource: &mut Resource, remote: &Remote) {
     resource.updated_at = now();
 }
 
+/// Whether a cloud shows these fields as they are to be.
+fn shows(spec: &TypeSpec, remote: &Remote, wanted: &Map) -> bool {
+    let mut fields = remote.fields.clone();
+    fields.extend(remote.said_as(&spec.fields, wanted));
+    compare(&spec.fields, wanted, &fields, &[], &|a, b| a == b).changes.is_empty()
+}
+
 /// The state that an interrupted update was to bring the resource back to.
 pub fn unrestored(spec: &TypeSpec, entry: &Entry, remote: &Remote) -> Option<String> {
     let prior = entry.prior_status.as_ref().filter(|prior| remote.status.as_ref() != Some(prior))?;
@@ -155,10 +162,9 @@ impl Session {
                 self.store.close_with(lease, entry, "it was not made", None)?;
                 Ok((Outcome::Closed, "it was not made".to_owned()))
             }
-            Found::Many(ids) => Ok((
-                Outcome::InDoubt,
-                format!("{} resources carry this operation's mark: {}", ids.len(), ids.join(", ")),
-            )),
+            Found::Many(ids) => {
+                Ok((Outcome::InDoubt, format!("{} resources may be what it made: {}", ids.len(), ids.join(", "))))
+            }
         }
     }
 
@@ -215,7 +221,7 @@ impl Session {
             .filter(|(name, _)| remote.fields.contains_key(*name))
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
-        let equal = compare(&spec.fields, &visible, &remote.fields, &[], &|a, b| a == b).changes.is_empty();
+        let equal = shows(spec, &remote, &visible);
         overlay(&mut resource, &remote);
         resource.restore = unrestored(spec, entry, &remote);
         if equal && all_seen {
@@ -270,13 +276,19 @@ impl Session {
                 IdentityClass::Tagged => Some((LABEL_OP, entry.identity.op.as_str())),
                 _ => None,
             };
-            let Some(listed) =
-                account.provider.list(type_name, entry.region.as_deref(), label, control).map_err(failed)?
-            else {
-                // What cannot be listed lives in the state alone: an unfinished one left nothing.
-                return Ok(Found::None);
+            let listed = account.provider.list(type_name, entry.region.as_deref(), label, control).map_err(failed)?;
+            let listed = match (listed, account.provider.id_of(type_name, &entry.inputs)) {
+                (Some(listed), _) => listed,
+                // What cannot be listed is known by its key.
+                (None, Some(id)) if spec.read.is_some() => {
+                    let found = account.provider.read(type_name, entry.region.as_deref(), &id, control);
+                    found.map_err(failed)?.into_iter().collect()
+                }
+                // Or it lives in the state alone: an unfinished one left nothing.
+                _ => return Ok(Found::None),
             };
-            let mut hits: Vec<Remote> = listed.into_iter().filter(|remote| self.is_ours(spec, entry, remote)).collect();
+            let new = |remote: &Remote| !entry.there.contains(&remote.id) && self.is_ours(spec, entry, remote);
+            let mut hits: Vec<Remote> = listed.into_iter().filter(new).collect();
             match hits.len() {
                 0 => {}
                 1 => return Ok(hits.pop().map_or(Found::None, |remote| Found::One(Box::new(remote)))),
@@ -300,9 +312,17 @@ impl Session {
         if spec.identity == IdentityClass::Tagged {
             return Ok(Vec::new());
         }
-        let listed = account.provider.list(type_name(&entry.kind), entry.region.as_deref(), None, control)?;
-        let equal = listed.into_iter().flatten().filter(|remote| self.is_ours(spec, entry, remote));
-        Ok(equal.map(|remote| remote.id).collect())
+        let type_name = type_name(&entry.kind);
+        let Some(listed) = account.provider.list(type_name, entry.region.as_deref(), None, control)? else {
+            // Whatever it holds, what has the key is not this one.
+            let key = account.provider.id_of(type_name, &entry.inputs).filter(|_| spec.read.is_some());
+            let found = key.map(|id| account.provider.read(type_name, entry.region.as_deref(), &id, control));
+            return Ok(found.transpose()?.flatten().into_iter().map(|remote| remote.id).collect());
+        };
+        // Of what nothing tells apart, everything that is there is another one.
+        let all = spec.identity == IdentityClass::Anonymous;
+        let taken = listed.into_iter().filter(|remote| all || self.is_ours(spec, entry, remote));
+        Ok(taken.map(|remote| remote.id).collect())
     }
 
     fn is_ours(&self, spec: &TypeSpec, entry: &Entry, remote: &Remote) -> bool {
@@ -310,13 +330,15 @@ impl Session {
             IdentityClass::Tagged => remote.identity.as_ref().is_some_and(|identity| identity.op == entry.identity.op),
             // One per key: what is there with equal inputs is ours, because it was not there before (`there_before`).
             _ => {
+                // What a later step sets may not be set yet.
+                let later = |name: &String| spec.update.iter().any(|step| step.on_create && step.fields.contains(name));
                 let seen: Map = entry
                     .inputs
                     .iter()
-                    .filter(|(name, _)| remote.fields.contains_key(*name))
+                    .filter(|(name, _)| remote.fields.contains_key(*name) && !later(name))
                     .map(|(name, value)| (name.clone(), value.clone()))
                     .collect();
-                !seen.is_empty() && compare(&spec.fields, &seen, &remote.fields, &[], &|a, b| a == b).changes.is_empty()
+                !seen.is_empty() && shows(spec, remote, &seen)
             }
         }
     }

@@ -113,6 +113,9 @@ pub struct FieldSpec {
     /// Taken out of the file, it keeps what the cloud has: the cloud has no word for none.
     #[serde(default)]
     pub keep: bool,
+    /// The attribute that is another name of the same value: what is equal to it is equal.
+    #[serde(default)]
+    pub also: Option<String>,
     /// A list whose order means nothing.
     #[serde(default)]
     pub unordered: bool,
@@ -210,7 +213,9 @@ impl FieldType {
 
 /// Whether a value is known only later: a reference of some kind.
 pub fn is_later(value: &Json) -> bool {
-    value.as_object().is_some_and(|map| ["$ref", "$env", "$secret", "$join"].iter().any(|key| map.contains_key(*key)))
+    value
+        .as_object()
+        .is_some_and(|map| ["$ref", "$env", "$secret", "$join", "$lookup"].iter().any(|key| map.contains_key(*key)))
 }
 
 /// Checks the fields of a record: unknown names (with the nearest), missing ones, wrong types, closed choices.

@@ -1,10 +1,12 @@
 //! Owns the UpCloud API 1.3: authentication, routing, and the vendor's shapes for errors, labels and lists.
 
+mod addresses;
 mod catalog;
 mod groups;
 mod interfaces;
 mod networks;
 mod power;
+mod rules;
 mod servers;
 mod storages;
 
@@ -62,6 +64,7 @@ fn route(mut cx: Cx<'_>) -> Answer {
         ["router", rest @ ..] => groups::routers(&mut cx, rest),
         ["server-group", rest @ ..] => groups::server_groups(&mut cx, rest),
         ["tag", rest @ ..] => groups::tags(&mut cx, rest),
+        ["ip_address", rest @ ..] => addresses::answer(&mut cx, rest),
         rest => catalog::answer(&cx, rest),
     }
 }
