@@ -362,7 +362,7 @@ fn the_aws_cli_lives_a_whole_life() {
             ec2(&format!("detach-internet-gateway --internet-gateway-id {gateway} --vpc-id {vpc}"));
             ec2(&format!("delete-internet-gateway --internet-gateway-id {gateway}"));
             let table = one(
-                "describe-route-tables --filters Name=association.main,Values=false --query RouteTables[0].RouteTableId",
+                "describe-route-tables --filters Name=route.destination-cidr-block,Values=0.0.0.0/0 --query RouteTables[0].RouteTableId",
             );
             ec2(&format!("delete-route-table --route-table-id {table}"));
             ec2(&format!("delete-vpc --vpc-id {vpc}"));

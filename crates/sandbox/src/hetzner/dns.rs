@@ -60,6 +60,18 @@ fn has(whole: &str, ip: &str) -> bool {
     }
 }
 
+/// The names that somebody gave to addresses of a thing: kind and id.
+pub fn named(kind: &str, id: &str, value: &Value) -> Vec<(&'static str, String)> {
+    let net = &value["public_net"];
+    let ones = [&net["ipv4"], &net["ipv6"]].into_iter().filter(|one| one["dns_ptr"].is_string());
+    let lists = [&net["ipv6"]["dns_ptr"], &value["dns_ptr"]].into_iter().filter_map(Value::as_array).flatten();
+    let given = |one: &Value| {
+        let (ip, name) = (one["ip"].as_str()?, one["dns_ptr"].as_str()?);
+        (!name.is_empty() && name != usual(ip)).then(|| ("rdns", format!("{kind},{id},{ip}")))
+    };
+    ones.chain(lists).filter_map(given).collect()
+}
+
 fn not_its() -> Reply {
     invalid("ip", "is none of its addresses")
 }

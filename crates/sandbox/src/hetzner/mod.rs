@@ -17,6 +17,7 @@ use crate::call::{Call, Reply, account_of};
 use crate::world::World;
 use serde_json::{Map, Value, json};
 
+pub use dns::named;
 pub use servers::password;
 
 /// An answer, or a refusal in the vendor's shape; both are sent alike.

@@ -55,6 +55,17 @@ fn username(call: &Call) -> Option<String> {
     (!user.is_empty() && !password.is_empty()).then(|| user.to_owned())
 }
 
+/// What somebody put into a server: kind and id.
+pub fn inside(id: &str, server: &Value) -> Vec<(&'static str, String)> {
+    let rules = server["_rules"].as_array().is_some_and(|rules| !rules.is_empty());
+    let interfaces = server["_interfaces"].as_array().into_iter().flatten();
+    let added = interfaces
+        .filter(|one| one["_added"] == true)
+        .flat_map(|one| one["ip_addresses"]["ip_address"].as_array().into_iter().flatten())
+        .filter_map(|one| Some(("ip_address", one["address"].as_str()?.to_owned())));
+    rules.then(|| ("firewall_rules", id.to_owned())).into_iter().chain(added).collect()
+}
+
 fn route(mut cx: Cx<'_>) -> Answer {
     let segments = cx.call.segments();
     match segments.as_slice() {
