@@ -45,7 +45,10 @@ fn every_type_of_every_provider_passes_the_contract_suite() {
             }
         }
         wrong.extend(failed(&rows));
-        table += &cells(&rows);
+        let (looked_up, types): (Vec<CheckRow>, Vec<CheckRow>) =
+            rows.into_iter().partition(|row| row.check == "look-up");
+        assert_eq!(looked_up.is_empty(), provider == "local");
+        table += &cells(&types);
     }
     assert_eq!(wrong, Vec::<String>::new());
     table_in("docs/contract.md", &table);

@@ -4,6 +4,7 @@
 mod bench;
 mod checks;
 mod cloud;
+mod lookups;
 mod record;
 mod samples;
 mod tamper;
@@ -98,7 +99,7 @@ impl Suite {
         if kinds.is_empty() {
             kinds = manifest.types.keys().collect();
         }
-        for name in kinds {
+        for (at, name) in kinds.into_iter().enumerate() {
             if stop.load(Ordering::SeqCst) {
                 break;
             }
@@ -106,6 +107,9 @@ impl Suite {
             let samples = Samples::new(&manifest, name, spec);
             let bench = Bench::new(self, &manifest, samples)?;
             checks::all(&bench, stop, tell);
+            if at == 0 && self.types.is_empty() {
+                lookups::all(&bench, stop, tell);
+            }
             bench.finish()?;
         }
         Ok(())

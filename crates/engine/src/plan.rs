@@ -64,6 +64,7 @@ impl Session {
         }
         diagnostics.extend(problems.into_iter().map(|problem| located.diagnostic(problem)));
         Failure::check(diagnostics)?;
+        self.look_up(&mut located)?;
         self.plan_located(&located, options)
     }
 

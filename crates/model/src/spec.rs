@@ -124,6 +124,9 @@ pub struct FieldSpec {
     /// written in a manifest, but found in the steps of its type.
     #[serde(skip)]
     pub detaches: bool,
+    /// The attribute that is another name of the same value: what is equal to it is equal.
+    #[serde(default)]
+    pub also: Option<String>,
     /// A list whose order means nothing.
     #[serde(default)]
     pub unordered: bool,
@@ -225,7 +228,9 @@ impl FieldType {
 
 /// Whether a value is known only later: a reference of some kind.
 pub fn is_later(value: &Json) -> bool {
-    value.as_object().is_some_and(|map| ["$ref", "$env", "$secret", "$join"].iter().any(|key| map.contains_key(*key)))
+    value
+        .as_object()
+        .is_some_and(|map| ["$ref", "$env", "$secret", "$join", "$lookup"].iter().any(|key| map.contains_key(*key)))
 }
 
 /// Checks the fields of a record: unknown names (with the nearest), missing ones, wrong types, closed choices.

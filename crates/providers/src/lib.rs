@@ -203,4 +203,18 @@ pub trait Provider: Send + Sync {
     fn catalog(&self, _name: &str, _region: Option<&str>, _control: &Control<'_>) -> Result<Vec<Map>, CallError> {
         Ok(Vec::new())
     }
+    /// What is as a filter says among what the manifest lets look up, a row each.
+    fn look_up(
+        &self,
+        _name: &str,
+        _region: Option<&str>,
+        _filter: &Map,
+        _control: &Control<'_>,
+    ) -> Result<Vec<Map>, CallError> {
+        Ok(Vec::new())
+    }
+    /// The id that one made with these fields will have, where the fields alone say it.
+    fn id_of(&self, _type_name: &str, _inputs: &Map) -> Option<String> {
+        None
+    }
 }

@@ -14,8 +14,8 @@ mod shown;
 mod warm;
 
 pub use manifest::{
-    ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, Listing, Manifest,
-    Pagination, Protocol, RateLimit, Region, StatusSpec, StepSpec, TypeSpec, pascal,
+    ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, FilterSpec, GoneWhen,
+    Listing, LookupSpec, Manifest, Pagination, Protocol, RateLimit, Region, StatusSpec, StepSpec, TypeSpec, pascal,
 };
 
 pub use api::ENGINE_API;

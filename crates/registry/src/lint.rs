@@ -4,6 +4,7 @@
 //! what is misplaced is taken out before the meaning is looked at.
 
 mod calls;
+mod lookups;
 mod meaning;
 mod values;
 
@@ -27,6 +28,8 @@ pub struct Contract {
     pub auth: IndexMap<String, Fields>,
     pub pagination: IndexMap<String, Fields>,
     pub listing: Fields,
+    pub lookup: Fields,
+    pub filter: Fields,
     #[serde(rename = "type")]
     pub kind: Fields,
     pub field: Fields,
@@ -273,6 +276,7 @@ fn shape(contract: &Contract, value: &Json, findings: &mut Findings) {
         against(&contract.listing, listing, &path, findings);
         fields(contract, listing.get("columns"), &at(&path, "columns"), findings);
     }
+    lookups::shape(contract, map, findings);
     for (name, spec) in map.get("types").and_then(Json::as_object).into_iter().flatten() {
         let path = at(&at(&root, "types"), name.as_str());
         let Json::Object(spec) = spec else {
