@@ -4,6 +4,7 @@ use crate::Session;
 use crate::changes::masked;
 use crate::desired::{declaration, region_of, with_defaults};
 use crate::plan::{HEAL, Plan, PlanOptions};
+use crate::prepared::left_alone;
 use crate::project::{INFRA, Input};
 use crate::refresh::Place;
 use crate::settle::attributes;
@@ -256,7 +257,7 @@ impl Session {
             expected.insert(field.clone(), self.store.sealer().open_value(value)?);
             actual.insert(field.clone(), shown.clone());
         }
-        let found = compare(&spec.fields, &expected, &actual, ignore, &|a, b| a == b);
+        let found = compare(&spec.fields, &expected, &actual, &left_alone(spec, ignore), &|a, b| a == b);
         Ok(found
             .changes
             .into_iter()

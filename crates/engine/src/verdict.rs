@@ -2,6 +2,7 @@
 
 use crate::desired::{Triggers, needs};
 use crate::plan::Planner;
+use crate::prepared::left_alone;
 use crate::refresh::current_fields;
 use provision_model::{Action, Address, Change, Comparison, Declaration, Disruption, Json, Map, Resource, compare};
 use provision_registry::TypeSpec;
@@ -87,7 +88,7 @@ impl Planner<'_> {
         current.retain(|field, _| desired.contains_key(field) || resource.inputs.contains_key(field));
         let sealed_equal = |plain: &Json, sealed: &Json| self.session.store.sealer().is_same(plain, sealed);
         let Comparison { mut changes, disruption, fields } =
-            compare(&spec.fields, desired, &current, &declaration.lifecycle.ignore, &sealed_equal);
+            compare(&spec.fields, desired, &current, &left_alone(spec, &declaration.lifecycle.ignore), &sealed_equal);
         // Protection is only ever added by the configuration; `provision state unprotect` takes it away.
         let flags = [
             ("lifecycle.protect", resource.protect, declaration.lifecycle.protect || resource.protect),
