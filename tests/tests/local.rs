@@ -117,6 +117,24 @@ fn a_file_is_made_changed_in_place_and_healed() {
 }
 
 #[test]
+fn what_a_file_holds_can_be_left_to_others() {
+    let world = World::new();
+    let infra = |content: &str| {
+        format!("it = p.local.file & {{ path = \"it\", content = \"{content}\", lifecycle.ignore = [\"content\"] }},")
+    };
+    declare(&world, &infra("first"));
+    apply(&world);
+    world.write("it", "theirs");
+    assert_eq!(world.json("provision drift"), json!([]));
+    declare(&world, &infra("second"));
+    assert_eq!(rows(&world), json!([]));
+    fs::set_permissions(world.project().join("it"), Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(rows(&world), json!([{"address": "it", "action": "update", "reason": "mode changed"}]));
+    apply(&world);
+    assert_eq!((world.read("it").as_str(), mode(&world, "it")), ("theirs", 0o644));
+}
+
+#[test]
 fn a_file_is_a_copy_of_another_or_what_base64_says_and_others_know_its_digest() {
     let world = World::new();
     world.write("src/data.bin", "one\n");
@@ -387,8 +405,9 @@ fn a_secret_in_a_file_is_in_the_file_and_nowhere_else() {
     said += &world.ok("provision history | to json");
     said += &world.ok("provision audit | to json");
     said += &world.ok("provision state export | to json");
-    let other = world.ok("'other-canary-4711' | hash sha256");
-    for secret in [canary, "canary-second-4711", "other-canary-4711", &digest, &other, &password] {
+    let hash = |text: &str| world.ok(&format!("'{text}' | hash sha256"));
+    let (other, env) = (hash("other-canary-4711"), hash(&format!("P={password}")));
+    for secret in [canary, "canary-second-4711", "other-canary-4711", &digest, &other, &env, &password] {
         assert!(!said.contains(secret), "{secret}");
         nowhere(&world, secret);
     }

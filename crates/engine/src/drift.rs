@@ -4,6 +4,7 @@ use crate::Session;
 use crate::changes::masked;
 use crate::desired::{declaration, region_of, with_defaults};
 use crate::plan::{HEAL, Plan, PlanOptions};
+use crate::prepared::left_alone;
 use crate::project::{INFRA, Input};
 use crate::refresh::Place;
 use crate::settle::attributes;
@@ -257,7 +258,7 @@ impl Session {
             actual.insert(field.clone(), shown.clone());
         }
         actual.extend(remote.said_as(&spec.fields, &expected));
-        let found = compare(&spec.fields, &expected, &actual, ignore, &|a, b| a == b);
+        let found = compare(&spec.fields, &expected, &actual, &left_alone(spec, ignore), &|a, b| a == b);
         Ok(found
             .changes
             .into_iter()

@@ -4,7 +4,7 @@
 use crate::plan::Planner;
 use crate::verdict::Verdict;
 use provision_diagnostic::Failure;
-use provision_model::{Action, Address, Declaration, Disruption, Json, Map, Problem, Resource, unknown};
+use provision_model::{Action, Address, Declaration, Disruption, FieldSpec, Json, Map, Problem, Resource, unknown};
 use provision_providers::{Account, Objection};
 use provision_registry::TypeSpec;
 use std::collections::HashSet;
@@ -101,6 +101,13 @@ pub fn forget_followers(spec: &TypeSpec, changed: &[String], attributes: &mut Ma
             attributes.shift_remove(name);
         }
     }
+}
+
+/// The fields to be left alone: those that are named, and those that follow from one of them.
+pub fn left_alone(spec: &TypeSpec, ignore: &[String]) -> Vec<String> {
+    let follows = |rule: &FieldSpec| rule.follows.iter().any(|field| ignore.contains(field));
+    let followers = spec.fields.iter().filter(|(_, rule)| follows(rule)).map(|(name, _)| name.clone());
+    ignore.iter().cloned().chain(followers).collect()
 }
 
 /// The value and whether it is to be kept as a secret by its provider's word.

@@ -2,6 +2,7 @@
 
 use crate::desired::{Triggers, needs};
 use crate::plan::Planner;
+use crate::prepared::left_alone;
 use crate::refresh::current_fields;
 use provision_model::{
     Action, Address, Change, Comparison, Declaration, Disruption, FieldSpec, Json, Map, Resource, compare,
@@ -89,7 +90,7 @@ impl Planner<'_> {
         // What was never ours to set is not drift.
         current.retain(|field, _| desired.contains_key(field) || resource.inputs.contains_key(field));
         let sealed_equal = |plain: &Json, sealed: &Json| self.session.store.sealer().is_same(plain, sealed);
-        let mut ignore = declaration.lifecycle.ignore.clone();
+        let mut ignore = left_alone(spec, &declaration.lifecycle.ignore);
         if self.healing {
             // Whoever let a disk grow cannot be answered by making it smaller.
             let grown = |(name, field): &(&String, &FieldSpec)| {
