@@ -69,7 +69,13 @@ impl Suite {
                 Ok(_) => Ok(()),
             };
         };
-        if self.target == Target::Sandbox && !IN_SANDBOX.contains(&self.provider.as_str()) {
+        if manifest.module.is_some() {
+            if self.target != Target::Sandbox || self.record.is_some() {
+                let message = format!("{} is a Nushell module: it has no address and nothing to record", self.provider);
+                return Err(Failure::new("provision::provider::no_cloud", message)
+                    .with_help("Leave out --endpoint, --record and --replay."));
+            }
+        } else if self.target == Target::Sandbox && !IN_SANDBOX.contains(&self.provider.as_str()) {
             return Err(Failure::new(
                 "provision::provider::no_cloud",
                 format!("the sandbox has no cloud `{}`", self.provider),

@@ -103,7 +103,9 @@ impl Session {
             };
             world.resources.insert(resource.address.clone(), found);
         }
-        let strays = by_id.into_values().filter(|remote| remote.identity.is_some());
+        // Where a list cannot be narrowed to ours, somebody else's mark is not ours.
+        let ours = |remote: &Remote| remote.identity.as_ref().is_some_and(|it| it.state == self.store.lineage());
+        let strays = by_id.into_values().filter(ours);
         world.strays.extend(strays.map(|remote| ((*kind).to_owned(), remote)));
         Ok(world)
     }

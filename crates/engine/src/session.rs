@@ -227,7 +227,11 @@ impl Session {
             return Ok(account.clone());
         }
         let opened = config.map(|config| self.opened(config)).transpose()?;
-        let account = Account::open(name, manifest, opened.as_ref(), &|variable| (self.env)(variable), &self.outside)?;
+        let env = |variable: &str| match variable {
+            provision_registry::PROJECT => Some(self.project.display().to_string()),
+            other => (self.env)(other),
+        };
+        let account = Account::open(name, manifest, opened.as_ref(), &env, &self.outside)?;
         accounts.insert(key, account.clone());
         Ok(account)
     }

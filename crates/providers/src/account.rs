@@ -1,6 +1,7 @@
 //! Owns opening an account: resolving its settings, credentials and endpoint from the configuration and environment.
 
 use crate::auth::Authenticator;
+use crate::module::{self, ModuleProvider};
 use crate::{Local, ManifestProvider, Outside, Provider};
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{AccountConfig, Json, Map};
@@ -43,6 +44,15 @@ impl Account {
                 .with_help("Use the protocol `rest-json` or `ec2-query`.")),
             };
         }
+        if let Some(module) = &manifest.module {
+            let (settings, secrets) = module::settings(name, manifest, settings, env)?;
+            let region = manifest.region.as_ref().and_then(|region| {
+                let given = settings.get(&region.field).and_then(Json::as_str).map(str::to_owned);
+                given.or_else(|| region.env.iter().find_map(|name| env(name)))
+            });
+            let provider = ModuleProvider::new(manifest.clone(), module.open(env), settings, secrets, region.clone());
+            return Ok(Account { name: name.to_owned(), provider: Arc::new(provider), region });
+        }
         let region = match &manifest.region {
             None => None,
             Some(region) => {
@@ -81,7 +91,7 @@ fn setting(settings: &Map, name: &str, env: &Environment<'_>) -> Result<Option<S
     }
 }
 
-fn absent(what: &str, variables: &[String]) -> Failure {
+pub(crate) fn absent(what: &str, variables: &[String]) -> Failure {
     Failure::new(
         "provision::provider::credential",
         format!("the credential `{what}` is absent: {} is not set", variables.join(" or ")),

@@ -23,6 +23,8 @@ pub enum Class {
     Quota,
     Protected,
     Rejected,
+    /// A command raised an error that does not say whether it had an effect: that is looked for, and it is not sent again.
+    Raised,
     /// The answer is not of the documented shape.
     Malformed,
     /// A reading call kept failing.
@@ -65,6 +67,7 @@ impl CallError {
             Class::Quota => "provision::provider::quota",
             Class::Conflict => "provision::plan::someone_elses",
             Class::Malformed => "provision::provider::malformed",
+            Class::Raised => "provision::provider::module",
             Class::Rejected | Class::Gone | Class::Protected => "provision::provider::rejected",
             _ => "provision::provider::unavailable",
         };
@@ -73,6 +76,7 @@ impl CallError {
             Class::Quota => "Raise the quota, or choose another size or location.",
             Class::Conflict => "Choose another name, or remove the other resource.",
             Class::Malformed => "Check the endpoint of this account.",
+            Class::Raised => "Mend the module, or what it works on, as its message says.",
             Class::Rejected | Class::Gone | Class::Protected => "Mend the resource as the cloud's message says.",
             _ => "Run `provision apply` again; what is done stays done.",
         };

@@ -9,6 +9,7 @@ mod error;
 mod http;
 mod listing;
 mod local;
+mod module;
 mod outside;
 mod runtime;
 mod waiting;

@@ -1,5 +1,6 @@
 //! Owns the shape of a provider manifest as the runtime reads it; `docs/manifest.md` explains it to people.
 
+use crate::Module;
 use indexmap::IndexMap;
 use provision_model::{FieldSpec, IdentityClass, Json};
 use serde::{Deserialize, Serialize};
@@ -41,7 +42,31 @@ pub struct Manifest {
     /// What the account offers, by catalogue name.
     #[serde(default)]
     pub listings: IndexMap<String, Listing>,
+    /// What an account of a Nushell module is told, by name; anything where there is none.
+    #[serde(default)]
+    pub settings: IndexMap<String, Setting>,
+    /// How long a command of a Nushell module may take, for example `"90s"`; one minute by default.
+    #[serde(default)]
+    pub timeout: Option<String>,
     pub types: IndexMap<String, TypeSpec>,
+    /// Who has the commands of a Nushell module.
+    #[serde(skip)]
+    pub module: Option<Module>,
+}
+
+/// A setting of an account, `providers.NAME.SETTING` in Nickel.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Setting {
+    pub doc: String,
+    pub required: bool,
+    pub default: Option<Json>,
+    /// Variables that hold it where it is not given, the first one set wins.
+    pub env: Vec<String>,
+    /// Its value is never shown.
+    pub sensitive: bool,
+    /// A value to test with.
+    pub example: Option<Json>,
 }
 
 /// How requests are written and answers read.
@@ -52,6 +77,8 @@ pub enum Protocol {
     Ec2Query,
     /// Implemented by the Rust type of the same name.
     Rust,
+    /// Implemented by the commands of a Nushell module.
+    Nushell,
 }
 
 /// Where the API is.
@@ -360,6 +387,19 @@ impl Manifest {
     /// `Hetzner` of `hetzner`: the Cedar namespace.
     pub fn cedar_namespace(&self) -> String {
         pascal(&self.name)
+    }
+}
+
+/// `90s`, `500ms`, `5m`; `None` for anything else.
+pub fn time_of(text: &str) -> Option<std::time::Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
+    match unit {
+        "ms" => Some(std::time::Duration::from_millis(number)),
+        "s" => Some(std::time::Duration::from_secs(number)),
+        "m" => Some(std::time::Duration::from_secs(number.checked_mul(60)?)),
+        _ => None,
     }
 }
 

@@ -30,17 +30,21 @@ pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
     if manifest.types.is_empty() {
         findings.error(LINT, "the manifest has no types", &path(&["types"]), "Add one under `types`.");
     }
-    let remote = manifest.protocol != Protocol::Rust;
+    let remote = !matches!(manifest.protocol, Protocol::Rust | Protocol::Nushell);
     if remote {
         endpoint(manifest, &manifest.endpoint, raw, findings);
         errors(manifest, raw, findings);
         pagination(manifest, findings);
         rest(manifest, findings);
     }
+    account(manifest, findings);
     for (name, spec) in &manifest.types {
         let here = path(&["types", name]);
         fields(manifest, &spec.fields, &at(&here, "fields"), findings);
         own(spec, name, &here, findings);
+        if manifest.protocol == Protocol::Nushell {
+            commands(spec, raw, name, &here, findings);
+        }
         if remote {
             life(manifest, spec, name, &here, findings);
             changes(manifest, spec, &here, findings);
@@ -50,6 +54,45 @@ pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
     for (name, listing) in &manifest.listings {
         let here = at(&path(&["listings", name]), "call");
         calls::one(manifest, None, &listing.call, Place::List, &here, findings);
+    }
+}
+
+/// What only the commands of a module are told.
+fn account(manifest: &Manifest, findings: &mut Findings) {
+    if manifest.protocol != Protocol::Nushell {
+        for (name, there) in [("settings", !manifest.settings.is_empty()), ("timeout", manifest.timeout.is_some())] {
+            if there {
+                let here = path(&[name]);
+                findings.error(LINT, format!("only a Nushell module has `{name}`"), &here, "Remove it.");
+            }
+        }
+    }
+    if let Some(timeout) = manifest.timeout.as_ref().filter(|text| crate::time_of(text).is_none()) {
+        let message = format!("the time `{timeout}` is not valid");
+        findings.error(LINT, message, &path(&["timeout"]), "Write for example `90s`, `500ms` or `5m`.");
+    }
+    for (name, setting) in &manifest.settings {
+        if setting.required && setting.default.is_some() {
+            let message = format!("the setting `{name}` is required, and has a default");
+            findings.error(LINT, message, &path(&["settings", name]), "Remove one of the two.");
+        }
+    }
+}
+
+/// A module has commands where a manifest has calls.
+fn commands(spec: &TypeSpec, raw: &Json, name: &str, here: &[Step], findings: &mut Findings) {
+    for key in ["create", "read", "list", "update", "delete", "status", "token", "labels", "name_label"] {
+        if !raw["types"][name][key].is_null() {
+            findings.error(
+                LINT,
+                format!("`{key}` says how a cloud is called, and the type `{name}` is one of a Nushell module"),
+                &at(here, key),
+                "Remove it; the commands of the module do what it would say.",
+            );
+        }
+    }
+    if spec.id != "id" {
+        findings.error(LINT, "the commands of a module give the id as `id`", &at(here, "id"), "Remove it.");
     }
 }
 
