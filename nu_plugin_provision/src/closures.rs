@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub fn provider_flag(signature: Signature) -> Signature {
     signature.named(
         "provider",
-        SyntaxShape::Record(Vec::new()),
+        SyntaxShape::Record(Default::default()),
         "Providers of this command alone, `{NAME: {schema: …, create: {|r| …}, read: …, list: …, update: …, delete: …}}`.",
         None,
     )

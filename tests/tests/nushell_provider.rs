@@ -266,7 +266,7 @@ fn an_answer_that_is_not_what_the_schema_says_is_refused() {
     let world = shelf(BOX);
     world.ok("provision apply --yes | ignore");
     let module = world.read("extensions/providers/shelf/mod.nu");
-    let shows = "$thing | reject --optional code | insert loud ($thing.title | str upcase)";
+    let shows = "$thing | reject --optional code | insert loud ($thing.title | str uppercase)";
     for (instead, said) in [
         ("{title: x}", "`list` gives has no `id`"),
         ("{id: 7, size: \"three\"}", "`size` takes an integer, not a string"),
@@ -343,4 +343,153 @@ fn a_module_that_cannot_be_used_says_why_and_where() {
     let rows = world.json("provision provider check shelf | select severity message line");
     assert_eq!(rows[0]["severity"], "warning", "{rows}");
     assert_eq!(world.json("provision plan | get action"), json!(["create"]));
+}
+
+const NOTES: &str = r#"
+def notes [] {
+  {notes: {
+    schema: {|| {types: {note: {
+      doc: "A note."
+      identity: keyed
+      fields: {
+        name: {type: string, doc: "Name.", required: true, on_change: replace}
+        text: {type: string, doc: "Text."}
+      }
+      attributes: {size: {type: int, doc: "Length."}}
+    }}} }
+    create: {|it| if $it.fields.text? == "bad" { error make {msg: "no such text", code: invalid} }; $it.fields.text | save $"($it.fields.name).note"; {id: $it.fields.name} }
+    read: {|it| list-notes | where id == $it.id | get 0? }
+    list: {|it| list-notes }
+    update: {|it| $it.fields.text | save --force $"($it.id).note" }
+    delete: {|it| rm $"($it.id).note" }
+  }}
+}
+def list-notes [] {
+  glob "*.note" | each {|file|
+    let name = $file | path parse | get stem
+    let text = open --raw $file
+    {id: $name, name: $name, text: $text, size: ($text | str length)}
+  }
+}
+"#;
+
+/// A provider of closures: given to each command, it plans, applies and drifts as any other, from a script too.
+#[test]
+fn closures_are_a_provider_for_the_commands_they_are_given_to() {
+    let world = World::new();
+    declare(
+        &world,
+        r#"a = p.notes.note & { name = "a", text = "one" }, b = p.notes.note & { name = "b", text = p.join ["like ", p.ref "a" "size"] },"#,
+    );
+    let rows = world.json(&format!("{NOTES}\nprovision plan --provider (notes) | select address provider action"));
+    assert_eq!(rows[0], json!({"address": "a", "provider": "notes", "action": "create"}));
+    let script = format!(
+        "{NOTES}\nprovision plan --provider (notes) | provision apply --provider (notes) | where status == done | get address | to json --raw"
+    );
+    world.write("apply.nu", &script);
+    let said = world.command().arg("apply.nu").output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "[\"a\",\"b\"]");
+    assert_eq!((world.read("a.note"), world.read("b.note")), ("one".to_owned(), "like 3".to_owned()));
+    assert_eq!(world.json(&format!("{NOTES}\nprovision plan --provider (notes)")), json!([]));
+    world.write("a.note", "two");
+    let drift = world.json(&format!("{NOTES}\nprovision drift --provider (notes) | select address path actual"));
+    assert!(drift.as_array().unwrap().contains(&json!({"address": "a", "path": "text", "actual": "two"})), "{drift}");
+    world.ok(&format!("{NOTES}\nprovision heal --provider (notes) | provision apply --provider (notes) | ignore"));
+    assert_eq!(world.read("a.note"), "one");
+
+    // Without it each command says what is missing.
+    world.fails("provision plan --refresh=false").is("nickel", "notes", "");
+}
+
+/// What is wrong with what is given is told before anything is asked.
+#[test]
+fn closures_that_are_no_provider_are_refused() {
+    let world = World::new();
+    declare(&world, r#"a = p.notes.note & { name = "a", text = "bad" },"#);
+    let code = "provision::provider::module";
+    let given = |change: &str| format!("{NOTES}\nprovision plan --provider ((notes) | {change})");
+    world.fails(&given("reject notes.list")).is(code, "the provider `notes` lacks list", "create: {|r| …}");
+    world.fails(&given("insert notes.lists {|it| []}")).is(code, "unknown part `lists`", "`list`");
+    world.fails(&given("update notes.read 3")).is(
+        code,
+        "`read` of the provider `notes` is no closure",
+        "{|request| …}",
+    );
+    world.fails(&given("update notes.schema {types: {}}")).is("provision::provider::lint", "no types", "");
+    world.fails(&given("update notes.list {|| {|it| 1 } }")).is("provision::provider::module", "", "");
+    let said = world.json(&format!(
+        "{NOTES}\ntry {{ provision apply --yes --provider (notes) | collect; null }} catch {{|error| $error.details.msg }}"
+    ));
+    assert!(said.as_str().is_some_and(|text| text.contains("no such text")), "{said}");
+}
+
+/// It comes from a folder or an archive, is pinned, refused when it changed, upgraded and removed, as a manifest is.
+#[test]
+fn a_module_is_added_pinned_and_removed() {
+    let world = World::new();
+    world.write("infra.ncl", "{ name = \"s\" }");
+    let module = std::fs::read_to_string(workspace().join("tests/corpus/nushell/shelf/mod.nu")).unwrap();
+    world.write("away/shelf-1.0.0/mod.nu", &module);
+    world.ok("^tar -czf away/shelf-1.0.0.tar.gz -C away shelf-1.0.0");
+    let added = world.json("provision provider add away/shelf-1.0.0.tar.gz");
+    assert_eq!((&added["name"], &added["types"]), (&json!("shelf"), &json!(["shelf.thing"])));
+    assert_eq!(world.json("provision provider list | where name == shelf | get 0.pinned"), json!(true));
+    let file = "extensions/providers/shelf/mod.nu";
+    world.write(file, &module.replace("1.0.0", "1.0.1"));
+    world.fails("provision plan").is("provision::provider::changed", "shelf", "provision provider upgrade shelf");
+    world.ok("provision provider upgrade shelf");
+    declare(&world, BOX);
+    world.ok("provision apply --yes | ignore");
+    world.fails("provision provider remove shelf").is("provision::provider::in_use", "box", "");
+    world.ok("provision destroy --yes | ignore");
+    declare(&world, "");
+    world.ok("provision provider remove shelf");
+    assert_eq!(world.json("provision provider list | where name == shelf"), json!([]));
+    world.write("broken/mod.nu", "export def schema [");
+    world.fails("provision provider add broken").is("provision::provider::module", "cannot be loaded", "");
+}
+
+/// The examples that come with it: their infrastructures live, and each type passes the contract suite.
+#[test]
+fn the_examples_live_and_pass_the_contract_suite() {
+    for (name, provider) in [("zonefile", "zonefile"), ("alternatives", "alternatives")] {
+        let world = World::new();
+        let from = workspace().join("examples").join(name);
+        for file in ["infra.ncl", &format!("extensions/providers/{provider}/mod.nu")] {
+            world.write(file, &std::fs::read_to_string(from.join(file)).unwrap());
+        }
+        assert_eq!(world.json(&format!("provision provider check {provider}")), json!([]));
+        world.ok("provision apply --yes | ignore");
+        assert_eq!(world.json("provision plan"), json!([]), "{name}");
+        match name {
+            "zonefile" => {
+                let zone = world.read("example.org.zone");
+                assert!(zone.contains("www 300 IN A 192.0.2.11\n") && zone.contains("@ 3600 IN MX 10 mx"), "{zone}");
+                world.write("example.org.zone", &zone.replace("192.0.2.11", "192.0.2.99"));
+                assert_eq!(world.json("provision drift | get address | uniq"), json!(["www"]));
+                world.ok("provision heal | provision apply | ignore");
+                assert_eq!(world.read("example.org.zone").lines().count(), zone.lines().count());
+            }
+            _ => {
+                let real = std::fs::canonicalize(world.project().join("bin/pager")).unwrap();
+                assert!(real.ends_with("more"), "{real:?}");
+                world.ok("^update-alternatives --quiet --log /dev/null --altdir etc --admindir database --remove pager /bin/more");
+                assert_eq!(
+                    world.json("provision plan | select address action"),
+                    json!([{"address": "more", "action": "create"}])
+                );
+            }
+        }
+        let rows = world.json(&format!("provision provider test {provider}"));
+        let rows = rows.as_array().unwrap();
+        let failed: Vec<&Value> = rows.iter().filter(|row| row["result"] == "failed").collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+        for check in ["create", "list", "delete of the gone", "lost answer", "quota", "throttle", "malformed answers"] {
+            assert!(rows.iter().any(|row| row["check"] == check && row["result"] == "passed"), "{check} in {rows:#?}");
+        }
+        world.ok("provision destroy --yes | ignore");
+        let left = std::fs::read_dir(world.project().parent().unwrap().join("tmp")).unwrap().count();
+        assert_eq!(left, 0, "{name} leaves something in the temporary folder");
+    }
 }

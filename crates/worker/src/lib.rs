@@ -25,6 +25,7 @@ pub trait Commands: Send + Sync {
 }
 
 /// What a caller brings to a call.
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// Set when the caller wants to stop: what runs is killed.
     pub interrupt: &'a AtomicBool,

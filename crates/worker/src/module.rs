@@ -45,7 +45,8 @@ pub fn describe(folder: &Path, wanted: &[&str], env: &[(String, String)]) -> Res
     let never = AtomicBool::new(false);
     let asked = Asked { interrupt: &never, limit: LIMIT, hide: &str::to_owned };
     let mut listing = start(script::COMMANDS)?;
-    let found = listing.answer(&asked).map_err(|fault| unloaded(folder, fault, &mut listing))?;
+    // What is noted while it is loaded is noted again by the next one.
+    let found = listing.answer(&Asked { hide: &|_| String::new(), ..asked }).map_err(|fault| unloaded(folder, fault, &mut listing))?;
     drop(listing);
     let (commands, mut diagnostics) = signatures(folder, &found, wanted);
     let remarks: Vec<Diagnostic> = diagnostics.extract_if(.., |one| one.severity != Severity::Error).collect();
@@ -187,8 +188,8 @@ fn misfit(command: &str, signatures: &Json) -> Option<(Severity, String)> {
     if !["nothing", "any"].contains(&input) {
         return Some((Severity::Error, format!("takes its input from the pipeline ({input}), which is empty")));
     }
-    let named = |kind: &str| parameters.iter().filter(move |it| it["parameter_type"] == kind);
-    let required: Vec<&Json> = named("positional").filter(|it| it["is_optional"] == false).collect();
+    let is_required = |it: &&Json| it["parameter_type"] == "positional" && it["is_optional"] == false;
+    let required: Vec<&Json> = parameters.iter().filter(is_required).collect();
     let takes = usize::from(command != "schema");
     if required.len() != takes {
         let wants = if takes == 0 { "nothing" } else { "one record" };

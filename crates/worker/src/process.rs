@@ -31,7 +31,7 @@ enum Heard {
     Note(String),
     TooLong,
     /// The request could not be handed over.
-    Unsent(String),
+    Unsent,
 }
 
 /// A running `nu`; killed with everything it started when dropped.
@@ -71,8 +71,8 @@ impl Process {
             // On a thread: a process that does not read keeps nobody waiting who could kill it.
             std::thread::spawn(move || {
                 while let Ok(request) = requests.recv() {
-                    if let Err(error) = stdin.write_all(&request) {
-                        let _ = sender.send(Heard::Unsent(error.to_string()));
+                    if stdin.write_all(&request).is_err() {
+                        let _ = sender.send(Heard::Unsent);
                         return;
                     }
                 }
@@ -117,7 +117,7 @@ impl Process {
                 Ok(Heard::TooLong) => {
                     return Err(Fault::Unreadable(format!("it is longer than {} MiB", LONGEST >> 20)));
                 }
-                Ok(Heard::Unsent(_)) | Err(RecvTimeoutError::Disconnected) => return Err(Fault::Ended(self.ended())),
+                Ok(Heard::Unsent) | Err(RecvTimeoutError::Disconnected) => return Err(Fault::Ended(self.ended())),
                 Err(RecvTimeoutError::Timeout) if over => return Err(Fault::Ended(self.ended())),
                 Err(RecvTimeoutError::Timeout) => {
                     // Something that it started may keep its output open.

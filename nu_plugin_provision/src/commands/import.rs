@@ -1,7 +1,6 @@
 //! Owns `provision import`: taking what exists into the state.
 
 use crate::ProvisionPlugin;
-use crate::closures::{provider_flag, with_given};
 use crate::open::{project_flag, session, stoppable};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, FromValue, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
@@ -55,7 +54,7 @@ impl PluginCommand for Import {
             .switch("adopt", "Take it although it carries the mark of another state.", None)
             .input_output_types(vec![(Type::Nothing, Type::table())])
             .category(super::category());
-        project_flag(provider_flag(signature))
+        project_flag(signature)
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -95,7 +94,7 @@ impl PluginCommand for Import {
             account: call.get_flag("account")?,
             adopt: call.has_flag("adopt")?,
         };
-        let session = with_given(session(plugin, engine, call)?, plugin, engine, call)?;
+        let session = session(plugin, engine, call)?;
         let _guard = stoppable(engine, &session)?;
         let found = match (address, id, kinds, label, provider) {
             (None, None, kinds, Some(label), provider) => {

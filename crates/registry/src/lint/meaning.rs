@@ -41,7 +41,7 @@ pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
     for (name, spec) in &manifest.types {
         let here = path(&["types", name]);
         fields(manifest, &spec.fields, &at(&here, "fields"), findings);
-        own(spec, name, &here, findings);
+        own(manifest, spec, name, &here, findings);
         if manifest.protocol == Protocol::Nushell {
             commands(spec, raw, name, &here, findings);
         }
@@ -347,7 +347,7 @@ pub(super) fn field(spec: &TypeSpec, name: &str, what: &str, place: &[Step], fin
     findings.error(UNKNOWN_FIELD, format!("{what} names the unknown field `{name}`"), place, help);
 }
 
-fn own(spec: &TypeSpec, name: &str, here: &[Step], findings: &mut Findings) {
+fn own(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], findings: &mut Findings) {
     if let Some(labels) = &spec.labels {
         field(spec, labels, "`labels`", &at(here, "labels"), findings);
         if spec.fields.get(labels).is_some_and(|field| !matches!(field.kind, FieldType::Map(_))) {
@@ -391,7 +391,9 @@ fn own(spec: &TypeSpec, name: &str, here: &[Step], findings: &mut Findings) {
             "Write for example `5s`.",
         );
     }
-    if spec.identity == IdentityClass::Tagged && spec.labels.is_none() {
+    // A module keeps the mark in a place of its own.
+    let has_commands = manifest.protocol == Protocol::Nushell;
+    if spec.identity == IdentityClass::Tagged && spec.labels.is_none() && !has_commands {
         findings.error(
             LINT,
             format!("the type `{name}` is recognised by labels, but has none"),

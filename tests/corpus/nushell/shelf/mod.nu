@@ -74,7 +74,7 @@ def shelf [request: record]: nothing -> path { $env.PROVISION_PROJECT | path joi
 def file [request: record, id: string]: nothing -> path { shelf $request | path join $"($id).json" }
 
 def show [thing: record]: nothing -> record {
-  $thing | reject --optional code | insert loud ($thing.title | str upcase)
+  $thing | reject --optional code | insert loud ($thing.title | str uppercase)
 }
 
 # Does what the file `trouble` orders: `create after die`; `create after die always` more than once.
