@@ -75,7 +75,9 @@ impl CallError {
             Class::Credentials => "Check the credential of this account; its value is never shown.",
             Class::Quota => "Raise the quota, or choose another size or location.",
             Class::Conflict => "Choose another name, or remove the other resource.",
-            Class::Malformed => "Check the endpoint of this account.",
+            Class::Malformed => {
+                "Check the endpoint of this account; a Nushell module has to give what its `schema` says."
+            }
             Class::Raised => "Mend the module, or what it works on, as its message says.",
             Class::Rejected | Class::Gone | Class::Protected => "Mend the resource as the cloud's message says.",
             _ => "Run `provision apply` again; what is done stays done.",

@@ -139,9 +139,11 @@ impl ModuleProvider {
             Some("invalid") => Class::Rejected,
             _ => Class::Raised,
         };
-        let code = raised.code.as_deref().unwrap_or_default();
+        let code = raised.code.as_deref().filter(|code| !code.starts_with("nu::")).unwrap_or_default();
         let mut message = format!("`{command}`: {raised}");
-        if let Some(help) = raised.help.as_ref().filter(|_| !code.starts_with("nu::")) {
+        if let Some(help) =
+            raised.help.as_ref().filter(|_| !raised.code.as_ref().is_some_and(|code| code.starts_with("nu::")))
+        {
             message += &format!("; {help}");
         }
         self.error(class, code, message)

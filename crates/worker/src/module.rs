@@ -46,7 +46,9 @@ pub fn describe(folder: &Path, wanted: &[&str], env: &[(String, String)]) -> Res
     let asked = Asked { interrupt: &never, limit: LIMIT, hide: &str::to_owned };
     let mut listing = start(script::COMMANDS)?;
     // What is noted while it is loaded is noted again by the next one.
-    let found = listing.answer(&Asked { hide: &|_| String::new(), ..asked }).map_err(|fault| unloaded(folder, fault, &mut listing))?;
+    let found = listing
+        .answer(&Asked { hide: &|_| String::new(), ..asked })
+        .map_err(|fault| unloaded(folder, fault, &mut listing))?;
     drop(listing);
     let (commands, mut diagnostics) = signatures(folder, &found, wanted);
     let remarks: Vec<Diagnostic> = diagnostics.extract_if(.., |one| one.severity != Severity::Error).collect();

@@ -241,9 +241,16 @@ fn raised(error: &Json) -> Raised {
         let source = std::fs::read_to_string(file).ok()?;
         Some(excerpt(Source { name: file, text: &source }, number("start")?..number("end")?))
     });
+    // Nushell's own say in the label what it is about.
+    let label = labels.into_iter().flatten().find_map(|label| label["text"].as_str().filter(|text| !text.is_empty()));
+    let own = text("code").filter(|code| code.starts_with("nu::")).and(label);
     let inner = error["inner"].as_array().and_then(|all| all.first()).filter(|_| place.is_none()).map(raised);
     let mut found = Raised {
-        message: text("msg").unwrap_or_else(|| "an error without a message".to_owned()),
+        message: match (text("msg"), own) {
+            (Some(message), Some(label)) => format!("{message}: {label}"),
+            (Some(message), None) => message,
+            (None, _) => "an error without a message".to_owned(),
+        },
         code: text("code"),
         help: text("help"),
         place,

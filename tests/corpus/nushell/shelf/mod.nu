@@ -89,7 +89,7 @@ def trouble [command: string, moment: string, request: record] {
     die => { ^kill -9 $nu.pid; sleep 1min }
     exit => { exit 3 }
     hang => { $"($nu.pid)" | save --force ($env.PROVISION_PROJECT | path join worker.pid); ^sleep 600 }
-    say => { print "a word on the way"; print --stderr "an aside"; print $"the code is ($request.fields?.code?) and the key ($request.account.key)"; ^echo "from a tool"; ^cat }
+    say => { print "a word on the way"; print --stderr "an aside"; print $"the code is ($request.fields?.code?) and the key ($request.account.key)"; ^/bin/sh -c "echo from a tool >&2"; ^cat }
     raise => { error make {msg: $"no room for ($request.fields?.code?)", help: "make room"} }
     break => { [1 2] | get 7 }
     busy => { error make {msg: "locked", code: busy} }
