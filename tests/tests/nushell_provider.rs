@@ -322,8 +322,8 @@ fn a_module_that_cannot_be_used_says_why_and_where() {
     says("export def list [", "export def lister [", "does not export `list`", "lister");
     says(
         "export def create [request: record]",
-        "export def create []",
-        "`create` takes 0 parameters",
+        "export def create [request: record, more: int]",
+        "`create` takes 2 parameters",
         "export def create [request: record]",
     );
     says(
@@ -334,8 +334,9 @@ fn a_module_that_cannot_be_used_says_why_and_where() {
     );
     let rows =
         says("version: \"1.0.0\"", "version: (error make {msg: \"no version\"})", "`schema` failed: no version", "");
-    assert_eq!(rows[0]["line"], 7, "{rows}");
-    says("identity: tagged", "identity: taged", "", "");
+    assert_eq!(rows[0]["line"], 6, "{rows}");
+    world.write(file, &module.replacen("identity: tagged", "identity: taged", 1));
+    world.fails("provision plan").is("provision::provider::manifest", "cannot be `taged`", "Did you mean `tagged`?");
     world.write(file, &module.replacen("identity: tagged", "identity: tagged\n        create: {method: POST}", 1));
     let rows = world.json("provision provider check shelf");
     assert!(rows.to_string().contains("`create` says how a cloud is called"), "{rows}");

@@ -42,7 +42,8 @@ impl Session {
         let accounts = &accounts;
         let mut groups: BTreeMap<Group<'_>, Vec<&Resource>> = BTreeMap::new();
         for resource in state {
-            let Ok((manifest, _)) = self.registry.type_of(&resource.kind) else { continue };
+            // One that nobody can ask about is not one that has not drifted.
+            let (manifest, _) = self.registry.type_of(&resource.kind)?;
             let region = crate::desired::region_of(manifest, &resource.inputs);
             groups.entry((resource.account.as_str(), resource.kind.as_str(), region)).or_default().push(resource);
         }
