@@ -50,12 +50,13 @@ fn every_type_of_every_provider_passes_the_contract_suite() {
 }
 
 /// The columns of the table in the documents: checks by the first words of their names.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "create",
     "read-back",
     "list",
     "update",
     "drift",
+    "detach",
     "replace",
     "delete",
     "throttle",

@@ -143,7 +143,7 @@ fn a_worker_that_dies_in_a_change_is_settled_by_looking() {
         world.write("trouble", order);
         let events = world.json("provision apply --yes | select status message");
         let text = events.to_string();
-        assert!(text.contains("looking for what became of it"), "{order}: {text}");
+        assert!(text.contains("asking the cloud whether it was done"), "{order}: {text}");
         assert!(text.contains("\"done\""), "{order}: {text}");
         assert_eq!((things(&world).len(), calls(&world, "create")), (1, creates), "{order}");
         assert_eq!(world.json("provision plan"), json!([]), "{order}");

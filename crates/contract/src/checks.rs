@@ -45,6 +45,10 @@ pub fn all(bench: &Bench<'_>, stop: &AtomicBool, tell: &mut dyn FnMut(CheckRow))
         life.check(&format!("update {name}"), |life| update(life, name));
         life.check(&format!("drift {name}"), |life| drift(life, name));
         life.back(name);
+        if bench.samples.spec.fields.get(name).is_some_and(|field| field.detaches) {
+            life.check(&format!("detach {name}"), |life| detach(life, name));
+            life.back(name);
+        }
     }
     for name in bench.tries(Way::Replace) {
         life.check(&format!("replace {name}"), |life| replace(life, name));
@@ -272,6 +276,30 @@ fn update(life: &mut Life<'_, '_>, name: &str) -> Checked {
         let _ = life.settle(Some(()));
     }
     done
+}
+
+/// Taken out of the configuration, it is detached in the cloud.
+fn detach(life: &mut Life<'_, '_>, name: &str) -> Checked {
+    if !life.now.contains_key(name) {
+        // Attached again, to what it is about to lose.
+        match life.bench.samples.another(name, None) {
+            Ok(value) => life.now.insert(name.to_owned(), value),
+            Err(why) => return Ok(Said::Skipped(why)),
+        };
+        life.settle(Some(()))?;
+    }
+    let id = life.stored_id()?;
+    life.now.remove(name);
+    let row = life.row()?;
+    let taken = row.changes.iter().any(|change| change.path == name && change.after.is_null());
+    if row.action != Action::Update || !taken {
+        return Err(format!("taken out, it is planned as {} without a change of `{name}`", row.action.name()));
+    }
+    life.settle(Some(()))?;
+    if life.bench.seen(&id)?.and_then(|remote| remote.fields.get(name).cloned()).is_some_and(|it| !it.is_null()) {
+        return Err("the cloud still shows it".into());
+    }
+    life.nothing_to_do()
 }
 
 fn drift(life: &mut Life<'_, '_>, name: &str) -> Checked {

@@ -234,6 +234,11 @@ pub const CODES: &[CodeEntry] = &[
         "Raise the quota or choose another size or location.",
     ),
     c(
+        "provision::provider::busy",
+        "What the cloud was asked for was in use or locked, for minutes.",
+        "Run `provision apply` again; where others use what is replaced, set `lifecycle.create_before_destroy`.",
+    ),
+    c(
         "provision::provider::unavailable",
         "The cloud did not answer or kept failing.",
         "Run `provision apply` again later; nothing is lost.",
@@ -242,6 +247,11 @@ pub const CODES: &[CodeEntry] = &[
         "provision::provider::malformed",
         "The cloud's answer does not have the documented shape.",
         "Check the endpoint; report the manifest if it is right.",
+    ),
+    c(
+        "provision::plan::shrinks",
+        "A field that can only grow is to become less.",
+        "Write what it has or more, or replace the resource.",
     ),
     c(
         "provision::plan::unknown_type",

@@ -10,11 +10,12 @@ use crate::question::{Questions, holds_unknown};
 use crate::refresh::{World, current_fields};
 use crate::scope::{concerning, narrow};
 use crate::selection::{known, link, select};
+use crate::verdict::is_less;
 use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
     Action, Address, Declaration, Graph, Json, Lifecycle, Map, PackedQuestion, PlanRow, Problem, Question, Remote,
-    Resource, has_secret, is_sealed, references, resolve, without_secrets,
+    Resource, has_secret, is_sealed, normalised, references, resolve, without_secrets,
 };
 use provision_registry::TypeSpec;
 use std::collections::{HashMap, HashSet};
@@ -334,8 +335,9 @@ impl<'a> Planner<'a> {
         let elsewhere = planned.old.as_ref().is_some_and(|old| *old != planned.place(Action::Create));
         let desired = self.desired.borrow();
         let wanted = |field: &str| desired.get(&declaration.address)?.get(field);
-        let taken = |field: &&String| wanted(field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
-        if let Some(field) = spec.unique.iter().find(taken).filter(|_| !elsewhere) {
+        let stays = |field: &&str| wanted(field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
+        if let Some(key) = spec.keys().find(|key| key.iter().all(&stays)).filter(|_| !elsewhere) {
+            let field = key.join(", ");
             let message = format!(
                 "`{}` cannot be made before the old one goes: both would have the same {field}",
                 declaration.address
@@ -391,15 +393,20 @@ impl<'a> Planner<'a> {
                 Err(failure) => return Err(failure),
             };
             desired_unknown |= resolved.unknown;
+            let one_form = |value: Json| match spec.fields.get(field) {
+                Some(rule) => normalised(rule, value),
+                None => value,
+            };
+            let whole = one_form(resolved.value);
             let open = match resolved.sensitive {
-                true => without_secrets(value, &attribute, self.session)?,
-                false => resolved.value.clone(),
+                true => one_form(without_secrets(value, &attribute, self.session)?),
+                false => whole.clone(),
             };
             if resolved.sensitive {
                 secrets.insert(field.clone());
             }
             shown.insert(field.clone(), open);
-            desired.insert(field.clone(), resolved.value);
+            desired.insert(field.clone(), whole);
         }
         let region = region_of(manifest, &desired);
         let resource = self.there(&declaration.address);
@@ -428,6 +435,19 @@ impl<'a> Planner<'a> {
                 )
                 .help(format!("Undo the change, or run `provision state unprotect {}` first.", declaration.address)),
             );
+        }
+        for change in &verdict.changes {
+            let grows = spec.fields.get(&change.path).is_some_and(|field| field.grows);
+            if grows && verdict.action == Action::Update && is_less(&change.after, Some(&change.before)) {
+                let (field, before) = (&change.path, &change.before);
+                let mut path = declaration.path.clone();
+                path.push(field.as_str().into());
+                let message = format!("`{}` has a {field} of {before}, which can only grow", declaration.address);
+                problems.push(Problem::value("provision::plan::shrinks", message, &path).help(format!(
+                    "Write {before} or more, or make a new one: `provision state replace {}`.",
+                    declaration.address
+                )));
+            }
         }
         if verdict.action == Action::Create {
             verdict.changes = creation(spec, &secrets, &desired);

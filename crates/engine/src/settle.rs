@@ -215,7 +215,11 @@ impl Session {
             .filter(|(name, _)| remote.fields.contains_key(*name))
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
-        let equal = compare(&spec.fields, &visible, &remote.fields, &[], &|a, b| a == b).changes.is_empty();
+        // What others attach is none of ours.
+        let ours = |name: &String| entry.inputs.contains_key(name) || resource.inputs.contains_key(name);
+        let shown: Map =
+            remote.fields.iter().filter(|(name, _)| ours(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let equal = compare(&spec.fields, &visible, &shown, &[], &|a, b| a == b).changes.is_empty();
         overlay(&mut resource, &remote);
         resource.restore = unrestored(spec, entry, &remote);
         if equal && all_seen {

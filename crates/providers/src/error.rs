@@ -69,6 +69,7 @@ impl CallError {
             Class::Malformed => "provision::provider::malformed",
             Class::Raised => "provision::provider::module",
             Class::Rejected | Class::Gone | Class::Protected => "provision::provider::rejected",
+            Class::Busy => "provision::provider::busy",
             _ => "provision::provider::unavailable",
         };
         let help = match self.class {
@@ -80,6 +81,10 @@ impl CallError {
             }
             Class::Raised => "Mend the module, or what it works on, as its message says.",
             Class::Rejected | Class::Gone | Class::Protected => "Mend the resource as the cloud's message says.",
+            Class::Busy => {
+                "Something uses it, or works on it. Where others need what is replaced, give it \
+                 `lifecycle.create_before_destroy = true`; else run `provision apply` again: what is done stays done."
+            }
             _ => "Run `provision apply` again; what is done stays done.",
         };
         Failure::new(code, format!("{what}: {self}")).with_help(help)

@@ -123,6 +123,8 @@ pub struct Sent {
     pub pending: Vec<Pending>,
     /// Attributes the cloud shows only now.
     pub once: Map,
+    /// What a create made, where its answer shows all that a reading would, and nothing is left to wait for.
+    pub shown: Option<Remote>,
 }
 
 /// A cloud account: everything the engine asks of it. One implementation is the manifest runtime.

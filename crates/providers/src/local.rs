@@ -37,7 +37,7 @@ impl Provider for Local {
         let mut once = provision_model::Map::new();
         once.insert("id".into(), Json::from(id.as_str()));
         once.insert("output".into(), operation.inputs.get("input").cloned().unwrap_or(Json::Null));
-        Ok(Sent { remote_id: Some(id), pending: Vec::new(), once })
+        Ok(Sent { remote_id: Some(id), once, ..Sent::default() })
     }
 
     fn wait(&self, _: &Operation, _: &CallStep, _: &str, _: &Sent, _: &Control<'_>) -> Result<(), CallError> {

@@ -4,7 +4,9 @@ use crate::auth::Authenticator;
 use crate::http::{Outgoing, Transport, escape};
 use crate::waiting::{ActionBoard, Listed, StatusBoard};
 use crate::{CallError, CallStep, Class, Control, Operation, Outside, Pending, Provider, Sent, StepKind, wire};
-use provision_model::{Action, FieldType, Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote, short_hash};
+use provision_model::{
+    Action, FieldSpec, FieldType, Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote, Visible, short_hash,
+};
 use provision_registry::{Call, Manifest, Protocol, StepSpec, TypeSpec};
 use std::sync::Arc;
 
@@ -121,6 +123,24 @@ impl ManifestProvider {
         let status =
             spec.status.as_ref().and_then(|status| wire::extract(item, &status.path)).and_then(|value| text_of(&value));
         Some(Remote { id, fields, attributes, identity, status })
+    }
+
+    /// The resource of an item that has everything a cloud ever shows of one, be it null, and is ready.
+    fn whole(&self, spec: &TypeSpec, item: &Json) -> Option<Remote> {
+        let shown = |(name, field): (&String, &FieldSpec)| {
+            field.returned_once
+                || field.visible == Visible::Never
+                || wire::extract(item, &wire::read_path(name, field, self.manifest.protocol)).is_some()
+        };
+        if !spec.fields.iter().chain(&spec.attributes).all(shown) {
+            return None;
+        }
+        let remote = self.remote(spec, item)?;
+        let ready = spec
+            .status
+            .as_ref()
+            .is_none_or(|rules| remote.status.as_ref().is_some_and(|status| rules.ready.contains(status)));
+        ready.then_some(remote)
     }
 
     fn is_gone(spec: &TypeSpec, remote: &Remote) -> bool {
@@ -290,6 +310,9 @@ impl Provider for ManifestProvider {
                 Some(template) => text_of(&wire::fill_text(template, &value_of)),
                 None => item.as_ref().and_then(|item| id_of(spec, item)),
             };
+            if call_is_over(spec, step, &sent) {
+                sent.shown = item.as_ref().and_then(|item| self.whole(spec, item));
+            }
             if sent.remote_id.is_none() {
                 return Err(self.fault(format!("the answer to {} has no `{}`", step.name, spec.id)));
             }
@@ -412,6 +435,12 @@ impl ManifestProvider {
     }
 }
 
+/// Whether nothing goes on in the cloud after the answer to a create, as far as the answer tells.
+fn call_is_over(spec: &TypeSpec, step: &CallStep, sent: &Sent) -> bool {
+    // A type of several parts has its id from what was sent: the answer is about something else.
+    step.call.id.is_none() && sent.pending.is_empty() && !spec.id.contains(',')
+}
+
 fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, prior: &Map, out: &mut Vec<CallStep>) {
     if !step.when_status.is_empty()
         && !operation.prior_status.as_ref().is_some_and(|status| step.when_status.contains(status))
@@ -447,17 +476,23 @@ fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, prior: &Map, 
             until: step.until.clone(),
         });
     };
-    // A changed entry of a map is set again; a changed item of a list goes first, then comes.
+    // A changed entry of a map is set again; a changed item of a list is changed where there is a call for it, and goes
+    // first and comes then where there is none.
+    let keyed = |a: &Json, b: &Json| collection.key.as_ref().is_some_and(|key| a.get(key) == b.get(key));
     for item in &old {
-        let stays =
-            new.iter().any(|other| if is_map { item.get("key") == other.get("key") } else { same(item, other) });
+        let stays = new.iter().any(|other| match is_map {
+            true => item.get("key") == other.get("key"),
+            false => same(item, other) || (collection.change.is_some() && keyed(item, other)),
+        });
         if !stays {
             push(&collection.remove, '-', item);
         }
     }
     for item in &new {
-        if !old.iter().any(|other| same(item, other)) {
-            push(&collection.add, '+', item);
+        match (&collection.change, old.iter().any(|other| keyed(item, other))) {
+            _ if old.iter().any(|other| same(item, other)) => {}
+            (Some(change), true) => push(change, '~', item),
+            _ => push(&collection.add, '+', item),
         }
     }
 }

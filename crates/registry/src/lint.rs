@@ -5,6 +5,7 @@
 
 mod calls;
 mod meaning;
+mod values;
 
 use crate::Manifest;
 use indexmap::IndexMap;
@@ -96,7 +97,7 @@ pub(crate) fn lint_value(value: Json, evaluator: &Evaluator) -> Result<Linted, F
 
 fn looked_at(contract: &Contract, value: Json, positions: &Positions, mut diagnostics: Vec<Diagnostic>) -> Linted {
     let mut findings = Findings::default();
-    let manifest = serde_json::from_value::<Manifest>(value.clone());
+    let manifest = Manifest::read(&value);
     shape(contract, &value, &mut findings);
     let readable = readable(contract, &value, &findings);
     match (&readable, &manifest) {
@@ -183,7 +184,7 @@ fn readable(contract: &Contract, value: &Json, findings: &Findings) -> Option<Ma
             map.insert(name.to_owned(), stand_in(name));
         }
     }
-    serde_json::from_value(copy).ok()
+    Manifest::read(&copy).ok()
 }
 
 fn prune(value: &mut Json, path: &[Step]) {

@@ -2,7 +2,7 @@
 
 use crate::Module;
 use indexmap::IndexMap;
-use provision_model::{FieldSpec, IdentityClass, Json};
+use provision_model::{FieldSpec, FieldType, IdentityClass, Json};
 use serde::{Deserialize, Serialize};
 
 /// A provider: how to reach it, how it errs, and its resource types.
@@ -251,7 +251,7 @@ pub struct TypeSpec {
     /// A label that gets the cloud name when the user gives none.
     #[serde(default)]
     pub name_label: Option<String>,
-    /// Fields whose value the cloud requires to be unique in the account.
+    /// Fields whose value the cloud requires to be unique in the account; several with commas between are so together.
     #[serde(default)]
     pub unique: Vec<String>,
     /// Path of the id in an item; of its parts, separated by commas, where it has several.
@@ -279,6 +279,13 @@ pub struct TypeSpec {
     /// Fields that had another name in an earlier version: old name to new.
     #[serde(default)]
     pub renamed: IndexMap<String, String>,
+}
+
+impl TypeSpec {
+    /// The keys of which the account has one each: the fields that make up a key.
+    pub fn keys(&self) -> impl Iterator<Item = Vec<&str>> {
+        self.unique.iter().map(|key| key.split(',').map(str::trim).collect())
+    }
 }
 
 fn id() -> String {
@@ -381,9 +388,26 @@ pub struct Collection {
     pub key: Option<String>,
     pub add: Call,
     pub remove: Call,
+    /// For an item whose key stays; one that goes and one that comes where the cloud has no such call.
+    #[serde(default)]
+    pub change: Option<Call>,
 }
 
 impl Manifest {
+    /// A manifest as it is written, with what its steps say about its fields.
+    pub(crate) fn read(value: &Json) -> Result<Manifest, serde_json::Error> {
+        let mut manifest = Manifest::deserialize(value)?;
+        for spec in manifest.types.values_mut() {
+            let TypeSpec { fields, update, .. } = spec;
+            for collection in update.iter().filter_map(|step| step.collection.as_ref()) {
+                if let Some(field) = fields.get_mut(&collection.field) {
+                    field.detaches = !field.required && !matches!(field.kind, FieldType::List(_) | FieldType::Map(_));
+                }
+            }
+        }
+        Ok(manifest)
+    }
+
     /// `Hetzner` of `hetzner`: the Cedar namespace.
     pub fn cedar_namespace(&self) -> String {
         pascal(&self.name)

@@ -2,7 +2,7 @@
 //! and deleted, whether its lists end, whether its errors are understood.
 
 use super::calls::{self, Place};
-use super::{Findings, at, fits};
+use super::{Findings, at, fits, values};
 use crate::{Auth, Endpoint, Manifest, Pagination, Protocol, TypeSpec};
 use indexmap::IndexMap;
 use provision_diagnostic::nearest;
@@ -15,6 +15,7 @@ const LINT: &str = "provision::provider::lint";
 /// Everything wrong with what a manifest means.
 pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
     names(manifest, findings);
+    values::check(manifest, findings);
     match crate::api::accepts(&manifest.api) {
         Err(wrong) => {
             findings.error("provision::provider::api", wrong, &path(&["api"]), "Write for example `api = \"1\"`.")
@@ -42,6 +43,7 @@ pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
         let here = path(&["types", name]);
         fields(manifest, &spec.fields, &at(&here, "fields"), findings);
         own(manifest, spec, name, &here, findings);
+        values::check_type(manifest, spec, name, &here, findings);
         if manifest.protocol == Protocol::Nushell {
             commands(spec, raw, name, &here, findings);
         }
@@ -358,9 +360,6 @@ fn own(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], findings
                 "Give the field the type `{ map = \"string\" }`.",
             );
         }
-    }
-    for (index, unique) in spec.unique.iter().enumerate() {
-        field(spec, unique, "`unique`", &at(&at(here, "unique"), index), findings);
     }
     for (old, new) in &spec.renamed {
         let place = at(&at(here, "renamed"), old.as_str());

@@ -15,6 +15,7 @@ export def schema []: nothing -> record {
       choice: {
         doc: "A program that can stand behind a generic name."
         identity: keyed
+        unique: ["name,path"]
         fields: {
           name: {type: string, doc: "Generic name, such as `editor`.", required: true, on_change: replace, example: pager, other: viewer}
           path: {type: string, doc: "The program.", required: true, on_change: replace, example: "/bin/cat", other: "/bin/more"}

@@ -22,6 +22,7 @@ export def schema []: nothing -> record {
       record: {
         doc: "The records of one name and type."
         identity: keyed
+        unique: ["name,type"]
         fields: {
           name: {type: string, doc: "Name within the zone, `@` for the zone itself.", required: true, on_change: replace, example: www, other: api}
           type: {type: string, doc: "Type of the records.", one_of: [A AAAA CNAME MX NS TXT], default: A, on_change: replace, example: TXT, other: NS}
