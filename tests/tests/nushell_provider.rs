@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
+use provision_tests::ocean::Ocean;
 use provision_tests::{World, workspace};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -346,93 +347,6 @@ fn a_module_that_cannot_be_used_says_why_and_where() {
     assert_eq!(world.json("provision plan | get action"), json!(["create"]));
 }
 
-const NOTES: &str = r#"
-def notes [] {
-  {notes: {
-    schema: {|| {types: {note: {
-      doc: "A note."
-      identity: keyed
-      fields: {
-        name: {type: string, doc: "Name.", required: true, on_change: replace}
-        text: {type: string, doc: "Text."}
-      }
-      attributes: {size: {type: int, doc: "Length."}}
-    }}} }
-    create: {|request|
-      let it = $request.fields
-      if $it.text? == "bad" { error make {msg: "no such text", code: invalid} }
-      $it.text | save $"($it.name).note"
-      {id: $it.name}
-    }
-    read: {|request| list-notes | where id == $request.id | get 0? }
-    list: {|request| list-notes }
-    update: {|request| $request.fields.text | save --force $"($request.id).note" }
-    delete: {|request| rm $"($request.id).note" }
-  }}
-}
-def list-notes [] {
-  glob "*.note" | each {|file|
-    let name = $file | path parse | get stem
-    let text = open --raw $file
-    {id: $name, name: $name, text: $text, size: ($text | str length)}
-  }
-}
-"#;
-
-/// A provider of closures: given to each command, it plans, applies and drifts as any other, from a script too.
-#[test]
-fn closures_are_a_provider_for_the_commands_they_are_given_to() {
-    let world = World::new();
-    declare(
-        &world,
-        r#"a = p.notes.note & { name = "a", text = "one" }, b = p.notes.note & { name = "b", text = p.join ["like ", p.ref "a" "size"] },"#,
-    );
-    let rows = world.json(&format!("{NOTES}\nprovision plan --provider (notes) | select address provider action"));
-    assert_eq!(rows[0], json!({"address": "a", "provider": "notes", "action": "create"}));
-    let script = format!(
-        "{NOTES}\nprovision plan --provider (notes) | provision apply --provider (notes) | where status == done | get address | to json --raw"
-    );
-    world.write("apply.nu", &script);
-    let said = world.command().arg("apply.nu").output().unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "[\"a\",\"b\"]");
-    assert_eq!((world.read("a.note"), world.read("b.note")), ("one".to_owned(), "like 3".to_owned()));
-    assert_eq!(world.json(&format!("{NOTES}\nprovision plan --provider (notes)")), json!([]));
-    world.write("a.note", "two");
-    let drift = world.json(&format!("{NOTES}\nprovision drift --provider (notes) | select address path actual"));
-    assert!(drift.as_array().unwrap().contains(&json!({"address": "a", "path": "text", "actual": "two"})), "{drift}");
-    world.ok(&format!("{NOTES}\nprovision heal --provider (notes) | provision apply --provider (notes) | ignore"));
-    assert_eq!(world.read("a.note"), "one");
-
-    // Without it each command says what is missing.
-    world.fails("provision plan").is("nickel::eval::missing_field", "missing field `notes`", "");
-    world.fails(&format!("{NOTES}\nprovision plan --destroy --provider (notes) | provision apply")).is(
-        "provision::provider::unknown",
-        "there is no provider `notes`",
-        "`--provider {notes: …}`",
-    );
-    world.fails("provision drift").is("provision::provider::unknown", "notes", "--provider");
-}
-
-/// What is wrong with what is given is told before anything is asked.
-#[test]
-fn closures_that_are_no_provider_are_refused() {
-    let world = World::new();
-    declare(&world, r#"a = p.notes.note & { name = "a", text = "bad" },"#);
-    let code = "provision::provider::module";
-    let given = |change: &str| format!("{NOTES}\nprovision plan --provider ((notes) | {change})");
-    world.fails(&given("reject notes.list")).is(code, "the provider `notes` lacks list", "create: {|r| …}");
-    world.fails(&given("insert notes.lists {|it| []}")).is(code, "unknown part `lists`", "`list`");
-    world.fails(&given("update notes.read 3")).is(
-        code,
-        "`read` of the provider `notes` is no closure",
-        "{|request| …}",
-    );
-    world.fails(&given("update notes.schema {types: {}}")).is("provision::provider::lint", "no types", "");
-    let caught = world.fails(&format!("{NOTES}\nprovision apply --yes --provider (notes)"));
-    assert!(caught.all().iter().any(|one| one.msg.contains("no such text")), "{caught:?}");
-}
-
 /// It comes from a folder or an archive, is pinned, refused when it changed, upgraded and removed, as a manifest is.
 #[test]
 fn a_module_is_added_pinned_and_removed() {
@@ -501,4 +415,111 @@ fn the_examples_live_and_pass_the_contract_suite() {
         let left = std::fs::read_dir(world.project().parent().unwrap().join("tmp")).unwrap().count();
         assert_eq!(left, 0, "{name} leaves something in the temporary folder");
     }
+}
+
+/// What the calls of a manifest cannot say about one type, a module beside it does; the other types stay calls.
+#[test]
+fn one_type_of_a_manifest_is_implemented_by_a_module() {
+    let ocean = Ocean::start("canary-t0k3n");
+    let mut world = World::new();
+    world.env("ACME_TOKEN", Some("canary-t0k3n")).env("ACME_URL", Some(&ocean.url));
+    world.write(
+        "extensions/providers/acme/manifest.ncl",
+        r#"{
+  name = "acme", version = "1.0.0", api = "1", protocol = "rest-json",
+  endpoint = { default = "https://api.acme.example", env = [{ name = "ACME_URL" }] },
+  auth = [{ kind = "bearer", token = { setting = "token", env = ["ACME_TOKEN"] } }],
+  errors = { code = ["id"], message = ["message"], conflict = [], quota = [] },
+  pagination = { kind = "link", size = "per_page", max = 2, next = "links.pages.next" },
+  types.key = {
+    doc = "A key.",
+    identity = "keyed",
+    fields = {
+      name = { type = "string", doc = "Name.", required = true },
+      public_key = { type = "string", doc = "The key.", required = true, on_change = "replace" },
+    },
+    attributes.id = { type = "int", doc = "Its id." },
+    create = { method = "POST", path = "/v2/account/keys", result = "ssh_key" },
+    list = { path = "/v2/account/keys", items = "ssh_keys" },
+    update = [{ name = "rename", fields = ["name"], call = { method = "PUT", path = "/v2/account/keys/{id}" } }],
+    delete = [{ name = "delete", call = { method = "DELETE", path = "/v2/account/keys/{id}" } }],
+  },
+  types.note = {
+    doc = "A note about a key.",
+    identity = "keyed",
+    fields = {
+      name = { type = "string", doc = "Name.", required = true, on_change = "replace" },
+      text = { type = "string", doc = "Text.", required = true },
+    },
+    implemented_by = "mod.nu",
+  },
+}
+"#,
+    );
+    let module = r#"
+export def create [request: record]: nothing -> record {
+  print $"($request.account.endpoint) with ($request.account.token)"
+  $request.fields.text | save (file $request.fields.name)
+  {id: $request.fields.name}
+}
+export def read [request: record]: nothing -> any { list $request | where id == $request.id | get 0? }
+export def list [request: record]: nothing -> table {
+  glob (file "*") | each {|it| let name = $it | path parse | get stem; {id: $name, name: $name, text: (open --raw $it)} }
+}
+export def update [request: record]: nothing -> any { $request.fields.text | save --force (file $request.id) }
+export def delete [request: record]: nothing -> any { rm (file $request.id) }
+def file [name: string]: nothing -> path { $env.PROVISION_PROJECT | path join $"($name).note" }
+"#;
+    world.write("extensions/providers/acme/mod.nu", module);
+    assert_eq!(world.json("provision provider check acme"), json!([]));
+    declare(
+        &world,
+        r#"k = p.acme.key & { name = "k", public_key = "k" }, n = p.acme.note & { name = "n", text = p.join ["key ", p.ref "k" "id"] },"#,
+    );
+    let said = world.nu("provision apply --yes | where status == done | get address | to json --raw");
+    assert_eq!(said.stdout.trim(), "[\"k\",\"n\"]", "{said:?}");
+    assert!(said.stderr.contains(&format!("acme: {} with <sensitive>", ocean.url)), "{}", said.stderr);
+    assert!(world.read("n.note").starts_with("key "), "{}", world.read("n.note"));
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.ok("provision destroy --yes | ignore");
+    assert!(!world.project().join("n.note").exists());
+    assert_eq!(ocean.held(), 0);
+
+    world.write("extensions/providers/acme/mod.nu", &module.replace("export def list", "def list"));
+    world.fails("provision plan").is("provision::provider::module", "does not export `list`", "");
+    let rows = world.json("provision provider check acme");
+    assert!(rows.to_string().contains("does not export `list`"), "{rows}");
+    std::fs::remove_file(world.project().join("extensions/providers/acme/mod.nu")).unwrap();
+    world.fails("provision plan").is("provision::provider::module", "is implemented by mod.nu, which is not in", "");
+}
+
+/// Many operations of one account at a time: one worker has them one after the other.
+#[test]
+fn many_operations_share_one_worker() {
+    let all: String = (0..24).map(|at| format!("t{at} = p.shelf.thing & {{ title = \"t{at}\" }},\n")).collect();
+    let world = shelf(&all);
+    world.ok("provision apply --yes --parallel 8 | ignore");
+    assert_eq!((things(&world).len(), calls(&world, "create")), (24, 24));
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.ok("provision destroy --yes --parallel 8 | ignore");
+    assert_eq!(things(&world).len(), 0);
+}
+
+/// Ctrl-C is heard while a command is waited for.
+#[test]
+fn ctrl_c_ends_a_worker_that_only_reads() {
+    let world = shelf(BOX);
+    world.ok("provision apply --yes | ignore");
+    let module = world.read("extensions/providers/shelf/mod.nu").replace("timeout: \"2s\"", "timeout: \"5m\"");
+    world.write("extensions/providers/shelf/mod.nu", &module);
+    world.write("trouble", "list before hang");
+    let mut command = world.command();
+    command.args(["-c", "provision plan | ignore"]);
+    let mut shell = command.spawn().unwrap();
+    let pid_file = world.project().join("worker.pid");
+    soon("the call", || std::fs::read_to_string(&pid_file).is_ok_and(|pid| !pid.is_empty()));
+    std::process::Command::new("/bin/kill").args(["-INT", &shell.id().to_string()]).status().unwrap();
+    soon("the end of the shell", || shell.try_wait().unwrap().is_some());
+    let pid = world.read("worker.pid");
+    soon("the end of the worker", || !runs(&pid));
 }

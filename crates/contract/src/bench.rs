@@ -50,7 +50,7 @@ impl<'a> Bench<'a> {
         let fixed = suite.record.is_some() || matches!(suite.target, Target::Replay(_));
         let store = if fixed { Store::in_memory_as(LINEAGE)? } else { Store::in_memory()? };
         let mut env = suite.env.clone();
-        let folder = manifest.module.as_ref().map(|_| scratch()).transpose()?;
+        let folder = manifest.has_commands(samples.spec).then(scratch).transpose()?;
         if let Some(folder) = &folder {
             let (given, project) = (env, folder.path().display().to_string());
             env = Arc::new(move |name: &str| if name == PROJECT { Some(project.clone()) } else { given(name) });

@@ -15,7 +15,7 @@ use bench::Bench;
 use provision_diagnostic::{Failure, nearest};
 use provision_engine::Environment;
 use provision_nickel::Evaluator;
-use provision_registry::Registry;
+use provision_registry::{Protocol, Registry};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl Suite {
                 Ok(_) => Ok(()),
             };
         };
-        if manifest.module.is_some() {
+        if manifest.protocol == Protocol::Nushell {
             if self.target != Target::Sandbox || self.record.is_some() {
                 let message = format!("{} is a Nushell module: it has no address and nothing to record", self.provider);
                 return Err(Failure::new("provision::provider::no_cloud", message)

@@ -22,7 +22,7 @@ pub use manifest::{
 pub use api::ENGINE_API;
 pub use installed::{Lock, Origin, Pin, Provider, folder_digest};
 pub use lint::{Linted, elements, lint, located};
-pub use module::{Module, PROJECT, Schemas, check_module, given};
+pub use module::{Module, PROJECT, Schemas, attach, check_module, given};
 pub use pack::{Candidate, add, folder_of, open, remove, repin};
 pub use shown::{FieldRow, TypeRow, field_rows, type_rows};
 pub use warm::Warm;
@@ -87,7 +87,12 @@ impl Registry {
             })?;
             let file = folder.join(MANIFEST);
             let manifest = match file.is_file() {
-                true => read_manifest(Source::File(file.clone()), &file.display().to_string(), evaluator)?,
+                true => {
+                    let shown = file.display().to_string();
+                    let mut manifest = read_manifest(Source::File(file), &shown, evaluator)?;
+                    module::attach(&mut manifest, &folder)?;
+                    manifest
+                }
                 false => module::read(&folder, &digest, evaluator, schemas)?,
             };
             let pinned = origin == Origin::Project && lock.verify(&manifest.name, &manifest.version, &digest)?;

@@ -136,6 +136,18 @@ pub enum Auth {
     },
 }
 
+impl Auth {
+    /// The credentials that it takes.
+    pub fn credentials(&self) -> Vec<&Credential> {
+        match self {
+            Auth::Bearer { token } => vec![token],
+            Auth::Header { value, .. } => vec![value],
+            Auth::Basic { username, password } => vec![username, password],
+            Auth::Sigv4 { access_key, secret_key, .. } => vec![access_key, secret_key],
+        }
+    }
+}
+
 /// A provider whose calls go to one region each.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -279,6 +291,9 @@ pub struct TypeSpec {
     /// Fields that had another name in an earlier version: old name to new.
     #[serde(default)]
     pub renamed: IndexMap<String, String>,
+    /// The Nushell module of the folder that has the commands of this type, where calls cannot say it: `mod.nu`.
+    #[serde(default)]
+    pub implemented_by: Option<String>,
 }
 
 impl TypeSpec {
@@ -406,6 +421,11 @@ impl Manifest {
             }
         }
         Ok(manifest)
+    }
+
+    /// Whether the commands of a Nushell module are behind a type.
+    pub fn has_commands(&self, spec: &TypeSpec) -> bool {
+        self.protocol == Protocol::Nushell || spec.implemented_by.is_some()
     }
 
     /// `Hetzner` of `hetzner`: the Cedar namespace.

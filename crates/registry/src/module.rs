@@ -1,7 +1,7 @@
 //! Owns providers that are Nushell modules: what their `schema` says becomes a manifest.
 
 use crate::lint::{Linted, lint_value};
-use crate::{Call, Manifest};
+use crate::{Call, Manifest, TypeSpec};
 use provision_diagnostic::{Diagnostic, Failure, Severity};
 use provision_model::{Json, Map};
 use provision_nickel::Evaluator;
@@ -166,12 +166,33 @@ fn held(name: &str, schema: Json, evaluator: &Evaluator) -> Result<Linted, Failu
     map.insert("protocol".to_owned(), Json::from("nushell"));
     let mut linted = lint_value(Json::Object(sorted(map)), evaluator)?;
     linted.diagnostics.splice(0..0, early);
-    for spec in linted.manifest.iter_mut().flat_map(|manifest| manifest.types.values_mut()) {
-        // The engine asks whether there is a way, not what it is.
-        let there = || Some(Call::default());
-        (spec.create, spec.read, spec.list) = (there(), there(), there());
-    }
+    linted.manifest.iter_mut().flat_map(|manifest| manifest.types.values_mut()).for_each(can_be_called);
     Ok(linted)
+}
+
+/// The engine asks whether there is a way, not what it is.
+fn can_be_called(spec: &mut TypeSpec) {
+    let there = || Some(Call::default());
+    (spec.create, spec.read, spec.list) = (there(), there(), there());
+}
+
+/// Gives the types of a manifest that say so the commands of the module beside it. What could be better is given back.
+pub fn attach(manifest: &mut Manifest, folder: &Path) -> Result<Vec<Diagnostic>, Failure> {
+    if manifest.types.values().all(|spec| spec.implemented_by.is_none()) {
+        return Ok(Vec::new());
+    }
+    if !folder.join(FILE).is_file() {
+        return Err(Failure::new(
+            WRONG,
+            format!("a type is implemented by {FILE}, which is not in {}", folder.display()),
+        )
+        .with_help("Put the module beside the manifest."));
+    }
+    let wanted = &COMMANDS[1..];
+    let described = describe(folder, wanted, &environment(&|variable| std::env::var(variable).ok()))?;
+    manifest.types.values_mut().filter(|spec| spec.implemented_by.is_some()).for_each(can_be_called);
+    manifest.module = Some(Module::Folder { folder: folder.to_path_buf(), commands: described.commands });
+    Ok(described.remarks)
 }
 
 /// Who it is comes first, whatever order a module says it in.

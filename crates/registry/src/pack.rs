@@ -82,7 +82,8 @@ pub fn open(path: &Path, expected: Option<&str>, evaluator: &Evaluator) -> Resul
     };
     let errors = linted.diagnostics.into_iter().filter(|one| one.severity == Severity::Error).collect();
     Failure::check(errors)?;
-    let Some(manifest) = linted.manifest else { return Err(refused(path, "its manifest cannot be read")) };
+    let Some(mut manifest) = linted.manifest else { return Err(refused(path, "its manifest cannot be read")) };
+    module::attach(&mut manifest, if path.is_dir() { path } else { &scratch.0 })?;
     Ok(Candidate { manifest, digest, files })
 }
 

@@ -44,10 +44,9 @@ pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
         fields(manifest, &spec.fields, &at(&here, "fields"), findings);
         own(manifest, spec, name, &here, findings);
         values::check_type(manifest, spec, name, &here, findings);
-        if manifest.protocol == Protocol::Nushell {
-            commands(spec, raw, name, &here, findings);
-        }
-        if remote {
+        if manifest.has_commands(spec) {
+            commands(manifest, spec, raw, name, &here, findings);
+        } else if remote {
             life(manifest, spec, name, &here, findings);
             changes(manifest, spec, &here, findings);
             calls::check(manifest, spec, &here, findings);
@@ -82,9 +81,18 @@ fn account(manifest: &Manifest, findings: &mut Findings) {
 }
 
 /// A module has commands where a manifest has calls.
-fn commands(spec: &TypeSpec, raw: &Json, name: &str, here: &[Step], findings: &mut Findings) {
+fn commands(manifest: &Manifest, spec: &TypeSpec, raw: &Json, name: &str, here: &[Step], findings: &mut Findings) {
+    if manifest.protocol == Protocol::Nushell && spec.implemented_by.is_some() {
+        let help = "Remove it: the module has the commands of all types.";
+        findings.error(LINT, "`implemented_by` is for a type of a manifest", &at(here, "implemented_by"), help);
+    }
+    if manifest.protocol == Protocol::Rust {
+        let help = "Give the provider another protocol.";
+        findings.error(LINT, "a type of a Rust provider is implemented in Rust", &at(here, "implemented_by"), help);
+    }
     for key in ["create", "read", "list", "update", "delete", "status", "token", "labels", "name_label"] {
-        if !raw["types"][name][key].is_null() {
+        let said = &raw["types"][name][key];
+        if !said.is_null() && !said.as_array().is_some_and(Vec::is_empty) {
             findings.error(
                 LINT,
                 format!("`{key}` says how a cloud is called, and the type `{name}` is one of a Nushell module"),
@@ -391,7 +399,7 @@ fn own(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], findings
         );
     }
     // A module keeps the mark in a place of its own.
-    let has_commands = manifest.protocol == Protocol::Nushell;
+    let has_commands = manifest.has_commands(spec);
     if spec.identity == IdentityClass::Tagged && spec.labels.is_none() && !has_commands {
         findings.error(
             LINT,

@@ -7,7 +7,7 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, Synta
 use provision_diagnostic::{Failure, Severity};
 use provision_nickel::Source;
 use provision_nu_bridge::{diagnostics_table, labeled, resolve_path, user_dir};
-use provision_registry::{built_in, check_module, folder_of, lint};
+use provision_registry::{Linted, attach, built_in, check_module, folder_of, lint};
 use std::path::{Path, PathBuf};
 
 pub struct ProviderCheck;
@@ -71,7 +71,13 @@ impl PluginCommand for ProviderCheck {
         let at = resolve_path(engine, &given.item)?;
         let found = subject(&given.item, &at, project.as_deref(), user_dir.as_deref()).map_err(raised)?;
         let looked_at = match found {
-            Subject::Manifest(source) => lint(source, &plugin.evaluator, Some(here)),
+            Subject::Manifest(source) => {
+                let folder = match &source {
+                    Source::File(file) => file.parent().map(Path::to_path_buf),
+                    _ => None,
+                };
+                lint(source, &plugin.evaluator, Some(here)).map(|linted| with_module(linted, folder.as_deref()))
+            }
             Subject::Module(folder) => {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 check_module(&folder, &name, &plugin.evaluator)
@@ -97,6 +103,17 @@ impl PluginCommand for ProviderCheck {
         }
         Ok(PipelineData::value(diagnostics_table(&found, call.head), None))
     }
+}
+
+/// The same, with what is wrong with the module that some of its types are implemented by.
+fn with_module(mut linted: Linted, folder: Option<&Path>) -> Linted {
+    if let (Some(manifest), Some(folder)) = (&mut linted.manifest, folder) {
+        match attach(manifest, folder) {
+            Ok(remarks) => linted.diagnostics.extend(remarks),
+            Err(failure) => linted.diagnostics.extend(failure.into_diagnostics()),
+        }
+    }
+    linted
 }
 
 /// What is looked at.

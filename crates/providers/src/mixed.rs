@@ -1,0 +1,71 @@
+//! Owns the provider of a manifest some of whose types are implemented by a module: each type goes where it is implemented.
+
+use crate::module::ModuleProvider;
+use crate::{CallError, CallStep, Control, ManifestProvider, Operation, Provider, Sent};
+use provision_model::{Map, Remote};
+use provision_registry::Manifest;
+
+/// Calls for most types, commands for the others.
+pub struct Mixed {
+    pub wire: ManifestProvider,
+    pub commands: ModuleProvider,
+}
+
+impl Mixed {
+    fn of(&self, type_name: &str) -> &dyn Provider {
+        let spec = self.wire.manifest().types.get(type_name);
+        match spec.is_some_and(|spec| spec.implemented_by.is_some()) {
+            true => &self.commands,
+            false => &self.wire,
+        }
+    }
+}
+
+impl Provider for Mixed {
+    fn manifest(&self) -> &Manifest {
+        self.wire.manifest()
+    }
+
+    fn steps(&self, operation: &Operation) -> Vec<CallStep> {
+        self.of(&operation.type_name).steps(operation)
+    }
+
+    fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {
+        self.of(&operation.type_name).send(operation, step, control)
+    }
+
+    fn wait(
+        &self,
+        operation: &Operation,
+        step: &CallStep,
+        id: &str,
+        sent: &Sent,
+        control: &Control<'_>,
+    ) -> Result<(), CallError> {
+        self.of(&operation.type_name).wait(operation, step, id, sent, control)
+    }
+
+    fn read(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        id: &str,
+        control: &Control<'_>,
+    ) -> Result<Option<Remote>, CallError> {
+        self.of(type_name).read(type_name, region, id, control)
+    }
+
+    fn list(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        label: Option<(&str, &str)>,
+        control: &Control<'_>,
+    ) -> Result<Option<Vec<Remote>>, CallError> {
+        self.of(type_name).list(type_name, region, label, control)
+    }
+
+    fn catalog(&self, name: &str, region: Option<&str>, control: &Control<'_>) -> Result<Vec<Map>, CallError> {
+        self.wire.catalog(name, region, control)
+    }
+}
