@@ -434,6 +434,7 @@ fn one_type_of_a_manifest_is_implemented_by_a_module() {
   types.key = {
     doc = "A key.",
     identity = "keyed",
+    unique = ["name"],
     fields = {
       name = { type = "string", doc = "Name.", required = true },
       public_key = { type = "string", doc = "The key.", required = true, on_change = "replace" },
@@ -447,6 +448,7 @@ fn one_type_of_a_manifest_is_implemented_by_a_module() {
   types.note = {
     doc = "A note about a key.",
     identity = "keyed",
+    unique = ["name"],
     fields = {
       name = { type = "string", doc = "Name.", required = true, on_change = "replace" },
       text = { type = "string", doc = "Text.", required = true },
@@ -471,11 +473,11 @@ export def delete [request: record]: nothing -> any { rm (file $request.id) }
 def file [name: string]: nothing -> path { $env.PROVISION_PROJECT | path join $"($name).note" }
 "#;
     world.write("extensions/providers/acme/mod.nu", module);
-    assert_eq!(world.json("provision provider check acme"), json!([]));
     declare(
         &world,
         r#"k = p.acme.key & { name = "k", public_key = "k" }, n = p.acme.note & { name = "n", text = p.join ["key ", p.ref "k" "id"] },"#,
     );
+    assert_eq!(world.json("provision provider check acme"), json!([]));
     let said = world.nu("provision apply --yes | where status == done | get address | to json --raw");
     assert_eq!(said.stdout.trim(), "[\"k\",\"n\"]", "{said:?}");
     assert!(said.stderr.contains(&format!("acme: {} with <sensitive>", ocean.url)), "{}", said.stderr);
