@@ -125,16 +125,13 @@ impl Commands for Closures {
         let (sender, answer) = channel();
         // The shell evaluates it; on a thread of its own, whoever waits too long can go.
         std::thread::spawn(move || {
-            let given = engine.eval_closure(&closure, vec![value], None);
-            let _ = sender.send(given.and_then(|value| match value {
-                Value::Error { error, .. } => Err(*error),
-                value => to_json(&value),
-            }));
+            let _ = sender.send(engine.eval_closure(&closure, vec![value], None));
         });
         let begun = Instant::now();
         loop {
             match answer.recv_timeout(LOOK) {
-                Ok(Ok(value)) => return Ok(value),
+                Ok(Ok(Value::Error { error, .. })) => return Err(fault(*error)),
+                Ok(Ok(value)) => return to_json(&value).map_err(fault),
                 Ok(Err(error)) => return Err(fault(error)),
                 Err(RecvTimeoutError::Disconnected) => return Err(Fault::Ended("the shell gave no answer".to_owned())),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -1,7 +1,5 @@
 //! Owns providers that are closures of a session, `--provider`, as people use them.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
-
 use provision_tests::World;
 use serde_json::json;
 
