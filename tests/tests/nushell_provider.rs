@@ -148,6 +148,10 @@ fn a_worker_that_dies_in_a_change_is_settled_by_looking() {
         assert!(text.contains("\"done\""), "{order}: {text}");
         assert_eq!((things(&world).len(), calls(&world, "create")), (1, creates), "{order}");
         assert_eq!(world.json("provision plan"), json!([]), "{order}");
+        if order.ends_with("die") {
+            let child = world.read("child.pid");
+            soon("the end of what it started", || !runs(&child));
+        }
     }
     let world = shelf(BOX);
     world.ok("provision apply --yes | ignore");

@@ -4,12 +4,12 @@ use crate::script::TOKEN;
 use crate::{Asked, Fault, Raised};
 use provision_diagnostic::{Source, excerpt};
 use rand::Rng;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde_json::Value as Json;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,6 +37,8 @@ enum Heard {
 /// A running `nu`; killed with everything it started when dropped.
 pub struct Process {
     child: Child,
+    /// How it ended, once it has been waited for.
+    over: Option<Option<ExitStatus>>,
     input: Sender<Vec<u8>>,
     heard: Receiver<Heard>,
     last: Arc<Mutex<VecDeque<u8>>>,
@@ -87,12 +89,24 @@ impl Process {
             std::thread::spawn(move || listen(BufReader::new(stderr), b"", &sender, Some(&last)));
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { child, input, heard, last, name })
+        Ok(Self { child, over: None, input, heard, last, name })
     }
 
-    /// Whether it still runs.
-    pub fn is_alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    /// Whether it still runs. One that ended keeps its number, which is that of its group, until that is ended too.
+    pub fn is_alive(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.over.is_none() && matches!(waitid(WaitId::Pid(Pid::from_child(&self.child)), look), Ok(None))
+    }
+
+    /// Ends it with everything that it started: how it ended.
+    fn end(&mut self) -> Option<ExitStatus> {
+        if self.over.is_none() {
+            let ended_itself = !self.is_alive();
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            let _ = self.child.kill();
+            self.over = Some(self.child.wait().ok().filter(|_| ended_itself));
+        }
+        self.over.flatten()
     }
 
     /// Hands a request over and waits for its answer.
@@ -156,9 +170,9 @@ impl Process {
 
     /// How it ended, as far as that is known.
     fn ended(&mut self) -> String {
-        match self.child.try_wait() {
-            Ok(Some(status)) => format!("the worker ended ({status})"),
-            _ => "the worker ended".to_owned(),
+        match self.end() {
+            Some(status) => format!("the worker ended ({status})"),
+            None => "the worker ended".to_owned(),
         }
     }
 
@@ -178,12 +192,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A process that ended has given its number back, which may be somebody else's by now.
-        if self.is_alive() {
-            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-            let _ = self.child.kill();
-        }
-        let _ = self.child.wait();
+        self.end();
     }
 }
 

@@ -86,7 +86,12 @@ def trouble [command: string, moment: string, request: record] {
   if ($order | first 2) != [$command $moment] { return }
   if ($order | get 3?) != always { rm $file }
   match $order.2 {
-    die => { ^kill -9 $nu.pid; sleep 1min }
+    die => {
+      let child = $env.PROVISION_PROJECT | path join child.pid
+      ^/bin/sh -c $"sleep 600 >/dev/null 2>&1 & echo $! > '($child)'"
+      ^kill -9 $nu.pid
+      sleep 1min
+    }
     exit => { exit 3 }
     hang => { $"($nu.pid)" | save --force ($env.PROVISION_PROJECT | path join worker.pid); ^sleep 600 }
     say => { print "a word on the way"; print --stderr "an aside"; print $"the code is ($request.fields?.code?) and the key ($request.account.key)"; ^/bin/sh -c "echo from a tool >&2"; ^cat }

@@ -27,7 +27,7 @@ export def schema []: nothing -> record {
           name: {type: string, doc: "Name within the zone, `@` for the zone itself.", required: true, on_change: replace, example: www, other: api}
           type: {type: string, doc: "Type of the records.", one_of: [A AAAA CNAME MX NS TXT], default: A, on_change: replace, example: TXT, other: NS}
           values: {type: {list: string}, doc: "Their values.", required: true, unordered: true, example: [one.example.], other: [two.example. three.example.]}
-          ttl: {type: int, doc: "How long they may be kept, in seconds.", default: 3600, example: 300}
+          ttl: {type: int, doc: "How long they may be kept, in seconds.", default: 3600, example: 300, other: 600}
         }
         attributes: {
           id: {type: string, doc: "Name and type."}
