@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
+pub mod clients;
 pub mod contract;
 mod nu;
 pub mod ocean;

@@ -190,6 +190,8 @@ pub struct Simulated {
     clouds: Arc<Clouds>,
     database: Shared,
     key: String,
+    /// The project's folder, which outlives every process too.
+    folder: tempfile::TempDir,
     pub sabotage: Option<Sabotage>,
     /// How many operations go on at a time. With more than one the seed does not tell which of them is first.
     pub parallel: usize,
@@ -233,6 +235,7 @@ impl Simulated {
             clouds: Arc::new(clouds),
             database: Arc::new(Mutex::new(database)),
             key: Sealer::fresh_key(),
+            folder: tempfile::Builder::new().prefix("nup").tempdir().unwrap(),
             sabotage: None,
             parallel: 1,
         }
@@ -286,9 +289,9 @@ impl Simulated {
         let store = Store::over(Box::new(mortal), PathBuf::new(), Some(&self.key))?;
         let variables = control::environment("http://clouds.test");
         let env = move |name: &str| variables.get(name).cloned();
-        let nowhere = PathBuf::from("/nonexistent/simulated");
+        let folder = self.folder.path().to_path_buf();
         let mut session =
-            Session::over(store, nowhere, registry(), Evaluator::default(), Arc::new(env), "ada".to_owned());
+            Session::over(store, folder, registry(), Evaluator::default(), Arc::new(env), "ada".to_owned());
         let world = Arc::new(World { clouds: self.clouds.clone(), life: life.clone() });
         session.outside = Outside { clock: world.clone(), wire: Some(world) };
         session.readers = 1;
@@ -343,6 +346,15 @@ impl Simulated {
         if state.len() != declared {
             return Err(format!("{declared} are declared, the state has {}", state.len()));
         }
+        let on_disk = files(self.folder.path());
+        let wanted: std::collections::BTreeSet<String> = state
+            .iter()
+            .filter(|resource| resource.kind == "local.file")
+            .map(|resource| resource.remote_id.clone())
+            .collect();
+        if on_disk != wanted {
+            return Err(format!("the state knows the files {wanted:?}, the disk holds {on_disk:?}"));
+        }
         let open = session.store.open_entries().map_err(told)?;
         if !open.is_empty() {
             return Err(format!("operations are open: {open:?}"));
@@ -363,4 +375,21 @@ impl Simulated {
         }
         Ok(())
     }
+}
+
+/// Every file below a folder, by its path from there.
+fn files(folder: &std::path::Path) -> std::collections::BTreeSet<String> {
+    let mut found = std::collections::BTreeSet::new();
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(here) = open.pop() {
+        for entry in std::fs::read_dir(here).unwrap().flatten() {
+            match entry.path().is_dir() {
+                true => open.push(entry.path()),
+                false => {
+                    found.insert(entry.path().strip_prefix(folder).unwrap().to_string_lossy().into_owned());
+                }
+            }
+        }
+    }
+    found
 }

@@ -227,7 +227,7 @@ impl Drop for World {
 }
 
 /// Waits for a bounded time, reading both outputs meanwhile.
-fn finish(mut child: Child, script: &str) -> Said {
+pub(crate) fn finish(mut child: Child, script: &str) -> Said {
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
     let end = Instant::now() + LIMIT;

@@ -323,3 +323,186 @@ fn hetzner_and_upcloud_are_spoken_to_in_words_that_their_own_clients_know() {
         assert!(!known("server_typ") && !known("ip_rnage"));
     }
 }
+
+/// Hetzner's own description of its API, as the crate `hetzner` carries it.
+struct OpenApi(Json);
+
+impl OpenApi {
+    fn open() -> Self {
+        let file = workspace().join("target/clients/hetzner-cloud-openapi.json");
+        let text = std::fs::read_to_string(&file)
+            .unwrap_or_else(|_| panic!("{} is missing; `cargo xtask test` makes it", file.display()));
+        Self(serde_json::from_str(&text).unwrap())
+    }
+
+    /// The operations with a method whose paths a template may mean.
+    fn operations(&self, method: &str, template: &str) -> Vec<&Json> {
+        let fits = |path: &str| {
+            let (own, theirs): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
+            own.len() == theirs.len()
+                && own.iter().zip(&theirs).all(|(own, theirs)| match own.contains('{') {
+                    // A whole segment is an id; a part of one leaves the kind open.
+                    true => theirs.starts_with('{') || !(own.starts_with("{id}") || own.ends_with("}")),
+                    false => own == theirs,
+                })
+        };
+        let paths = self.0["paths"].as_object().unwrap();
+        let found = paths.iter().filter(|(path, _)| fits(path)).map(|(_, all)| &all[method.to_ascii_lowercase()]);
+        found.filter(|operation| !operation.is_null()).collect()
+    }
+
+    fn schemas<'a>(&'a self, schema: &'a Json) -> Vec<&'a Json> {
+        if let Some(at) = schema["$ref"].as_str() {
+            return self.0.pointer(at.trim_start_matches('#')).map(|it| self.schemas(it)).unwrap_or_default();
+        }
+        let several = ["allOf", "oneOf", "anyOf"].into_iter().filter_map(|key| schema[key].as_array()).flatten();
+        std::iter::once(schema).chain(several.flat_map(|it| self.schemas(it))).collect()
+    }
+
+    /// The schemas at the end of a path; a list is stepped into.
+    fn at<'a>(&'a self, schema: &'a Json, path: &[String]) -> Result<&'a Json, String> {
+        let all = self.schemas(schema);
+        if let Some(items) = all.iter().map(|it| &it["items"]).find(|items| !items.is_null()) {
+            let rest = if path.first().is_some_and(|it| it.parse::<usize>().is_ok()) { &path[1..] } else { path };
+            return self.at(items, rest);
+        }
+        let Some((first, rest)) = path.split_first() else { return Ok(schema) };
+        match all.iter().map(|it| &it["properties"][first]).find(|it| !it.is_null()) {
+            Some(next) => self.at(next, rest),
+            None if all.iter().any(|it| it["additionalProperties"].is_object()) => Ok(schema),
+            None => Err(format!("no `{first}`")),
+        }
+    }
+
+    fn any(&self, schema: &Json, path: &str) -> Result<(), String> {
+        let found: Vec<_> = segments(path).iter().map(|path| self.at(schema, path).map(|_| ())).collect();
+        found.iter().find(|it| it.is_ok()).cloned().unwrap_or_else(|| found[0].clone())
+    }
+
+    fn body(&self, schema: &Json, body: &Json, wrong: &mut Vec<String>) {
+        let Json::Object(map) = body else { return };
+        for (key, value) in map {
+            match self.at(schema, std::slice::from_ref(key)) {
+                Ok(next) => self.body(next, value, wrong),
+                Err(error) => wrong.push(error),
+            }
+        }
+    }
+
+    fn fields<'a>(
+        &self,
+        schema: &Json,
+        fields: impl Iterator<Item = (&'a String, &'a FieldSpec)>,
+        request: bool,
+        wrong: &mut Vec<String>,
+    ) {
+        for (name, spec) in fields {
+            let (wire, read) = (spec.wire.clone(), spec.read.clone());
+            let path = if request { wire } else { read.or(wire.filter(|it| !it.is_empty())) };
+            let path = path.unwrap_or_else(|| name.clone());
+            if path.is_empty() || !request && (spec.visible == Visible::Never || spec.returned_once) {
+                continue;
+            }
+            match segments(&path).iter().find_map(|path| self.at(schema, path).ok()) {
+                None => wrong.push(format!("{name}: no `{path}`")),
+                Some(inner) => {
+                    let mut kind = &spec.kind;
+                    while let FieldType::List(of) = kind {
+                        kind = of;
+                    }
+                    if let FieldType::Record(inside) = kind {
+                        self.fields(inner, inside.iter(), request, wrong);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is wrong with a request, in the operation that knows most of it.
+    fn call(&self, call: &Call, method: &str, spec: Option<&TypeSpec>, fields: &[&String]) -> Vec<String> {
+        let method = call.method.as_deref().unwrap_or(method);
+        let wrongs = self.operations(method, &call.path).into_iter().map(|operation| {
+            let mut wrong = Vec::new();
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            self.body(schema, call.body.as_ref().unwrap_or(&Json::Null), &mut wrong);
+            let sent = spec.iter().flat_map(|spec| &spec.fields).filter(|(name, _)| fields.contains(name));
+            self.fields(schema, sent, true, &mut wrong);
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            for name in call.query.keys() {
+                if !parameters.iter().any(|it| self.schemas(it).iter().any(|it| it["name"] == **name)) {
+                    wrong.push(format!("no query `{name}`"));
+                }
+            }
+            let answers = ["200", "201", "202"].map(|status| &operation["responses"][status]["content"]);
+            let answer = answers.into_iter().map(|it| &it["application/json"]["schema"]).find(|it| !it.is_null());
+            let answer = answer.unwrap_or(&Json::Null);
+            for path in call.result.iter().chain(&call.items) {
+                wrong.extend(self.any(answer, path).err());
+            }
+            if let (Some(path), Some(spec)) = (call.result.as_ref().or(call.items.as_ref()), spec) {
+                let item = segments(path).iter().find_map(|path| self.at(answer, path).ok());
+                let given =
+                    |(name, _): &(&String, &FieldSpec)| !call.with.contains_key(*name) && !spec.id.contains(',');
+                let shown = spec.fields.iter().chain(&spec.attributes).filter(given);
+                let item = item.map(|it| self.at(it, &["0".to_owned()]).unwrap_or(it));
+                item.iter().for_each(|item| self.fields(item, shown.clone(), false, &mut wrong));
+            }
+            wrong
+        });
+        let best = wrongs.min_by_key(Vec::len);
+        best.unwrap_or_else(|| vec!["there is no such operation".to_owned()])
+            .into_iter()
+            .map(|wrong| format!("{method} {}: {wrong}", call.path))
+            .collect()
+    }
+
+    fn check(&self, spec: &TypeSpec) -> Vec<String> {
+        let every: Vec<&String> = spec.fields.keys().collect();
+        let named = |names: &'_ Option<Vec<String>>| names.clone();
+        let mut wrong = Vec::new();
+        if let Some(create) = &spec.create {
+            let own = named(&create.fields);
+            let fields: Vec<&String> = own.as_ref().map_or(every, |names| names.iter().collect());
+            wrong.extend(self.call(create, "POST", Some(spec), &fields));
+        }
+        for call in spec.read.iter().chain(&spec.list) {
+            wrong.extend(self.call(call, "GET", Some(spec), &[]));
+        }
+        for step in spec.update.iter().chain(&spec.delete) {
+            if let Some(call) = &step.call {
+                let fields: Vec<&String> = call.fields.as_ref().unwrap_or(&step.fields).iter().collect();
+                wrong.extend(self.call(call, "POST", Some(spec), &fields));
+            }
+            for call in step.collection.iter().flat_map(|collection| [&collection.add, &collection.remove]) {
+                wrong.extend(self.call(call, "POST", Some(spec), &[]));
+            }
+        }
+        wrong
+    }
+}
+
+#[test]
+fn the_hetzner_manifest_says_nothing_that_its_own_description_does_not_have() {
+    let api = OpenApi::open();
+    let manifest = manifest("hetzner");
+    let types = manifest
+        .types
+        .iter()
+        .flat_map(|(name, spec)| api.check(spec).into_iter().map(move |wrong| format!("{name}: {wrong}")));
+    let calls = manifest.listings.iter().map(|(name, it)| (name, &it.call));
+    let calls = calls.chain(manifest.lookups.iter().map(|(name, it)| (name, &it.call)));
+    let offers = calls.flat_map(|(name, call)| {
+        api.call(call, "GET", None, &[]).into_iter().map(move |wrong| format!("{name}: {wrong}"))
+    });
+    let wrong: Vec<String> = types.chain(offers).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // The check sees what is wrong.
+    let mut broken = manifest.types["volume"].clone();
+    broken.fields["size"].wire = Some("siz".into());
+    broken.attributes["linux_device"].read = Some("linux_devic".into());
+    let found = api.check(&broken);
+    assert!(
+        found.iter().any(|it| it.contains("siz")) && found.iter().any(|it| it.contains("linux_devic")),
+        "{found:?}"
+    );
+}

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
 use provision_contract::{CheckRow, Suite, Target, Verdict};
+use provision_engine::RustProviders;
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
 use provision_tests::{World, table_in, workspace};
@@ -15,6 +16,7 @@ fn run(provider: &str, target: Target, record: Option<PathBuf>) -> Vec<CheckRow>
     let evaluator = Evaluator::default();
     let suite = Suite {
         registry: Arc::new(Registry::load(None, None, &evaluator).unwrap()),
+        rust: RustProviders::default(),
         evaluator,
         env: Arc::new(|_: &str| None),
         provider: provider.to_owned(),
@@ -66,7 +68,10 @@ fn every_type_of_every_provider_passes_the_contract_suite() {
             }
         }
         wrong.extend(failed(&rows));
-        table += &cells(&rows);
+        let (looked_up, types): (Vec<CheckRow>, Vec<CheckRow>) =
+            rows.into_iter().partition(|row| row.check == "look-up");
+        assert_eq!(looked_up.is_empty(), provider == "local");
+        table += &cells(&types);
     }
     for example in ["zonefile", "alternatives"] {
         let rows = module(example);

@@ -95,8 +95,8 @@ fn some(dice: &mut StdRng) -> Value {
         let example = all.choose(dice).unwrap();
         let fields = match dice.random_range(0..3) {
             0 => None,
-            // Disks do not shrink: the way back would rightly be refused.
-            1 if ["hetzner.server", "hetzner.volume", "upcloud.storage", "aws.volume"]
+            // Disks and the ranges of networks do not shrink: the way back would rightly be refused.
+            1 if ["hetzner.network", "hetzner.server", "hetzner.volume", "upcloud.storage", "aws.volume"]
                 .contains(&example.kind.as_str()) =>
             {
                 None

@@ -52,6 +52,7 @@ fn entry(address: &str, action: Action, serial: i64) -> Entry {
         lifecycle: Lifecycle::default(),
         generation: 1,
         remote_id: None,
+        there: Vec::new(),
         once: Map::new(),
         once_wanted: vec![],
         plan: "p".into(),

@@ -1,145 +1,16 @@
-//! Owns the proof that the vendors' own clients work against the sandbox: each lists what `provision apply` made, and
-//! creates, lists and deletes something itself.
+//! Owns the proof that the vendors' own clients and ours share one cloud: each lists what `provision apply` made; what each
+//! makes is imported, what it changes is found and healed, what it deletes is made again from what import wrote.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use provision_tests::{World, control, workspace};
-use serde_json::Value;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-/// `provisiond sandbox` on a port of its own, stopped when dropped, or the sandbox of a [`World`].
-struct Sandbox {
-    child: Option<Child>,
-    url: String,
-}
-
-impl Sandbox {
-    fn start() -> Self {
-        let mut child = Command::new(provisiond())
-            .args(["sandbox", "--action-duration", "50ms"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("provisiond starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        Self { child: Some(child), url: said["url"].as_str().unwrap().to_owned() }
-    }
-
-    /// The sandbox of a world, which stops it.
-    fn of(world: &World) -> Self {
-        let url = control::status(world.sandbox()).unwrap().url.expect("the world's sandbox runs");
-        Self { child: None, url }
-    }
-
-    /// A program in an environment that knows the sandbox, dummy credentials, and no file of the user's.
-    fn run(&self, program: &Path, arguments: &[&str]) -> Output {
-        let home = tempfile::tempdir().unwrap();
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOME", home.path())
-            .env("LANG", "C.UTF-8")
-            .env("NO_PROXY", "127.0.0.1")
-            .env("SANDBOX_URL", &self.url)
-            .env("HCLOUD_ENDPOINT", format!("{}/v1", self.url))
-            .env("HCLOUD_TOKEN", "sandbox")
-            .env("AWS_ENDPOINT_URL", &self.url)
-            .env("AWS_ACCESS_KEY_ID", "sandbox")
-            .env("AWS_SECRET_ACCESS_KEY", "sandbox-secret")
-            .env("AWS_DEFAULT_REGION", "eu-north-1")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("AWS_PAGER", "")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let child = command.spawn().unwrap();
-        finish(child, program)
-    }
-
-    /// The same, and it must succeed; what it printed.
-    #[track_caller]
-    fn ok(&self, program: &Path, arguments: &[&str]) -> String {
-        let output = self.run(program, arguments);
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{} {arguments:?}: {}\n{out}\n{err}", program.display(), output.status);
-        out.trim().to_owned()
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Waits for at most two minutes, reading both outputs meanwhile.
-fn finish(mut child: Child, program: &Path) -> Output {
-    use std::io::Read;
-    let read = |mut from: Box<dyn Read + Send>| {
-        std::thread::spawn(move || {
-            let mut all = Vec::new();
-            let _ = from.read_to_end(&mut all);
-            all
-        })
-    };
-    let stdout = read(Box::new(child.stdout.take().unwrap()));
-    let stderr = read(Box::new(child.stderr.take().unwrap()));
-    let end = Instant::now() + Duration::from_secs(120);
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > end {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("{} did not end within two minutes", program.display());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
-}
-
-/// The service binary that was built beside this test: `<target>/<profile>/provisiond`.
-fn provisiond() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let binary = test.parent().and_then(Path::parent).unwrap().join("provisiond");
-    assert!(binary.exists(), "{} is not built; run `cargo build --workspace` first", binary.display());
-    binary
-}
-
-/// The client when it is installed. Where everything must run (`CI=true`) its absence is a failure.
-fn client(path: PathBuf) -> Option<PathBuf> {
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is not installed", path.display());
-    println!("left out: {} is not installed", path.display());
-    None
-}
-
-fn python() -> Option<PathBuf> {
-    client(workspace().join("target/clients/bin/python"))
-}
-
-/// A public key that opens nothing.
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB vendor-clients";
+use provision_tests::clients::{aws, hcloud, python};
+use provision_tests::{PUBLIC_KEY, World, workspace};
+use serde_json::{Value, json};
+use std::path::Path;
 
 #[test]
 fn every_client_lists_what_apply_made() {
-    let aws = client(PathBuf::from("/usr/bin/aws"));
-    let (Some(hcloud), Some(aws), Some(python)) = (client(PathBuf::from("/usr/bin/hcloud")), aws, python()) else {
-        return;
-    };
+    let (Some(hcloud), Some(aws), Some(python)) = (hcloud(), aws(), python()) else { return };
     let world = World::new().with_sandbox();
     let shop = workspace().join("examples/shop");
     for file in ["infra.ncl", "policies/shop.cedar"] {
@@ -150,9 +21,8 @@ fn every_client_lists_what_apply_made() {
     let state = |address: &str, path: &str| {
         world.ok(&format!("provision state show {address} | get attributes.\"{path}\" | to text")).trim().to_owned()
     };
-    let sandbox = Sandbox::of(&world);
 
-    let hetzner = |arguments: &[&str]| sandbox.ok(&hcloud, arguments);
+    let hetzner = |arguments: &[&str]| world.client(&hcloud, arguments);
     let servers = hetzner(&["server", "list", "-o", "noheader", "-o", "columns=id,ipv4,status"]);
     let mut expected = Vec::new();
     for address in ["web.blue", "web.green"] {
@@ -168,8 +38,8 @@ fn every_client_lists_what_apply_made() {
     }
 
     let ec2 = |command: &str, query: &str| {
-        let endpoint = ["--endpoint-url", sandbox.url.as_str(), "--output", "text", "ec2"];
-        sandbox.ok(&aws, &[&endpoint[..], &[command, "--query", query]].concat())
+        let endpoint = ["--endpoint-url", world.environment()["AWS_ENDPOINT_URL"].as_str(), "--output", "text", "ec2"];
+        world.client(&aws, &[&endpoint[..], &[command, "--query", query]].concat())
     };
     for (command, query, address) in [
         ("describe-vpcs", "Vpcs[].VpcId", "vpc"),
@@ -185,12 +55,12 @@ fn every_client_lists_what_apply_made() {
 import os
 from upcloud_api import CloudManager
 manager = CloudManager("sandbox", "sandbox-secret")
-manager.api.api_root = os.environ["SANDBOX_URL"] + "/1.3"
+manager.api.api_root = os.environ["UPCLOUD_API_URL"]
 print(*[s.uuid for s in manager.get_servers()])
 print(*[n.uuid for n in manager.get_networks() if n.type == "private"])
 print(*sorted(s.uuid for s in manager.get_storages(storage_type="normal")))
 "#;
-    let listed = sandbox.ok(&python, &["-c", script]);
+    let listed = world.client(&python, &["-c", script]);
     let listed: Vec<&str> = listed.lines().collect();
     assert_eq!(listed[..2], [state("db", "id"), state("db_net", "id")]);
     // The other storage is the server's own disk, made by the cloud.
@@ -198,175 +68,319 @@ print(*sorted(s.uuid for s in manager.get_storages(storage_type="normal")))
     assert!(storages.len() == 2 && storages.contains(&state("db_disk", "id").as_str()), "{storages:?}");
 }
 
+/// What is done with a client: `make` gives addresses and ids, `see` what there is, `change` changes by hand what can be
+/// changed back, `delete` takes everything away.
+type Client<'a> = dyn Fn(&str) -> Value + 'a;
+
+fn declare(world: &World, resources: &str) {
+    let text =
+        format!("let p = import \"provision.ncl\" in\n{{\n  name = \"s\",\n  resources = {{\n{resources}\n  }},\n}}\n");
+    world.write("infra.ncl", &text);
+}
+
+/// A whole life: `kinds` are the types by address, `changed` the addresses that `change` changes.
+#[track_caller]
+fn life(world: &World, client: &Client<'_>, kinds: &[(&str, &str)], changed: &[&str]) {
+    let nothing = client("see");
+    let made = client("make");
+    // What they make, import adopts, and nothing is to be done then.
+    declare(world, "");
+    let mut nickel = String::new();
+    for (address, kind) in kinds {
+        let id = made[address].as_str().unwrap();
+        let rows = world.json(&format!("provision import {address} '{id}' --type {kind}"));
+        nickel += rows[0]["nickel"].as_str().unwrap();
+    }
+    // The key that a cloud does not show is written where import says so.
+    let unseen = "public_key_material = \"unknown\"";
+    declare(world, &nickel.replace(unseen, &format!("public_key_material = \"{PUBLIC_KEY}\"")));
+    assert_eq!(world.json("provision plan --deep"), json!([]), "{nickel}");
+
+    // What they change, drift finds; what is healed, they see.
+    let seen = client("see");
+    client("change");
+    assert_ne!(client("see"), seen);
+    let drift = world.json("provision drift --deep | get address | uniq | sort");
+    assert_eq!(drift, json!(changed));
+    world.ok("provision heal --deep | provision apply | collect | ignore");
+    assert_eq!(client("see"), seen);
+    assert_eq!(world.json("provision plan --deep"), json!([]));
+
+    // What they delete is to be made again; what we make, they see.
+    client("delete");
+    assert_eq!(client("see"), nothing);
+    let planned = world.json("provision plan | where action == create | get address | sort");
+    let mut all: Vec<&str> = kinds.iter().map(|(address, _)| *address).collect();
+    all.sort_unstable();
+    assert_eq!(planned, json!(all));
+    world.ok("provision apply --yes | collect | ignore");
+    assert_eq!(client("see"), seen);
+    assert_eq!(world.json("provision plan --deep"), json!([]));
+    world.ok("provision destroy --yes | collect | ignore");
+    assert_eq!(client("see"), nothing);
+}
+
+/// A client in Python, whose script knows what to do.
+fn scripted(world: &World, python: &Path, script: &str, what: &str) -> Value {
+    let mut arguments = vec!["-c", script, what];
+    arguments.extend((what == "make").then_some(PUBLIC_KEY));
+    serde_json::from_str(&world.client(python, &arguments)).unwrap()
+}
+
+const HETZNER: [(&str, &str); 7] = [
+    ("key", "hetzner.ssh_key"),
+    ("net", "hetzner.network"),
+    ("fw", "hetzner.firewall"),
+    ("web", "hetzner.server"),
+    ("data", "hetzner.volume"),
+    ("lb", "hetzner.load_balancer"),
+    ("ip", "hetzner.floating_ip"),
+];
+
 #[test]
-fn hcloud_makes_and_deletes_a_server_with_all_it_needs() {
-    let Some(hcloud) = client(PathBuf::from("/usr/bin/hcloud")) else { return };
-    let sandbox = Sandbox::start();
-    let hcloud = |arguments: &[&str]| sandbox.ok(&hcloud, arguments);
-    hcloud(&["ssh-key", "create", "--name", "me", "--public-key", KEY]);
-    hcloud(&["network", "create", "--name", "net", "--ip-range", "10.0.0.0/16"]);
-    hcloud(&[
-        "network",
-        "add-subnet",
-        "net",
-        "--type",
-        "cloud",
-        "--network-zone",
-        "eu-central",
-        "--ip-range",
-        "10.0.1.0/24",
-    ]);
-    hcloud(&["firewall", "create", "--name", "fw"]);
-    hcloud(&[
-        "firewall",
-        "add-rule",
-        "fw",
-        "--direction",
-        "in",
-        "--protocol",
-        "tcp",
-        "--port",
-        "22",
-        "--source-ips",
-        "0.0.0.0/0",
-    ]);
-    let create = ["server", "create", "--name", "web", "--type", "cx22", "--image", "debian-12", "--location", "hel1"];
-    hcloud(
-        &[&create[..], &["--ssh-key", "me", "--network", "net", "--firewall", "fw", "--label", "env=prod"]].concat(),
-    );
-    let listed = hcloud(&["server", "list", "--selector", "env=prod", "-o", "columns=name,status,private_net,type"]);
-    assert!(listed.contains("web") && listed.contains("running") && listed.contains("10.0.1.2"), "{listed}");
-    hcloud(&["server", "poweroff", "web"]);
-    hcloud(&["server", "change-type", "--keep-disk", "web", "cx32"]);
-    hcloud(&["server", "poweron", "web"]);
-    let server: Value = serde_json::from_str(&hcloud(&["server", "describe", "web", "-o", "json"])).unwrap();
-    assert_eq!(
-        (&server["server_type"]["name"], &server["primary_disk_size"]),
-        (&Value::from("cx32"), &Value::from(40))
-    );
-    for (kind, name) in [("server", "web"), ("firewall", "fw"), ("network", "net"), ("ssh-key", "me")] {
-        hcloud(&[kind, "delete", name]);
-        assert!(!hcloud(&[kind, "list", "-o", "noheader"]).contains(name), "{kind} {name} is still there");
+fn the_python_client_of_hetzner_lives_a_whole_life() {
+    let Some(python) = python() else { return };
+    let world = World::new().with_sandbox();
+    let client = |what: &str| scripted(&world, &python, include_str!("../clients/hcloud_life.py"), what);
+    life(&world, &client, &HETZNER, &["data", "fw", "lb", "net", "web"]);
+}
+
+#[test]
+fn the_python_client_of_upcloud_lives_a_whole_life() {
+    let Some(python) = python() else { return };
+    let world = World::new().with_sandbox();
+    let client = |what: &str| scripted(&world, &python, include_str!("../clients/upcloud_life.py"), what);
+    let kinds = [
+        ("net", "upcloud.network"),
+        ("data", "upcloud.storage"),
+        ("web", "upcloud.server"),
+        ("rules", "upcloud.firewall_rules"),
+        ("tag", "upcloud.tag"),
+        ("more", "upcloud.ip_address"),
+    ];
+    life(&world, &client, &kinds, &["data", "net", "rules", "tag", "web"]);
+}
+
+#[test]
+fn boto3_lives_a_whole_life() {
+    let Some(python) = python() else { return };
+    let world = World::new().with_sandbox();
+    let client = |what: &str| scripted(&world, &python, include_str!("../clients/boto3_life.py"), what);
+    let kinds = [
+        ("vpc", "aws.vpc"),
+        ("subnet", "aws.subnet"),
+        ("wall", "aws.security_group"),
+        ("key", "aws.key_pair"),
+        ("web", "aws.instance"),
+        ("data", "aws.volume"),
+        ("use", "aws.volume_attachment"),
+    ];
+    life(&world, &client, &kinds, &["data", "vpc", "wall", "web"]);
+}
+
+/// What lines of a command line do, in order.
+fn run(world: &World, program: &Path, lines: &str) {
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let words: Vec<&str> =
+            line.split_whitespace().map(|word| if word == "KEY" { PUBLIC_KEY } else { word }).collect();
+        world.client(program, &words);
     }
 }
 
 #[test]
-fn the_aws_cli_runs_and_terminates_an_instance() {
-    let Some(aws) = client(PathBuf::from("/usr/bin/aws")) else { return };
-    let sandbox = Sandbox::start();
-    // Debian's version knows no AWS_ENDPOINT_URL and would call the real cloud without the flag.
-    let ec2 = |arguments: &[&str]| {
-        sandbox.ok(&aws, &[&["--endpoint-url", sandbox.url.as_str(), "--output", "text", "ec2"], arguments].concat())
+fn hcloud_lives_a_whole_life() {
+    let Some(hcloud) = hcloud() else { return };
+    let world = World::new().with_sandbox();
+    let json = |line: &str| -> Value {
+        let words: Vec<&str> = line.split(' ').collect();
+        serde_json::from_str(&world.client(&hcloud, &words)).unwrap()
     };
-    let tags = "ResourceType=vpc,Tags=[{Key=env,Value=prod}]";
-    let vpc = ec2(&["create-vpc", "--cidr-block", "10.0.0.0/16", "--tag-specifications", tags, "--query", "Vpc.VpcId"]);
-    let subnet = ec2(&["create-subnet", "--vpc-id", &vpc, "--cidr-block", "10.0.1.0/24", "--query", "Subnet.SubnetId"]);
-    let group = ec2(&[
-        "create-security-group",
-        "--group-name",
-        "web",
-        "--description",
-        "web",
-        "--vpc-id",
-        &vpc,
-        "--query",
-        "GroupId",
-    ]);
-    ec2(&[
-        "authorize-security-group-ingress",
-        "--group-id",
-        &group,
-        "--protocol",
-        "tcp",
-        "--port",
-        "22",
-        "--cidr",
-        "0.0.0.0/0",
-    ]);
-    let image = ["--image-id", "ami-0abcdef1234567890", "--instance-type", "t3.micro", "--count", "1"];
-    let place = ["--subnet-id", &subnet, "--security-group-ids", &group, "--query", "Instances[0].InstanceId"];
-    let instance = ec2(&[&["run-instances"], &image[..], &place[..]].concat());
-    ec2(&["wait", "instance-running", "--instance-ids", &instance]);
-    let listed =
-        ec2(&["describe-instances", "--query", "Reservations[].Instances[].[InstanceId,State.Name,PrivateIpAddress]"]);
-    assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), [instance.as_str(), "running", "10.0.1.4"]);
-    let found = ec2(&["describe-vpcs", "--filters", "Name=tag:env,Values=prod", "--query", "Vpcs[].VpcId"]);
-    assert_eq!(found, vpc);
-    ec2(&["terminate-instances", "--instance-ids", &instance]);
-    std::thread::sleep(Duration::from_millis(100));
-    ec2(&["delete-security-group", "--group-id", &group]);
-    ec2(&["delete-subnet", "--subnet-id", &subnet]);
-    ec2(&["delete-vpc", "--vpc-id", &vpc]);
-    assert_eq!(ec2(&["describe-vpcs", "--query", "Vpcs[].VpcId"]), "");
+    let list = |kind: &str| json(&format!("{kind} list -o json")).as_array().cloned().unwrap_or_default();
+    let each = |kind: &str, shown: &dyn Fn(&Value) -> Value| -> Value { list(kind).iter().map(shown).collect() };
+    let client = |what: &str| match what {
+        "make" => {
+            run(
+                &world,
+                &hcloud,
+                "ssh-key create --name me --public-key KEY
+                network create --name net --ip-range 10.0.0.0/16
+                network add-subnet net --type cloud --network-zone eu-central --ip-range 10.0.1.0/24
+                firewall create --name fw
+                firewall add-rule fw --direction in --protocol tcp --port 22 --source-ips 0.0.0.0/0
+                server create --name web --type cx22 --image debian-12 --location hel1 --ssh-key me --network net --firewall fw --label env=prod
+                server poweroff web
+                server change-type --keep-disk web cx32
+                server poweron web
+                volume create --name data --size 10 --server web --label env=prod
+                volume resize data --size 20
+                load-balancer create --name lb --type lb11 --location hel1
+                load-balancer add-service lb --protocol http --listen-port 8080 --destination-port 80
+                load-balancer add-target lb --server web
+                load-balancer change-algorithm lb --algorithm-type least_connections
+                floating-ip create --type ipv4 --home-location hel1 --name ip --description x",
+            );
+            let id = |kind: &str, name: &str| json(&format!("{kind} describe {name} -o json"))["id"].to_string();
+            json!({"key": id("ssh-key", "me"), "net": id("network", "net"), "fw": id("firewall", "fw"),
+                "web": id("server", "web"), "data": id("volume", "data"), "lb": id("load-balancer", "lb"), "ip": id("floating-ip", "ip")})
+        }
+        "see" => json!({
+            "keys": each("ssh-key", &|it| it["name"].clone()),
+            "networks": each("network", &|it| json!([it["name"], it["ip_range"], it["subnets"][0]["ip_range"]])),
+            "firewalls": each("firewall", &|it| {
+                json!([it["name"], it["rules"].as_array().map(|all| all.iter().map(|rule| &rule["port"]).collect::<Vec<_>>())])
+            }),
+            "servers": each("server", &|it| {
+                json!([it["name"], it["status"], it["server_type"]["name"], it["labels"]["env"], it["private_net"][0]["ip"]])
+            }),
+            "volumes": each("volume", &|it| json!([it["name"], it["size"], it["server"].is_null(), it["labels"]["env"]])),
+            "addresses": each("floating-ip", &|it| json!([it["name"], it["description"], it["home_location"]["name"]])),
+            "balancers": each("load-balancer", &|it| {
+                json!([it["name"], it["algorithm"]["type"], it["services"][0]["health_check"]["http"]["path"], it["targets"][0]["type"]])
+            }),
+        }),
+        "change" => {
+            run(
+                &world,
+                &hcloud,
+                "server add-label --overwrite web env=theirs
+                server poweroff web
+                server change-type --keep-disk web cx22
+                server poweron web
+                volume add-label --overwrite data env=theirs
+                network update net --name theirs
+                firewall add-rule fw --direction in --protocol tcp --port 80 --source-ips 0.0.0.0/0
+                load-balancer change-algorithm lb --algorithm-type round_robin",
+            );
+            Value::Null
+        }
+        _ => {
+            run(
+                &world,
+                &hcloud,
+                "volume detach data
+                volume delete data
+                load-balancer delete lb
+                server delete web
+                firewall delete fw
+                network delete net
+                floating-ip delete ip
+                ssh-key delete me",
+            );
+            Value::Null
+        }
+    };
+    life(&world, &client, &HETZNER, &["data", "fw", "lb", "net", "web"]);
 }
 
 #[test]
-fn boto3_runs_and_terminates_instances() {
-    let Some(python) = python() else { return };
-    let sandbox = Sandbox::start();
-    let script = r#"
-import boto3, time
-ec2 = boto3.resource("ec2")
-vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")
-vpc.wait_until_available()
-subnet = vpc.create_subnet(CidrBlock="10.0.1.0/24")
-tags = [{"ResourceType": "instance", "Tags": [{"Key": "env", "Value": "prod"}]}]
-made = ec2.create_instances(ImageId="ami-0abcdef1234567890", InstanceType="t3.micro", MinCount=2, MaxCount=2,
-    SubnetId=subnet.id, TagSpecifications=tags, UserData="hello")
-found = list(ec2.instances.filter(Filters=[{"Name": "tag:env", "Values": ["prod"]}]))
-assert {i.id for i in found} == {i.id for i in made}, found
-assert made[0].describe_attribute(Attribute="userData")["UserData"]["Value"] == "aGVsbG8="
-for instance in made:
-    instance.terminate()
-deadline = time.time() + 10
-while any(i.state["Name"] != "terminated" for i in ec2.instances.all()):
-    assert time.time() < deadline
-    time.sleep(0.05)
-subnet.delete()
-vpc.delete()
-assert list(ec2.vpcs.all()) == []
-print("done")
-"#;
-    assert_eq!(sandbox.ok(&python, &["-c", script]), "done");
-}
-
-#[test]
-fn upcloud_api_makes_and_deletes_a_server_a_network_and_a_storage() {
-    let Some(python) = python() else { return };
-    let sandbox = Sandbox::start();
-    let script = r#"
-import os, time
-from upcloud_api import CloudManager, Server, Storage, login_user_block
-manager = CloudManager("sandbox", "sandbox-secret")
-manager.api.api_root = os.environ["SANDBOX_URL"] + "/1.3"
-assert manager.get_account()["account"]["username"] == "sandbox"
-assert any(zone["id"] == "fi-hel1" for zone in manager.get_zones()["zones"]["zone"])
-network = manager.create_network(name="net", zone="fi-hel1", address="172.16.0.0/22", dhcp="yes", family="IPv4")
-data = manager.create_storage(zone="fi-hel1", size=10, title="data", tier="maxiops")
-login = login_user_block(username="me", ssh_keys=["ssh-ed25519 AAAA x"], create_password=False)
-server = manager.create_server(Server(plan="1xCPU-1GB", hostname="web.example.com", zone="fi-hel1", title="web", metadata=True,
-    login_user=login, storage_devices=[Storage(os="01000000-0000-4000-8000-000020070100", size=25)]))
-
-def wait(state):
-    deadline = time.time() + 10
-    while True:
-        server.populate()
-        if server.state == state:
-            return
-        assert time.time() < deadline, server.state
-        time.sleep(0.05)
-
-wait("started")
-assert [s.title for s in manager.get_servers()] == ["web"]
-server.add_storage(data, type="disk", address="virtio")
-assert sorted(s.title for s in manager.get_storages(storage_type="normal"))[0] == "data"
-server.shutdown(hard=True)
-wait("stopped")
-manager.delete_server(server.uuid, delete_storages=True)
-manager.delete_network(network.uuid)
-assert manager.get_servers() == [] and manager.get_storages(storage_type="normal") == []
-assert not any(n.type == "private" for n in manager.get_networks())
-print("done")
-"#;
-    assert_eq!(sandbox.ok(&python, &["-c", script]), "done");
+fn the_aws_cli_lives_a_whole_life() {
+    let Some(aws) = aws() else { return };
+    let world = World::new().with_sandbox();
+    // Debian's version knows no AWS_ENDPOINT_URL and would call the real cloud without the flag.
+    let url = world.environment()["AWS_ENDPOINT_URL"].clone();
+    let ec2 = |line: &str| {
+        let words = ["--endpoint-url", url.as_str(), "--output", "json", "ec2"];
+        let own: Vec<&str> =
+            line.split_whitespace().map(|word| if word == "KEY" { "fileb://key.pub" } else { word }).collect();
+        world.client(&aws, &[&words[..], &own].concat())
+    };
+    let json = |line: &str| -> Value { serde_json::from_str(&ec2(line)).unwrap() };
+    let id = |line: &str| json(line).as_str().unwrap().to_owned();
+    world.write("key.pub", PUBLIC_KEY);
+    let client = |what: &str| match what {
+        "make" => {
+            let vpc = id(
+                "create-vpc --cidr-block 10.0.0.0/16 --tag-specifications ResourceType=vpc,Tags=[{Key=Name,Value=net},{Key=env,Value=prod}] --query Vpc.VpcId",
+            );
+            let gateway = id("create-internet-gateway --query InternetGateway.InternetGatewayId");
+            ec2(&format!("attach-internet-gateway --internet-gateway-id {gateway} --vpc-id {vpc}"));
+            let subnet = id(&format!(
+                "create-subnet --vpc-id {vpc} --cidr-block 10.0.1.0/24 --availability-zone eu-north-1a --query Subnet.SubnetId"
+            ));
+            let table = id(&format!("create-route-table --vpc-id {vpc} --query RouteTable.RouteTableId"));
+            ec2(&format!(
+                "create-route --route-table-id {table} --destination-cidr-block 0.0.0.0/0 --gateway-id {gateway}"
+            ));
+            let used = id(&format!(
+                "associate-route-table --route-table-id {table} --subnet-id {subnet} --query AssociationId"
+            ));
+            let wall =
+                id(&format!("create-security-group --group-name web --description web --vpc-id {vpc} --query GroupId"));
+            ec2(&format!(
+                "authorize-security-group-ingress --group-id {wall} --protocol tcp --port 22 --cidr 0.0.0.0/0"
+            ));
+            let key = id("import-key-pair --key-name me --public-key-material KEY --query KeyPairId");
+            let web = id(&format!(
+                "run-instances --image-id ami-0abcdef1234567890 --instance-type t3.micro --count 1 --key-name me --subnet-id {subnet} --security-group-ids {wall} --tag-specifications ResourceType=instance,Tags=[{{Key=Name,Value=web}}] --query Instances[0].InstanceId"
+            ));
+            ec2(&format!("wait instance-running --instance-ids {web}"));
+            let data = id(
+                "create-volume --availability-zone eu-north-1a --size 10 --volume-type gp3 --tag-specifications ResourceType=volume,Tags=[{Key=Name,Value=data},{Key=env,Value=prod}] --query VolumeId",
+            );
+            ec2(&format!("wait volume-available --volume-ids {data}"));
+            ec2(&format!("attach-volume --volume-id {data} --instance-id {web} --device /dev/sdf"));
+            json!({"vpc": vpc, "gateway": gateway, "subnet": subnet, "table": table, "route": format!("{table},0.0.0.0/0"),
+                "used": used, "wall": wall, "key": key, "web": web, "data": data, "use": format!("{data},{web},/dev/sdf")})
+        }
+        "see" => json!({
+            "groups": json("describe-security-groups --query SecurityGroups[].[GroupName,IpPermissions[].FromPort]"),
+            "instances": json("describe-instances --filters Name=instance-state-name,Values=running --query Reservations[].Instances[].[InstanceType,PrivateIpAddress,Tags[?Key=='env'].Value]"),
+            "volumes": json("describe-volumes --query Volumes[].[Size,VolumeType,Attachments[].Device,Tags[?Key=='env'].Value]"),
+        }),
+        "change" => {
+            let one = |query: &str| id(query);
+            let web = one("describe-instances --query Reservations[0].Instances[0].InstanceId");
+            let data = one("describe-volumes --query Volumes[0].VolumeId");
+            let vpc = one("describe-vpcs --query Vpcs[0].VpcId");
+            ec2(&format!(
+                "create-tags --resources {web} {data} {vpc} --tags Key=env,Value=theirs Key=Name,Value=theirs"
+            ));
+            let wall =
+                one("describe-security-groups --filters Name=group-name,Values=web --query SecurityGroups[0].GroupId");
+            ec2(&format!(
+                "authorize-security-group-ingress --group-id {wall} --protocol tcp --port 80 --cidr 0.0.0.0/0"
+            ));
+            let table = one(
+                "describe-route-tables --filters Name=route.destination-cidr-block,Values=0.0.0.0/0 --query RouteTables[0].RouteTableId",
+            );
+            ec2(&format!("delete-route --route-table-id {table} --destination-cidr-block 0.0.0.0/0"));
+            Value::Null
+        }
+        _ => {
+            let one = |query: &str| id(query);
+            let web = one("describe-instances --query Reservations[0].Instances[0].InstanceId");
+            ec2(&format!("terminate-instances --instance-ids {web}"));
+            ec2(&format!("wait instance-terminated --instance-ids {web}"));
+            ec2(&format!("delete-volume --volume-id {}", one("describe-volumes --query Volumes[0].VolumeId")));
+            ec2("delete-key-pair --key-name me");
+            let wall =
+                one("describe-security-groups --filters Name=group-name,Values=web --query SecurityGroups[0].GroupId");
+            ec2(&format!("delete-security-group --group-id {wall}"));
+            ec2(&format!("delete-subnet --subnet-id {}", one("describe-subnets --query Subnets[0].SubnetId")));
+            let vpc = one("describe-vpcs --query Vpcs[0].VpcId");
+            let gateway = one("describe-internet-gateways --query InternetGateways[0].InternetGatewayId");
+            ec2(&format!("detach-internet-gateway --internet-gateway-id {gateway} --vpc-id {vpc}"));
+            ec2(&format!("delete-internet-gateway --internet-gateway-id {gateway}"));
+            let table = one(
+                "describe-route-tables --filters Name=route.destination-cidr-block,Values=0.0.0.0/0 --query RouteTables[0].RouteTableId",
+            );
+            ec2(&format!("delete-route-table --route-table-id {table}"));
+            ec2(&format!("delete-vpc --vpc-id {vpc}"));
+            Value::Null
+        }
+    };
+    let kinds = [
+        ("vpc", "aws.vpc"),
+        ("gateway", "aws.internet_gateway"),
+        ("subnet", "aws.subnet"),
+        ("table", "aws.route_table"),
+        ("route", "aws.route"),
+        ("used", "aws.route_table_association"),
+        ("wall", "aws.security_group"),
+        ("key", "aws.key_pair"),
+        ("web", "aws.instance"),
+        ("data", "aws.volume"),
+        ("use", "aws.volume_attachment"),
+    ];
+    life(&world, &client, &kinds, &["data", "route", "vpc", "wall", "web"]);
 }

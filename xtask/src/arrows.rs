@@ -50,6 +50,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("provision-providers", &["provision-registry", "provision-worker", "provision-model"]),
     ("provision-registry", &["provision-nickel", "provision-worker", "provision-model"]),
+    // What a provider of a user's own needs; it is written like one.
+    (
+        "provision-example-rust-provider",
+        &[
+            "nu_plugin_provision",
+            "provision-providers",
+            "provision-registry",
+            "provision-model",
+            "provision-contract",
+            "provision-nickel",
+        ],
+    ),
     ("provision-state", &["provision-model"]),
     ("provision-nu-bridge", &[]),
     ("provision-policy", &[]),

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The documents whose blocks run.
-pub const DOCUMENTS: [&str; 9] = [
+pub const DOCUMENTS: [&str; 10] = [
     "README.md",
     "docs/guide.md",
     "docs/nickel.md",
@@ -21,6 +21,7 @@ pub const DOCUMENTS: [&str; 9] = [
     "docs/state.md",
     "docs/lifecycle.md",
     "docs/nushell-provider.md",
+    "docs/local.md",
 ];
 
 const LIMIT: Duration = Duration::from_secs(120);

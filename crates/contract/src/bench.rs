@@ -8,11 +8,10 @@ use crate::{Suite, Way};
 use provision_diagnostic::Failure;
 use provision_engine::{ApplyOptions, Environment, Input, PlanOptions, Session, Status};
 use provision_model::{Action, Address, Identity, Json, Map, PlanRow, Remote};
-use provision_providers::{Account, Clock, Control, Operation, Outside, StepKind, SystemClock, Wire};
+use provision_providers::{Account, Clock, Control, Opening, Operation, Outside, StepKind, SystemClock, Wire};
 use provision_registry::{Auth, Manifest, Module, PROJECT, Protocol, Registry};
 use provision_state::Store;
 use rand::SeedableRng;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +24,8 @@ pub struct Bench<'a> {
     pub manifest: &'a Arc<Manifest>,
     pub samples: Samples<'a>,
     store: Arc<Store>,
+    /// The project's folder, for types that work on this machine.
+    folder: tempfile::TempDir,
     pub clock: Arc<dyn Clock>,
     pub tampered: Arc<Tampered>,
     recorder: Option<Arc<Recorder>>,
@@ -32,8 +33,6 @@ pub struct Bench<'a> {
     registry: Arc<Registry>,
     /// The manifest in `registry`: that of a module has commands on which something can go wrong.
     opened: Arc<Manifest>,
-    /// The project of a module, gone when the bench is.
-    folder: Option<tempfile::TempDir>,
     /// Everything a person could have seen.
     said: Mutex<Vec<String>>,
     secrets: Vec<String>,
@@ -50,8 +49,11 @@ impl<'a> Bench<'a> {
         let fixed = suite.record.is_some() || matches!(suite.target, Target::Replay(_));
         let store = if fixed { Store::in_memory_as(LINEAGE)? } else { Store::in_memory()? };
         let mut env = suite.env.clone();
-        let folder = manifest.has_commands(samples.spec).then(scratch).transpose()?;
-        if let Some(folder) = &folder {
+        let folder = tempfile::Builder::new().prefix("nup").tempdir().map_err(|error| {
+            Failure::new("provision::provider::test", format!("cannot make a folder to test in: {error}"))
+        })?;
+        let is_module = manifest.has_commands(samples.spec);
+        if is_module {
             let (given, project) = (env, folder.path().display().to_string());
             env = Arc::new(move |name: &str| if name == PROJECT { Some(project.clone()) } else { given(name) });
         } else if suite.target == Target::Sandbox {
@@ -65,7 +67,7 @@ impl<'a> Bench<'a> {
         }
         let secrets = secrets(manifest, &samples, &env);
         let (mut clock, mut wire) = cloud::outside(&suite.target, &samples.kind())?;
-        if folder.is_some() {
+        if is_module {
             // What a module works on takes the time it takes.
             clock = Arc::new(SystemClock);
         }
@@ -91,13 +93,13 @@ impl<'a> Bench<'a> {
             manifest,
             samples,
             store,
+            folder,
             clock,
             tampered,
             recorder,
             env,
             registry,
             opened,
-            folder,
             said,
             secrets,
         })
@@ -112,27 +114,33 @@ impl<'a> Bench<'a> {
         cloud::of(self.clock.clone(), self.tampered.clone() as Arc<dyn Wire>)
     }
 
+    /// Whether its calls go over a wire, on which something can go wrong.
     pub fn remote(&self) -> bool {
         self.manifest.protocol != Protocol::Rust
     }
 
     /// Whether the commands of a Nushell module are what is tested.
     pub fn is_module(&self) -> bool {
-        self.folder.is_some()
+        self.manifest.has_commands(self.samples.spec)
+    }
+
+    /// Whether it can be seen past the state.
+    pub fn sees(&self) -> bool {
+        self.remote() || self.samples.spec.read.is_some()
     }
 
     /// A session of a new process over the same state.
     pub fn session(&self) -> Session {
-        let nowhere = || PathBuf::from("/nonexistent/contract");
         let mut session = Session::over(
             self.store.clone(),
-            self.folder.as_ref().map_or_else(nowhere, |folder| folder.path().to_path_buf()),
+            self.folder.path().to_path_buf(),
             self.registry.clone(),
             self.suite.evaluator.clone(),
             self.env.clone(),
             "contract".to_owned(),
         );
         session.outside = self.outside();
+        session.rust = self.suite.rust.clone();
         // One after the other, so that a recording is in order.
         session.readers = 1;
         session.dice = Some(Mutex::new(rand::rngs::StdRng::seed_from_u64(7)));
@@ -220,7 +228,13 @@ impl<'a> Bench<'a> {
     pub fn account(&self) -> Result<Account, Failure> {
         let settings = self.samples.account(self.endpoint());
         let config = provision_model::AccountConfig { provider: self.manifest.name.clone(), settings };
-        Account::open(&self.manifest.name, &self.opened, Some(&config), &|name| (self.env)(name), &self.outside())
+        let opening = Opening {
+            env: &|name| (self.env)(name),
+            outside: &self.outside(),
+            project: self.folder.path(),
+            rust: &self.suite.rust,
+        };
+        Account::open(&self.manifest.name, &self.opened, Some(&config), &opening)
     }
 
     /// Does something with the account that the engine does not know of.
@@ -344,12 +358,6 @@ impl<'a> Bench<'a> {
         }
         found
     }
-}
-
-fn scratch() -> Result<tempfile::TempDir, Failure> {
-    tempfile::Builder::new().prefix("nu-provision-contract").tempdir().map_err(|error| {
-        Failure::new("provision::provider::no_cloud", format!("there is no folder to test in: {error}"))
-    })
 }
 
 /// Everything that must not be seen: credentials, and the values of sensitive fields.

@@ -172,6 +172,10 @@ impl Life<'_, '_> {
         (!self.bench.remote()).then(|| Said::Skipped("it makes no calls".into()))
     }
 
+    fn seen_only(&self) -> Option<Said> {
+        (!self.bench.sees()).then(|| Said::Skipped("it lives in the state alone".into()))
+    }
+
     /// The row of the resource, which must be the only one.
     fn row(&self) -> Result<PlanRow, String> {
         let mut rows = self.plan()?;
@@ -186,7 +190,7 @@ impl Life<'_, '_> {
         if self.bench.stored().map_err(text)?.is_some() {
             return Err("it is still in the state".into());
         }
-        match self.bench.remote().then(|| self.bench.seen(id)) {
+        match self.bench.sees().then(|| self.bench.seen(id)) {
             Some(Ok(Some(_))) => Err("the cloud still shows it".into()),
             Some(Err(error)) => Err(error),
             _ => Ok(()),
@@ -195,8 +199,11 @@ impl Life<'_, '_> {
 }
 
 fn list(life: &mut Life<'_, '_>) -> Checked {
-    if let Some(skipped) = life.remote_only() {
+    if let Some(skipped) = life.seen_only() {
         return Ok(skipped);
+    }
+    if life.bench.samples.spec.list.is_none() {
+        return Ok(Said::Skipped("the type has no list".into()));
     }
     let id = life.stored_id()?;
     match life.bench.marked()? {
@@ -256,8 +263,12 @@ fn update(life: &mut Life<'_, '_>, name: &str) -> Checked {
         if row.action != Action::Update {
             return Err(format!("it is planned as {}", row.action.name()));
         }
-        // A value that refers to something else depends on something else.
-        let beneath = |path: &str| path == name || path.starts_with(&format!("{name}.")) || path == "depends_on";
+        // A value that refers to something else depends on something else, and some fields follow from others.
+        let follows = |path: &str| {
+            life.bench.samples.spec.fields.get(path).is_some_and(|field| field.follows.iter().any(|it| it == name))
+        };
+        let beneath =
+            |path: &str| path == name || path.starts_with(&format!("{name}.")) || path == "depends_on" || follows(path);
         if let Some(other) = row.changes.iter().find(|change| !beneath(&change.path)) {
             return Err(format!("it changes `{}` too", other.path));
         }
@@ -303,7 +314,7 @@ fn detach(life: &mut Life<'_, '_>, name: &str) -> Checked {
 }
 
 fn drift(life: &mut Life<'_, '_>, name: &str) -> Checked {
-    if let Some(skipped) = life.remote_only() {
+    if let Some(skipped) = life.seen_only() {
         return Ok(skipped);
     }
     if !life.bench.samples.shows(name) {
@@ -390,8 +401,11 @@ fn throttle(life: &mut Life<'_, '_>) -> Checked {
 }
 
 fn delete_gone(life: &mut Life<'_, '_>) -> Checked {
-    if let Some(skipped) = life.remote_only() {
+    if let Some(skipped) = life.seen_only() {
         return Ok(skipped);
+    }
+    if life.bench.stored().map_err(text)?.is_none() {
+        life.settle(Some(()))?;
     }
     let id = life.stored_id()?;
     let rows = life.bench.plan(None).map_err(text)?;

@@ -4,6 +4,7 @@
 mod bench;
 mod checks;
 mod cloud;
+mod lookups;
 mod record;
 mod samples;
 mod tamper;
@@ -13,7 +14,7 @@ pub use samples::{CANARY, Samples, Way};
 
 use bench::Bench;
 use provision_diagnostic::{Failure, nearest};
-use provision_engine::Environment;
+use provision_engine::{Environment, RustProviders};
 use provision_nickel::Evaluator;
 use provision_registry::{Protocol, Registry};
 use serde::Serialize;
@@ -47,6 +48,8 @@ pub struct CheckRow {
 /// What to test, and against what.
 pub struct Suite {
     pub registry: Arc<Registry>,
+    /// The providers that are written in Rust.
+    pub rust: RustProviders,
     pub evaluator: Evaluator,
     /// The caller's environment: credentials come from it, but for the sandbox.
     pub env: Environment,
@@ -58,7 +61,7 @@ pub struct Suite {
 }
 
 /// The providers that the sandbox has.
-const IN_SANDBOX: [&str; 4] = ["hetzner", "upcloud", "aws", "local"];
+const IN_SANDBOX: [&str; 3] = ["hetzner", "upcloud", "aws"];
 
 impl Suite {
     /// Runs the suite, telling each row as it is known.
@@ -69,13 +72,13 @@ impl Suite {
                 Ok(_) => Ok(()),
             };
         };
-        if manifest.protocol == Protocol::Nushell {
-            if self.target != Target::Sandbox || self.record.is_some() {
-                let message = format!("{} is a Nushell module: it has no address and nothing to record", self.provider);
-                return Err(Failure::new("provision::provider::no_cloud", message)
-                    .with_help("Leave out --endpoint, --record and --replay."));
-            }
-        } else if self.target == Target::Sandbox && !IN_SANDBOX.contains(&self.provider.as_str()) {
+        let on_this_machine = matches!(manifest.protocol, Protocol::Rust | Protocol::Nushell);
+        if manifest.protocol == Protocol::Nushell && (self.target != Target::Sandbox || self.record.is_some()) {
+            let message = format!("{} is a Nushell module: it has no address and nothing to record", self.provider);
+            return Err(Failure::new("provision::provider::no_cloud", message)
+                .with_help("Leave out --endpoint, --record and --replay."));
+        }
+        if self.target == Target::Sandbox && !on_this_machine && !IN_SANDBOX.contains(&self.provider.as_str()) {
             return Err(Failure::new(
                 "provision::provider::no_cloud",
                 format!("the sandbox has no cloud `{}`", self.provider),
@@ -101,7 +104,7 @@ impl Suite {
         if kinds.is_empty() {
             kinds = manifest.types.keys().collect();
         }
-        for name in kinds {
+        for (at, name) in kinds.into_iter().enumerate() {
             if stop.load(Ordering::SeqCst) {
                 break;
             }
@@ -109,6 +112,9 @@ impl Suite {
             let samples = Samples::new(&manifest, name, spec);
             let bench = Bench::new(self, &manifest, samples)?;
             checks::all(&bench, stop, tell);
+            if at == 0 && self.types.is_empty() {
+                lookups::all(&bench, stop, tell);
+            }
             bench.finish()?;
         }
         Ok(())

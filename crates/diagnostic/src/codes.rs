@@ -264,6 +264,7 @@ pub const CODES: &[CodeEntry] = &[
         "Use the suggested name, or remove the field.",
     ),
     c("provision::plan::type", "A field has a value of the wrong type.", "Give a value of the type the field has."),
+    c("provision::plan::value", "A field has a value that cannot be.", "Mend the value as the message says."),
     c("provision::plan::missing_field", "A required field is missing.", "Add the field."),
     c(
         "provision::plan::unknown_value",
@@ -279,6 +280,21 @@ pub const CODES: &[CodeEntry] = &[
         "provision::plan::unknown_attribute",
         "A reference names an attribute that the target's type does not have.",
         "Use one of the target's fields.",
+    ),
+    c(
+        "provision::plan::lookup",
+        "A look-up is not of its form, or names a kind, a filter or a column that its provider does not have.",
+        "Write `p.lookup \"hetzner.image\" { name = \"debian-12\" } \"id\"`; the manifest's `lookups` say what there is.",
+    ),
+    c(
+        "provision::plan::lookup_none",
+        "Nothing in the cloud is as a look-up describes it.",
+        "Compare with `provision provider catalog`, and with the account and the region that were asked.",
+    ),
+    c(
+        "provision::plan::lookup_several",
+        "Several things in the cloud are as a look-up describes them.",
+        "Say more of it, or take one of them by `newest = \"COLUMN\"`.",
     ),
     c("provision::plan::cycle", "References form a cycle.", "Remove one of the references of the cycle."),
     c(

@@ -256,6 +256,7 @@ impl Session {
             expected.insert(field.clone(), self.store.sealer().open_value(value)?);
             actual.insert(field.clone(), shown.clone());
         }
+        actual.extend(remote.said_as(&spec.fields, &expected));
         let found = compare(&spec.fields, &expected, &actual, ignore, &|a, b| a == b);
         Ok(found
             .changes

@@ -6,11 +6,13 @@ use crate::conditions::Moment;
 use crate::gate::Gate;
 use crate::output::attribute_of;
 use crate::plan::{Place, Plan, PlannedRow};
+use crate::prepared::{as_secret, complete};
 use crate::refresh::Sought;
 use crate::session::Sabotage;
 use provision_diagnostic::Failure;
 use provision_model::{
-    Action, Address, Event, Identity, Json, Map, Remote, Resource, Status, normalised, resolve, type_name,
+    Action, Address, Event, Identity, IdentityClass, Json, Map, Remote, Resource, Status, normalised, resolve,
+    type_name,
 };
 use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
 use provision_registry::TypeSpec;
@@ -44,6 +46,8 @@ pub struct Executor<'a> {
     pub(crate) asked: &'a Asked,
     /// Attributes and inputs as they become known.
     live: Mutex<HashMap<Address, (Map, Map)>>,
+    /// Held by the one that is being made of those that nothing tells apart.
+    pub(crate) anonymous: Mutex<()>,
     sink: Sink<'a>,
 }
 
@@ -86,7 +90,7 @@ impl<'a> Executor<'a> {
             .iter()
             .map(|resource| (resource.address.clone(), (resource.attributes.clone(), resource.inputs.clone())))
             .collect();
-        Self { session, lease, serial, gate, plan, asked, live: Mutex::new(live), sink }
+        Self { session, lease, serial, gate, plan, asked, live: Mutex::new(live), anonymous: Mutex::default(), sink }
     }
 
     /// Carries out one node of the graph, telling what happens.
@@ -167,8 +171,13 @@ impl<'a> Executor<'a> {
                 let _ = self.with_control(run, |control| run.account.provider.send(&operation, step, control));
             }
         }
-        let entry = self.entry(run, &operation, allowed_by)?;
-        if run.action == Action::Create {
+        let mut entry = self.entry(run, &operation, allowed_by)?;
+        let mut _alone = None;
+        if run.action == Action::Create && run.spec.identity == IdentityClass::Anonymous {
+            // Two that look alike are told apart by what was there before each: they are made one after the other.
+            _alone = Some(self.alone()?);
+            entry.there = self.there(run, &entry)?;
+        } else if run.action == Action::Create {
             self.is_free(run, &entry)?;
         }
         let mut entry = self.session.store.begin(self.lease, entry)?;
@@ -187,28 +196,6 @@ impl<'a> Executor<'a> {
             Err(Stopped::Failed(failure)) if entry.is_open() => Err(Stopped::InDoubt(failure)),
             done => done,
         }
-    }
-
-    /// Refuses to make what is there already and belongs to somebody else, or to another row.
-    fn is_free(&self, run: &Run<'_>, entry: &Entry) -> Result<(), Failure> {
-        let address = &entry.address;
-        let found = self.with_control(run, |control| self.session.there_before(&run.account, run.spec, entry, control));
-        let found = found.map_err(|error| error.failure(&format!("cannot look whether `{address}` is there")))?;
-        // The old one of a replacement may show for a while.
-        let Some(id) = found.into_iter().find(|id| Some(id) != run.planned.remote_id.as_ref()) else { return Ok(()) };
-        let known = self.session.store.resources()?.into_iter().find(|it| it.kind == entry.kind && it.remote_id == id);
-        let (what, help) = match known {
-            Some(known) => (format!("it is `{}`", known.address), "Declare it once.".to_owned()),
-            None => (
-                "it is somebody else's".to_owned(),
-                format!(
-                    "Take it in with `provision import {address} {id} --type {}`, or make another one.",
-                    entry.kind
-                ),
-            ),
-        };
-        let message = format!("`{address}` is there already with the id `{id}`, and {what}");
-        Err(Failure::new("provision::plan::someone_elses", message).with_help(help))
     }
 
     /// The state it is in now. One that it is passing through, after an operation that was interrupted, is waited out:
@@ -260,6 +247,9 @@ impl<'a> Executor<'a> {
                 None => resolved.value,
             };
             inputs.insert(field.clone(), value);
+        }
+        if run.action != Action::Delete {
+            complete(&run.account, type_name(&run.place.kind), &address, &mut inputs, &mut secrets)?;
         }
         Ok(Operation {
             secrets,
@@ -331,6 +321,7 @@ impl<'a> Executor<'a> {
             identity: operation.identity.clone(),
             generation: operation.generation,
             remote_id: operation.remote_id.clone(),
+            there: Vec::new(),
             once: Map::new(),
             once_wanted: planned.once_wanted.clone(),
             plan: self.plan.digest.clone(),
@@ -524,8 +515,10 @@ impl<'a> Executor<'a> {
         once.iter()
             .map(|(name, value)| {
                 // What is given back of an input that is secret is secret too.
+                let (value, secret) = as_secret(value);
                 let echo = operation.secrets.iter().any(|field| operation.inputs.get(field) == Some(value));
-                let sensitive = echo || run.spec.attributes.get(name).is_some_and(|attribute| attribute.sensitive);
+                let sensitive =
+                    secret || echo || run.spec.attributes.get(name).is_some_and(|attribute| attribute.sensitive);
                 Ok((name.clone(), if sensitive { sealer.seal(value)? } else { value.clone() }))
             })
             .collect()
@@ -588,7 +581,7 @@ fn without(fields: &Map, secrets: &HashSet<String>) -> Map {
         .collect()
 }
 
-fn poisoned() -> Failure {
+pub(crate) fn poisoned() -> Failure {
     Failure::new("provision::apply::incomplete", "another operation of this apply failed badly")
         .with_help("Run `provision apply --yes` to go on.")
 }

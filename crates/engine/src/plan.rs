@@ -5,6 +5,7 @@ use crate::conditions::Moment;
 use crate::desired::{needs, region_of, triggers, with_defaults};
 use crate::output::attribute_of;
 pub use crate::planned::{Place, Plan, PlannedRow, ground};
+use crate::prepared::{Fields, forget_followers};
 use crate::project::{Input, Located};
 use crate::question::{Questions, holds_unknown};
 use crate::refresh::{World, current_fields};
@@ -63,6 +64,7 @@ impl Session {
         }
         diagnostics.extend(problems.into_iter().map(|problem| located.diagnostic(problem)));
         Failure::check(diagnostics)?;
+        self.look_up(&mut located)?;
         self.plan_located(&located, options)
     }
 
@@ -274,9 +276,8 @@ impl<'a> Planner<'a> {
                         attributes.extend(remote.fields.clone());
                         attributes.extend(remote.attributes.clone());
                     }
-                    if row.row.action == Action::Update && self.derives_outputs(declaration) {
-                        attributes.shift_remove("output");
-                    }
+                    let (_, spec) = self.session.registry.type_of(&declaration.kind)?;
+                    forget_followers(spec, &row.changed, &mut attributes);
                     // What is about to change is already what it will be.
                     for field in &row.changed {
                         match desired.get(field).filter(|value| !holds_unknown(value)) {
@@ -349,11 +350,6 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Whether an update changes what is read from the resource (`local.data` gives back its input).
-    fn derives_outputs(&self, declaration: &Declaration) -> bool {
-        declaration.kind == "local.data"
-    }
-
     fn plan_one(
         &self,
         declaration: &Declaration,
@@ -366,7 +362,7 @@ impl<'a> Planner<'a> {
         let account =
             self.session.account(&declaration.account, &declaration.kind, config.accounts.get(&declaration.account))?;
         let scope = self.session.scope(&config.name);
-        let inputs = with_defaults(declaration, manifest, spec, &scope, account.region.as_deref());
+        let mut inputs = with_defaults(declaration, manifest, spec, &scope, account.region.as_deref());
         let attribute = |address: &Address, name: &str| -> Result<Option<(Json, bool)>, Failure> {
             match known.get(address) {
                 Some(Known::Now(attributes)) => attribute_of(attributes, &Map::new(), name)
@@ -408,12 +404,18 @@ impl<'a> Planner<'a> {
             shown.insert(field.clone(), open);
             desired.insert(field.clone(), whole);
         }
+        Fields { inputs: &mut inputs, desired: &mut desired, shown: &mut shown, secrets: &mut secrets }.prepare(
+            &account,
+            declaration,
+            problems,
+        );
         let region = region_of(manifest, &desired);
         let resource = self.there(&declaration.address);
         let mut verdict = self.verdict(declaration, spec, &desired, resource);
         if let Some(resource) = resource {
             let found = triggers(&declaration.lifecycle.replace_when, &attribute, self.session)?;
             verdict.trigger(found, resource);
+            self.due(&mut verdict, &account, &declaration.kind, &desired, resource);
         }
         for change in &mut verdict.changes {
             let field = change.path.split('.').next().unwrap_or_default();

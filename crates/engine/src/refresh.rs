@@ -79,8 +79,11 @@ impl Session {
         let failed = |error: CallError| error.failure(&format!("cannot list {kind}"));
         // What carries no labels is found among all.
         let label = spec.labels.as_ref().map(|_| (LABEL_STATE, self.store.lineage()));
-        let Some(listed) = opened.provider.list(type_name, region.as_deref(), label, &control).map_err(failed)? else {
-            return Ok(world);
+        let listed = match opened.provider.list(type_name, region.as_deref(), label, &control).map_err(failed)? {
+            Some(listed) => listed,
+            // What cannot be listed is asked for one by one, where it can be.
+            None if spec.read.is_some() => Vec::new(),
+            None => return Ok(world),
         };
         let mut by_id: HashMap<String, Remote> = listed.into_iter().map(|remote| (remote.id.clone(), remote)).collect();
         for resource in members {

@@ -85,7 +85,7 @@ impl Executor<'_> {
                     return Err(Stopped::InDoubt(
                         Failure::new(
                             "provision::apply::incomplete",
-                            format!("{what}: {} resources carry this operation's mark: {}", ids.len(), ids.join(", ")),
+                            format!("{what}: {} resources may be what it made: {}", ids.len(), ids.join(", ")),
                         )
                         .with_help("Keep one of them in the cloud's console, then run `provision recover`."),
                     ));

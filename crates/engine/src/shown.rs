@@ -115,6 +115,8 @@ fn tidy(rule: &FieldSpec, value: &Json) -> Option<Json> {
     let value = tidy_kind(&rule.kind, value);
     let empty = match &value {
         Json::Null => return None,
+        // Some clouds write nothing as an empty text.
+        Json::String(text) => text.is_empty(),
         Json::Array(items) => items.is_empty(),
         Json::Object(map) => map.is_empty(),
         _ => false,

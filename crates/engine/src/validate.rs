@@ -44,6 +44,7 @@ pub fn validate(session: &Session, config: &Config) -> Vec<Problem> {
     }
     check_cycles(config, &mut problems);
     crate::moves::check(config, &mut problems);
+    crate::lookups::check(session, config, &mut problems);
     check_unique(session, config, &mut problems);
     check_accounts(session, config, &mut problems);
     problems

@@ -85,6 +85,7 @@ impl Planner<'_> {
             return Verdict::new(Action::Replace, "tainted: a secret it needs was lost");
         }
         let mut current = current_fields(resource, remote);
+        current.extend(remote.map(|remote| remote.said_as(&spec.fields, desired)).unwrap_or_default());
         // What was never ours to set is not drift.
         current.retain(|field, _| desired.contains_key(field) || resource.inputs.contains_key(field));
         let sealed_equal = |plain: &Json, sealed: &Json| self.session.store.sealer().is_same(plain, sealed);

@@ -6,6 +6,7 @@ mod config;
 mod diff;
 mod digest;
 mod graph;
+mod lookups;
 mod normal;
 mod path;
 mod reference;
@@ -18,6 +19,7 @@ pub use config::{AccountConfig, Condition, Config, Declaration, Lifecycle, RESER
 pub use diff::{Comparison, compare, shown};
 pub use digest::{canonical, digest, digest_of_many, short_hash};
 pub use graph::{Graph, cycle_of};
+pub use lookups::{Lookup, NEWEST, lookups, parse_lookup, put_found};
 pub use normal::{Normal, normalised};
 pub use path::{Problem, Site, Step, display_path, lookup};
 pub use reference::{

@@ -107,7 +107,7 @@ pub fn parse_ref(value: &Json) -> Option<(Address, String)> {
 }
 
 /// Walks a value in order; a visit that takes a value keeps the walk out of it.
-fn walk(value: &Json, path: &mut Vec<Step>, take: &mut dyn FnMut(&Json, &[Step]) -> bool) {
+pub(crate) fn walk(value: &Json, path: &mut Vec<Step>, take: &mut dyn FnMut(&Json, &[Step]) -> bool) {
     if take(value, path) {
         return;
     }
@@ -162,6 +162,11 @@ pub fn malformed(value: &Json) -> Vec<Malformed> {
                 map.get("$join").is_some_and(|parts| !parts.is_array()),
                 reference,
                 "To refer to something, write `p.join [\"text\", …]`.",
+            ),
+            (
+                map.contains_key("$lookup") && crate::parse_lookup(value).is_none(),
+                ("provision::plan::lookup", "look-up"),
+                "To look something up, write `p.lookup \"hetzner.image\" { name = \"debian-12\" } \"id\"`.",
             ),
             (
                 map.get("$secret").and_then(SecretSource::read) == Some(None),

@@ -124,9 +124,16 @@ pub struct FieldSpec {
     /// written in a manifest, but found in the steps of its type.
     #[serde(skip)]
     pub detaches: bool,
+    /// The attribute that is another name of the same value: what is equal to it is equal.
+    #[serde(default)]
+    pub also: Option<String>,
     /// A list whose order means nothing.
     #[serde(default)]
     pub unordered: bool,
+    /// The fields it is worked out from: when one of them changes, its value is known only after apply, unless its provider
+    /// says what it will be.
+    #[serde(default)]
+    pub follows: Vec<String>,
     /// A value to try it with; `{"$ref": …}` points at one of the resources that the type `needs`.
     #[serde(default)]
     pub example: Option<Json>,
@@ -221,7 +228,9 @@ impl FieldType {
 
 /// Whether a value is known only later: a reference of some kind.
 pub fn is_later(value: &Json) -> bool {
-    value.as_object().is_some_and(|map| ["$ref", "$env", "$secret", "$join"].iter().any(|key| map.contains_key(*key)))
+    value
+        .as_object()
+        .is_some_and(|map| ["$ref", "$env", "$secret", "$join", "$lookup"].iter().any(|key| map.contains_key(*key)))
 }
 
 /// Checks the fields of a record: unknown names (with the nearest), missing ones, wrong types, closed choices.

@@ -3,14 +3,26 @@
 use crate::auth::Authenticator;
 use crate::mixed::Mixed;
 use crate::module::{self, ModuleProvider};
-use crate::{Local, ManifestProvider, Outside, Provider};
+use crate::{ManifestProvider, Opened, Outside, Provider, RustProviders};
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{AccountConfig, Json, Map};
-use provision_registry::{Auth, Credential, Manifest, Protocol};
+use provision_registry::{Auth, Credential, Manifest, PROJECT, Protocol};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Where environment variables come from; the caller decides, nothing here reads the process's own.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// What opening an account takes besides its own settings.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    pub env: &'a Environment<'a>,
+    pub outside: &'a Outside,
+    /// The project's folder, where relative paths begin.
+    pub project: &'a Path,
+    /// The providers that are written in Rust.
+    pub rust: &'a RustProviders,
+}
 
 /// An opened account.
 #[derive(Clone)]
@@ -27,31 +39,23 @@ impl Account {
         name: &str,
         manifest: &Arc<Manifest>,
         config: Option<&AccountConfig>,
-        env: &Environment<'_>,
-        outside: &Outside,
+        opening: &Opening<'_>,
     ) -> Result<Account, Failure> {
         let empty = Map::new();
         let settings = config.map_or(&empty, |config| &config.settings);
-        if manifest.protocol == Protocol::Rust {
-            return match manifest.name.as_str() {
-                "local" => {
-                    let provider = Arc::new(Local::new(manifest.clone()));
-                    Ok(Account { name: name.to_owned(), provider, region: None })
-                }
-                other => Err(Failure::new(
-                    "provision::provider::manifest",
-                    format!("the provider `{other}` says `rust`, but no Rust type has that name"),
-                )
-                .with_help("Use the protocol `rest-json` or `ec2-query`.")),
-            };
-        }
+        let Opening { env, outside, project, .. } = *opening;
+        let of_module = |variable: &str| match variable {
+            PROJECT => Some(project.display().to_string()),
+            other => env(other),
+        };
         if let (Some(module), Protocol::Nushell) = (&manifest.module, manifest.protocol) {
             let (settings, secrets) = module::settings(name, manifest, settings, env)?;
             let region = manifest.region.as_ref().and_then(|region| {
                 let given = settings.get(&region.field).and_then(Json::as_str).map(str::to_owned);
                 given.or_else(|| region.env.iter().find_map(|name| env(name)))
             });
-            let provider = ModuleProvider::new(manifest.clone(), module.open(env), settings, secrets, region.clone());
+            let commands = module.open(&of_module);
+            let provider = ModuleProvider::new(manifest.clone(), commands, settings, secrets, region.clone());
             return Ok(Account { name: name.to_owned(), provider: Arc::new(provider), region });
         }
         let region = match &manifest.region {
@@ -60,6 +64,11 @@ impl Account {
                 setting(settings, &region.field, env)?.or_else(|| region.env.iter().find_map(|name| env(name)))
             }
         };
+        if manifest.protocol == Protocol::Rust {
+            let opened = Opened { account: name, manifest, settings, region: region.as_deref(), opening };
+            let provider = opening.rust.open(&opened)?;
+            return Ok(Account { name: name.to_owned(), provider, region });
+        }
         let endpoint = endpoint(manifest, settings, env)?;
         let authenticator = authenticator(name, manifest, settings, env)?;
         let wire = ManifestProvider::new(manifest.clone(), endpoint.clone(), authenticator, region.clone(), outside);
@@ -76,7 +85,7 @@ impl Account {
                         told.insert(credential.setting.clone(), Json::from(found));
                     }
                 }
-                let commands = module.open(env);
+                let commands = module.open(&of_module);
                 let commands = ModuleProvider::new(manifest.clone(), commands, told, secrets, region.clone());
                 Arc::new(Mixed { wire, commands })
             }
@@ -85,7 +94,7 @@ impl Account {
     }
 }
 
-fn setting(settings: &Map, name: &str, env: &Environment<'_>) -> Result<Option<String>, Failure> {
+pub(crate) fn setting(settings: &Map, name: &str, env: &Environment<'_>) -> Result<Option<String>, Failure> {
     match settings.get(name) {
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(text)) => Ok(Some(text.clone())),

@@ -49,6 +49,8 @@ struct Answer {
     request_id: Option<String>,
     /// Where it wants the request to go instead.
     location: Option<String>,
+    /// Where the next page is, where a header says so.
+    next: Option<String>,
     body: Vec<u8>,
 }
 
@@ -82,6 +84,11 @@ impl Transport {
     /// Sends until there is an answer or a reason to stop. A mutating request whose fate is unknown is
     /// [`Class::InDoubt`] at once.
     pub fn call(&self, request: &Outgoing, control: &Control<'_>) -> Result<Json, CallError> {
+        self.page(request, control).map(|(answer, _)| answer)
+    }
+
+    /// The same, with the address of the next page where a header gives it.
+    pub fn page(&self, request: &Outgoing, control: &Control<'_>) -> Result<(Json, Option<String>), CallError> {
         let begun = control.clock.now();
         let mut attempt = 1;
         loop {
@@ -140,7 +147,7 @@ impl Transport {
         }
     }
 
-    fn once(&self, request: &Outgoing, control: &Control<'_>) -> Result<Json, CallError> {
+    fn once(&self, request: &Outgoing, control: &Control<'_>) -> Result<(Json, Option<String>), CallError> {
         let unknown_fate = if request.mutating { Class::InDoubt } else { Class::Unavailable };
         let answer = match self.send(request, control) {
             Ok(answer) => answer,
@@ -158,7 +165,7 @@ impl Transport {
         }
         let parsed = self.parse(&answer.body);
         if (200..300).contains(&answer.status) {
-            return parsed.map_err(|message| {
+            return parsed.map(|value| (value, answer.next)).map_err(|message| {
                 let id = told_id(answer.request_id.as_deref());
                 let message = format!("the answer to {} is not what the API documents: {message}{id}", request.path);
                 self.error(Class::Malformed, "", message)
@@ -274,35 +281,48 @@ impl Transport {
         let remaining = left.and_then(|name| header(&name)).and_then(|value| value.parse().ok());
         let request_id = REQUEST_ID.iter().find_map(|name| header(name)).map(str::to_owned);
         let location = header("location").map(str::to_owned);
-        Ok(Answer { status: answer.status, retry_after, remaining, request_id, location, body: answer.body })
+        let links = answer.headers.iter().filter(|(name, _)| name == "link");
+        let next = links.filter_map(|(_, value)| crate::listing::next_of(value)).next();
+        Ok(Answer { status: answer.status, retry_after, remaining, request_id, location, next, body: answer.body })
     }
 }
 
 /// HTTP over the network.
 struct Http {
     agent: ureq::Agent,
+    /// Largest answer that is read, in bytes.
+    limit: u64,
 }
 
 impl Http {
     fn new() -> Self {
+        Self::with(ANSWER_TIMEOUT, ANSWER_LIMIT)
+    }
+
+    fn with(timeout: Duration, limit: u64) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             // Credentials must not follow a redirect to another host; no vendor here redirects.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(ANSWER_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout)))
+            .timeout_global(Some(timeout))
             .max_idle_connections_per_host(32)
             .user_agent(concat!("nu-provision/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
-        Self { agent }
+        Self { agent, limit }
     }
 }
 
 /// The wire that is used where none is given.
 pub fn network() -> Arc<dyn Wire> {
     Arc::new(Http::new())
+}
+
+/// The same for answers that take at most `timeout` and have at most `limit` bytes.
+pub(crate) fn network_within(timeout: Duration, limit: u64) -> Arc<dyn Wire> {
+    Arc::new(Http::with(timeout, limit))
 }
 
 impl Wire for Http {
@@ -322,7 +342,7 @@ impl Wire for Http {
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .collect();
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_vec().map_err(send_error)?;
+        let body = response.body_mut().with_config().limit(self.limit).read_to_vec().map_err(send_error)?;
         Ok(WireAnswer { status, headers, body })
     }
 }

@@ -1,7 +1,7 @@
 //! Owns lists: page after page until there is no more, of resources and of what an account offers.
 
 use crate::http::Outgoing;
-use crate::runtime::text_of;
+use crate::runtime::{is_absent, text_of};
 use crate::{CallError, Control, ManifestProvider, wire};
 use provision_model::{Json, LABEL_OP, LABEL_STATE, Map, Remote};
 use provision_registry::{Call, Pagination, Protocol};
@@ -35,6 +35,7 @@ impl ManifestProvider {
         let mut found = Vec::new();
         let mut nameless = false;
         self.pages(type_name, call, region, label, control, &mut |item| match self.remote(spec, item) {
+            _ if is_absent(spec, item) => {}
             Some(remote) if seen.insert(remote.id.clone()) && ours(&remote) => found.push(remote),
             Some(_) => {}
             None => nameless = true,
@@ -61,6 +62,47 @@ impl ManifestProvider {
                 row.entry(column.clone()).or_insert(Json::Null);
             }
             rows.push(row);
+        })?;
+        Ok(rows)
+    }
+
+    /// What a look-up finds: the rows of everything that is as the filter says.
+    pub(crate) fn looked_up(
+        &self,
+        name: &str,
+        region: Option<&str>,
+        filter: &Map,
+        control: &Control<'_>,
+    ) -> Result<Vec<Map>, CallError> {
+        let Some(spec) = self.manifest.lookups.get(name) else {
+            return Err(self.fault(format!("the manifest has no look-up `{name}`")));
+        };
+        let mut call = spec.call.clone();
+        let (mut number, mut equal) = (0, Vec::new());
+        for (name, rule) in &spec.filters {
+            let Some(value) = filter.get(name).or(rule.default.as_ref()) else { continue };
+            if rule.query.is_empty() {
+                equal.push((name, value));
+                continue;
+            }
+            number += usize::from(rule.query.keys().any(|key| key.contains("{n}")));
+            let text = text_of(value).unwrap_or_else(|| value.to_string());
+            for (key, template) in &rule.query {
+                let key = key.replace("{n}", &number.to_string());
+                call.query.insert(key, Json::from(template.replace("{value}", &text)));
+            }
+        }
+        let mut rows = Vec::new();
+        self.pages(name, &call, region, None, control, &mut |item| {
+            let row = wire::decode_fields(&spec.columns, item, self.manifest.protocol);
+            let same = |found: Option<&Json>, wanted: &Json| {
+                found.is_some_and(|found| {
+                    found == wanted || text_of(found).is_some_and(|it| Some(it) == text_of(wanted))
+                })
+            };
+            if equal.iter().all(|(name, value)| same(row.get(*name), value)) {
+                rows.push(row);
+            }
         })?;
         Ok(rows)
     }
@@ -105,7 +147,7 @@ impl ManifestProvider {
                     request.query.push((offset.clone(), (page * size_of(*max) as usize).to_string()));
                     request.query.push((limit.clone(), size_of(*max).to_string()));
                 }
-                Some(Pagination::Link { size, max, .. }) => match &cursor {
+                Some(Pagination::Link { size, max, .. } | Pagination::LinkHeader { size, max }) => match &cursor {
                     // The credential goes to no other host, whatever the answer says.
                     Some(address) => request.query = query_of(address),
                     None => request.query.push((size.clone(), size_of(*max).to_string())),
@@ -117,7 +159,7 @@ impl ManifestProvider {
                     }
                 }
             }
-            let mut answer = self.transport.call(&request, control)?;
+            let (mut answer, linked) = self.transport.page(&request, control)?;
             wire::inherit(&mut answer, &call.inherit, &Map::new());
             let items = call.items.as_deref().unwrap_or_default();
             let items = match wire::extract(&answer, items) {
@@ -137,6 +179,7 @@ impl ManifestProvider {
                 Some(Pagination::Page { next, .. } | Pagination::Link { next, .. }) => {
                     wire::extract(&answer, next).and_then(|value| text_of(&value))
                 }
+                Some(Pagination::LinkHeader { .. }) => linked,
                 Some(Pagination::Offset { max, .. }) => {
                     (count >= size_of(*max) as usize).then(|| format!("after {page}"))
                 }
@@ -152,6 +195,30 @@ impl ManifestProvider {
             }
         }
         Err(self.fault(format!("the list of {what} does not end")))
+    }
+}
+
+/// The address that a `Link` header (RFC 8288) says is next.
+pub(crate) fn next_of(header: &str) -> Option<String> {
+    let mut rest = header;
+    loop {
+        let (address, after) = rest.split_once('<')?.1.split_once('>')?;
+        // Up to the comma that begins another link; one between quotes does not.
+        let mut quoted = false;
+        let end = after.find(|c: char| {
+            quoted ^= c == '"';
+            c == ',' && !quoted
+        });
+        let (parameters, others) = after.split_at(end.unwrap_or(after.len()));
+        let is_next = |parameter: &str| {
+            let (name, value) = parameter.split_once('=')?;
+            let mut words = value.trim().trim_matches('"').split_whitespace();
+            name.trim().eq_ignore_ascii_case("rel").then(|| words.any(|it| it.eq_ignore_ascii_case("next")))
+        };
+        if parameters.split(';').find_map(is_next) == Some(true) {
+            return Some(address.trim().to_owned());
+        }
+        rest = others;
     }
 }
 
@@ -190,10 +257,10 @@ fn decoded(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::auth::Authenticator;
-    use crate::{Class, Outside, Wire, WireAnswer, WireError, WireRequest};
+    use crate::{Class, Outside, Provider, Wire, WireAnswer, WireError, WireRequest};
     use serde_json::json;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
 
     /// A cloud whose every page is the first one.
     #[derive(Default)]
@@ -231,6 +298,62 @@ mod tests {
         assert_eq!(error.class, Class::Malformed);
         assert!(error.message.contains("does not end"), "{error}");
         assert_eq!(wire.0.load(Ordering::SeqCst), 2);
+    }
+
+    /// Two pages, of which a header of the first gives the address of the second, at another host.
+    #[derive(Default)]
+    struct Pages(Mutex<Vec<String>>);
+
+    impl Wire for Pages {
+        fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError> {
+            let last = request.url.contains("page=2");
+            self.0.lock().unwrap().push(request.url);
+            let link = "<https://elsewhere.example/v1/things?page=2&size=1&a=b%20c>; rel=\"next\"";
+            let headers = if last { Vec::new() } else { vec![("link".to_owned(), link.to_owned())] };
+            let body = format!("{{\"things\": [{{\"id\": {}}}]}}", if last { 2 } else { 1 });
+            Ok(WireAnswer { status: 200, headers, body: body.into_bytes() })
+        }
+    }
+
+    #[test]
+    fn a_link_header_leads_through_the_pages_and_to_no_other_host() {
+        let manifest = json!({"name": "x", "version": "1", "api": "1", "protocol": "rest-json",
+            "pagination": {"kind": "link_header", "size": "size", "max": 1},
+            "types": {"thing": {"doc": "", "identity": "keyed", "fields": {}, "list": {"path": "/things", "items": "things"}}}});
+        let wire = Arc::new(Pages::default());
+        let outside = Outside { wire: Some(wire.clone()), ..Outside::default() };
+        let manifest = Arc::new(serde_json::from_value(manifest).unwrap());
+        let endpoint = "http://127.0.0.1/v1".to_owned();
+        let provider = ManifestProvider::new(manifest, endpoint, Authenticator::None, None, &outside);
+        let never = AtomicBool::new(false);
+        let control = Control {
+            interrupt: &never,
+            winding_down: &never,
+            may_change: &|| false,
+            clock: &*outside.clock,
+            retrying: &|_, _| {},
+        };
+        let found = provider.list("thing", None, None, &control).unwrap().unwrap();
+        let ids: Vec<&str> = found.iter().map(|remote| remote.id.as_str()).collect();
+        assert_eq!(ids, ["1", "2"]);
+        let asked = wire.0.lock().unwrap().clone();
+        assert_eq!(asked, ["http://127.0.0.1/v1/things?size=1", "http://127.0.0.1/v1/things?page=2&size=1&a=b%20c"]);
+    }
+
+    #[test]
+    fn the_next_of_several_links_is_found() {
+        let next = |header: &str| next_of(header);
+        let both = r#"<https://x.example/v1?page=1&a=b,c>; rel="prev first", </v1?page=3>; title="a, b"; rel=next"#;
+        assert_eq!(next(both).as_deref(), Some("/v1?page=3"));
+        assert_eq!(
+            next(r#"<https://x.example/?cursor=a,b>; REL="last next""#).as_deref(),
+            Some("https://x.example/?cursor=a,b")
+        );
+        for none in
+            ["", "<https://x.example/?page=2>", r#"</?page=9>; rel="last""#, "no link at all", "<broken; rel=next"]
+        {
+            assert_eq!(next(none), None, "{none}");
+        }
     }
 
     #[test]

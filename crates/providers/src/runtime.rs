@@ -159,6 +159,27 @@ pub(crate) fn text_of(value: &Json) -> Option<String> {
     }
 }
 
+/// Whether an item that is there counts as not there.
+pub(crate) fn is_absent(spec: &TypeSpec, item: &Json) -> bool {
+    let Some(rule) = &spec.gone_when else { return false };
+    match wire::extract(item, &rule.path) {
+        None | Some(Json::Null) => true,
+        Some(Json::Array(items)) => items.is_empty(),
+        Some(Json::String(text)) => text.is_empty() || rule.like.iter().any(|like| is_like(like, &text)),
+        Some(_) => false,
+    }
+}
+
+/// Whether a text is like a pattern, in which `*` stands for anything.
+fn is_like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|left| {
+            left.char_indices().map(|(at, _)| at).chain([left.len()]).any(|at| is_like(rest, &left[at..]))
+        }),
+    }
+}
+
 /// The id of an item; its parts with commas between where it has several.
 fn id_of(spec: &TypeSpec, item: &Json) -> Option<String> {
     let parts = spec.id.split(',').map(|path| text_of(&wire::extract(item, path)?));
@@ -405,6 +426,26 @@ impl Provider for ManifestProvider {
     fn catalog(&self, name: &str, region: Option<&str>, control: &Control<'_>) -> Result<Vec<Map>, CallError> {
         self.offered(name, region, control)
     }
+
+    fn look_up(
+        &self,
+        name: &str,
+        region: Option<&str>,
+        filter: &Map,
+        control: &Control<'_>,
+    ) -> Result<Vec<Map>, CallError> {
+        self.looked_up(name, region, filter, control)
+    }
+
+    fn id_of(&self, type_name: &str, inputs: &Map) -> Option<String> {
+        let spec = self.manifest.types.get(type_name)?;
+        let template = spec.create.as_ref()?.id.as_ref()?;
+        let value_of = |name: &str| {
+            let field = name.strip_prefix("field.")?;
+            Some(wire::encode(spec.fields.get(field)?, inputs.get(field)?, self.manifest.protocol))
+        };
+        text_of(&wire::fill_text(template, &value_of))
+    }
 }
 
 impl ManifestProvider {
@@ -427,7 +468,11 @@ impl ManifestProvider {
                     Some(path) => text_of(&wire::fill_text(path, &value_of)).and_then(|it| wire::extract(&answer, &it)),
                     None => Some(answer),
                 };
-                Ok(item.and_then(|item| self.remote(spec, &item)))
+                let Some(mut item) = item.filter(|item| !is_absent(spec, item)) else { return Ok(None) };
+                if let Json::Object(map) = &mut item {
+                    map.extend(call.with.iter().map(|(name, value)| (name.clone(), wire::fill(value, &value_of))));
+                }
+                Ok(self.remote(spec, &item))
             }
             Err(error) if error.class == Class::Gone => Ok(None),
             Err(error) => Err(error),

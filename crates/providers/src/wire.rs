@@ -2,7 +2,7 @@
 //!
 //! One path language serves both directions: `a.b` walks objects, `a[].b` maps over a list (null is none, anything else a
 //! list of one), `a.0` takes one item,
-//! `a[k=v].b` the first item whose `k` is `v`, `a[k].b` maps over those that have a `k`, and `x|y` is the first of the two that is there.
+//! `a[k=v].b` the first item whose `k` is `v` (an object is a list of one), `a[k].b` maps over those that have a `k`, and `x|y` is the first of the two that is there.
 
 use base64::Engine;
 use indexmap::IndexMap;
@@ -215,7 +215,12 @@ fn collect(value: &Json, path: &[&str], found: &mut Vec<Json>) -> bool {
     }
     if let Some((name, condition)) = segment.split_once('[') {
         let (key, wanted) = condition.trim_end_matches(']').split_once('=').unwrap_or((condition, ""));
-        let Some(Json::Array(items)) = value.get(name) else { return false };
+        let items = match value.get(name) {
+            Some(Json::Array(items)) => items.as_slice(),
+            // One thing is a list of one.
+            Some(one @ Json::Object(_)) => std::slice::from_ref(one),
+            _ => return false,
+        };
         return items
             .iter()
             .find(|item| match item.get(key) {

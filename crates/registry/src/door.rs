@@ -11,7 +11,7 @@ pub fn generate<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> String {
         "# Generated from the provider manifests in force; do not edit.\n\
          let lib = import \"infrastructure.ncl\" in\n\
          let f = lib.field in\n\
-         {\n  ref = lib.ref,\n  env = lib.env,\n  secret = lib.secret,\n  join = lib.join,\n  each = lib.each,\n  Infrastructure = lib.Infrastructure,\n",
+         {\n  ref = lib.ref,\n  env = lib.env,\n  secret = lib.secret,\n  join = lib.join,\n  lookup = lib.lookup,\n  each = lib.each,\n  Infrastructure = lib.Infrastructure,\n",
     );
     for manifest in manifests {
         // Writing to a String cannot fail.

@@ -15,8 +15,9 @@ mod shown;
 mod warm;
 
 pub use manifest::{
-    ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, Listing, Manifest,
-    Pagination, Protocol, RateLimit, Region, Setting, StatusSpec, StepSpec, TypeSpec, pascal, time_of,
+    ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, FilterSpec, GoneWhen,
+    Listing, LookupSpec, Manifest, Pagination, Protocol, RateLimit, Region, Setting, StatusSpec, StepSpec, TypeSpec,
+    pascal, time_of,
 };
 
 pub use api::ENGINE_API;

@@ -4,6 +4,7 @@
 //! what is misplaced is taken out before the meaning is looked at.
 
 mod calls;
+mod lookups;
 mod meaning;
 mod values;
 
@@ -28,6 +29,8 @@ pub struct Contract {
     pub pagination: IndexMap<String, Fields>,
     pub listing: Fields,
     pub setting: Fields,
+    pub lookup: Fields,
+    pub filter: Fields,
     #[serde(rename = "type")]
     pub kind: Fields,
     pub field: Fields,
@@ -282,6 +285,7 @@ fn shape(contract: &Contract, value: &Json, findings: &mut Findings) {
         against(&contract.listing, listing, &path, findings);
         fields(contract, listing.get("columns"), &at(&path, "columns"), findings);
     }
+    lookups::shape(contract, map, findings);
     for (name, setting) in map.get("settings").and_then(Json::as_object).into_iter().flatten() {
         let path = at(&at(&root, "settings"), name.as_str());
         match setting {

@@ -2,7 +2,7 @@
 
 use crate::Module;
 use indexmap::IndexMap;
-use provision_model::{FieldSpec, FieldType, IdentityClass, Json};
+use provision_model::{FieldSpec, FieldType, IdentityClass, Json, Map};
 use serde::{Deserialize, Serialize};
 
 /// A provider: how to reach it, how it errs, and its resource types.
@@ -48,6 +48,9 @@ pub struct Manifest {
     /// How long a command of a Nushell module may take, for example `"90s"`; one minute by default.
     #[serde(default)]
     pub timeout: Option<String>,
+    /// What a configuration can look up, by the name of one.
+    #[serde(default)]
+    pub lookups: IndexMap<String, LookupSpec>,
     pub types: IndexMap<String, TypeSpec>,
     /// Who has the commands of a Nushell module.
     #[serde(skip)]
@@ -216,15 +219,22 @@ pub enum Pagination {
         size: String,
         max: u32,
     },
+    /// The address of the next page is in the answer's `Link` header (RFC 8288); its query is what counts.
+    LinkHeader {
+        size: String,
+        max: u32,
+    },
 }
 
 impl Pagination {
     /// The most items of a page.
     pub fn max(&self) -> u32 {
         match self {
-            Self::Page { max, .. } | Self::Offset { max, .. } | Self::Token { max, .. } | Self::Link { max, .. } => {
-                *max
-            }
+            Self::Page { max, .. }
+            | Self::Offset { max, .. }
+            | Self::Token { max, .. }
+            | Self::Link { max, .. }
+            | Self::LinkHeader { max, .. } => *max,
         }
     }
 }
@@ -275,6 +285,9 @@ pub struct TypeSpec {
     pub attributes: IndexMap<String, FieldSpec>,
     #[serde(default)]
     pub status: Option<StatusSpec>,
+    /// When an item that is there counts as not there.
+    #[serde(default)]
+    pub gone_when: Option<GoneWhen>,
     #[serde(default)]
     pub create: Option<Call>,
     #[serde(default)]
@@ -324,6 +337,16 @@ pub struct StatusSpec {
     pub gone: Vec<String>,
 }
 
+/// What makes an item as good as not there: nothing at a path, or a text that the cloud puts there by itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoneWhen {
+    pub path: String,
+    /// `*` stands for anything.
+    #[serde(default)]
+    pub like: Vec<String>,
+}
+
 /// One request.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -349,6 +372,8 @@ pub struct Call {
     pub id: Option<String>,
     /// What an item of read and list gets from what it stands in, where it has none of that name.
     pub inherit: Vec<String>,
+    /// What an item of read gets besides, `{id}` and its parts replaced.
+    pub with: IndexMap<String, Json>,
     /// Paths of long-running actions (one or a list) in the answer.
     pub actions: Vec<String>,
     /// This list is not paged.
@@ -368,6 +393,40 @@ pub struct Listing {
     pub call: Call,
     /// The columns of a row, read as fields are.
     pub columns: IndexMap<String, FieldSpec>,
+}
+
+/// Something that is found by what is known of it, where the cloud knows more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookupSpec {
+    #[serde(default)]
+    pub doc: String,
+    pub call: Call,
+    /// What it may be known by.
+    #[serde(default)]
+    pub filters: IndexMap<String, FilterSpec>,
+    /// What the cloud knows of it, read as fields are.
+    pub columns: IndexMap<String, FieldSpec>,
+    /// A filter that finds one.
+    #[serde(default)]
+    pub example: Map,
+}
+
+/// Something that a look-up may be known by.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilterSpec {
+    #[serde(default)]
+    pub doc: String,
+    /// Query that asks the cloud for it, `{value}` and `{n}`, the number of the filter, replaced. Without one the column of
+    /// the same name must be equal.
+    #[serde(default)]
+    pub query: IndexMap<String, String>,
+    #[serde(default)]
+    pub required: bool,
+    /// Its value when none is given.
+    #[serde(default)]
+    pub default: Option<Json>,
 }
 
 /// One call of an update or a deletion made of several.

@@ -72,9 +72,24 @@ pub fn alive(world: &World, now: i64) -> Vec<(String, String, String, Value)> {
     found
 }
 
+/// The same with what somebody put into other things: names, rules and more addresses, each with the thing it is in.
+pub fn held(world: &World, now: i64) -> Vec<(String, String, String, Value)> {
+    let mut found = Vec::new();
+    for (scope, kind, id, value) in alive(world, now) {
+        let inside = match scope.split('/').next() {
+            Some("hetzner") => crate::hetzner::named(&kind, &id, &value),
+            Some("upcloud") if kind == "server" => crate::upcloud::inside(&id, &value),
+            _ => Vec::new(),
+        };
+        found.extend(inside.into_iter().map(|(kind, id)| (scope.clone(), kind.to_owned(), id, value.clone())));
+        found.push((scope, kind, id, value));
+    }
+    found
+}
+
 fn status(world: &World, now: i64) -> Value {
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for (scope, kind, ..) in alive(world, now) {
+    for (scope, kind, ..) in held(world, now) {
         let cloud = scope.split('/').next().unwrap_or(&scope).to_owned();
         *counts.entry((cloud, kind)).or_default() += 1;
     }

@@ -51,7 +51,7 @@ impl Simulation {
 
     /// What the clouds hold that somebody made: scope, kind, id, and the resource in the vendor's own shape.
     pub fn held(&self, now: i64) -> Vec<(String, String, String, Value)> {
-        crate::admin::alive(&self.world, now)
+        crate::admin::held(&self.world, now)
     }
 
     /// The requests so far.

@@ -76,6 +76,9 @@ pub struct Entry {
     pub identity: Identity,
     pub generation: u64,
     pub remote_id: Option<String>,
+    /// The ids of what was there before, where nothing else tells what is new.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub there: Vec<String>,
     /// Attributes the cloud showed once, sealed.
     #[serde(default)]
     pub once: Map,

@@ -142,6 +142,9 @@ pub fn one(
     for (name, value) in &call.query {
         template(spec, value, place, &at(&at(here, "query"), name.as_str()), findings);
     }
+    for (name, value) in &call.with {
+        template(spec, value, place, &at(&at(here, "with"), name.as_str()), findings);
+    }
     if let Some(body) = &call.body {
         template(spec, body, place, &at(here, "body"), findings);
     }

@@ -2,7 +2,7 @@
 //! and deleted, whether its lists end, whether its errors are understood.
 
 use super::calls::{self, Place};
-use super::{Findings, at, fits, values};
+use super::{Findings, at, fits, lookups, values};
 use crate::{Auth, Endpoint, Manifest, Pagination, Protocol, TypeSpec};
 use indexmap::IndexMap;
 use provision_diagnostic::nearest;
@@ -56,6 +56,7 @@ pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
         let here = at(&path(&["listings", name]), "call");
         calls::one(manifest, None, &listing.call, Place::List, &here, findings);
     }
+    lookups::check(manifest, findings);
 }
 
 /// What only the commands of a module are told.
@@ -294,6 +295,10 @@ fn pagination(manifest: &Manifest, findings: &mut Findings) {
                 wrong("the lists never end: a page holds nothing", "max", "Give the largest page the vendor allows.");
             }
         }
+        Some(Pagination::LinkHeader { max: 0, .. }) => {
+            wrong("the lists never end: a page holds nothing", "max", "Give the largest page the vendor allows.");
+        }
+        Some(Pagination::LinkHeader { .. }) => {}
         Some(Pagination::Token { request, response, size, max }) => {
             if request.is_empty() || request == size {
                 wrong("the lists never end: no parameter carries the token", "request", "Name the token's parameter.");
@@ -368,6 +373,21 @@ fn own(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], findings
                 "Give the field the type `{ map = \"string\" }`.",
             );
         }
+    }
+    for (part, fields) in [("fields", &spec.fields), ("attributes", &spec.attributes)] {
+        for (name, rule) in fields {
+            for (index, followed) in rule.follows.iter().enumerate() {
+                let place = at(&at(&at(&at(here, part), name.as_str()), "follows"), index);
+                field(spec, followed, "`follows`", &place, findings);
+            }
+        }
+    }
+    for (name, rule) in &spec.fields {
+        let Some(also) = rule.also.as_ref().filter(|also| !spec.attributes.contains_key(*also)) else { continue };
+        let near = nearest(also, spec.attributes.keys().map(String::as_str));
+        let help = near.map_or_else(|| "Add the attribute.".to_owned(), |near| format!("Did you mean `{near}`?"));
+        let place = at(&at(&at(here, "fields"), name.as_str()), "also");
+        findings.error(UNKNOWN_FIELD, format!("`also` names the unknown attribute `{also}`"), &place, help);
     }
     for (old, new) in &spec.renamed {
         let place = at(&at(here, "renamed"), old.as_str());

@@ -48,6 +48,7 @@ const TYPES: &[(&str, u32, u32, &str)] = &[
 
 /// Id, name, description, architecture.
 const IMAGES: &[(&str, &str, &str, &str)] = &[
+    ("ami-0fedcba9876543210", "al2023-ami-2023.5.20241001.1-kernel-6.1-x86_64", "Amazon Linux 2023 AMI", "x86_64"),
     ("ami-0abcdef1234567890", "al2023-ami-2023.6.20250303.0-kernel-6.1-x86_64", "Amazon Linux 2023 AMI", "x86_64"),
     ("ami-0a1b2c3d4e5f60718", "debian-12-amd64-20250316-2053", "Debian 12 (20250316-2053)", "x86_64"),
     ("ami-0b1c2d3e4f5061728", "debian-12-arm64-20250316-2053", "Debian 12 (20250316-2053)", "arm64"),
@@ -102,6 +103,13 @@ pub fn instance_types(cx: &mut Cx<'_>) -> Answer {
     Ok(xml::response("DescribeInstanceTypes", &describe::body("instanceTypeSet", shown, token)))
 }
 
+/// When an image was made, as its name says.
+fn created(name: &str) -> String {
+    let day = name.split(['-', '.']).find(|part| part.len() == 8 && part.chars().all(|c| c.is_ascii_digit()));
+    let day = day.unwrap_or("20250306");
+    format!("{}-{}-{}T00:00:00.000Z", &day[..4], &day[4..6], &day[6..])
+}
+
 /// DescribeImages.
 pub fn images(cx: &mut Cx<'_>) -> Answer {
     let ids = cx.params.values("ImageId");
@@ -110,7 +118,7 @@ pub fn images(cx: &mut Cx<'_>) -> Answer {
         .filter(|(id, ..)| ids.is_empty() || ids.iter().any(|one| one == id))
         .map(|(id, name, description, architecture)| {
             json!({"imageId": id, "imageLocation": format!("amazon/{name}"), "imageState": "available", "imageOwnerId": "137112412989",
-                "creationDate": "2025-03-06T00:00:00.000Z", "isPublic": true, "architecture": architecture, "imageType": "machine",
+                "creationDate": created(name), "isPublic": true, "architecture": architecture, "imageType": "machine",
                 "name": name, "description": description, "rootDeviceType": "ebs", "rootDeviceName": "/dev/xvda",
                 "blockDeviceMapping": [{"deviceName": "/dev/xvda", "ebs": {"snapshotId": "snap-0123456789abcdef0", "volumeSize": 8,
                 "deleteOnTermination": true, "volumeType": "gp3", "encrypted": false}}], "virtualizationType": "hvm", "hypervisor": "xen",
@@ -120,7 +128,11 @@ pub fn images(cx: &mut Cx<'_>) -> Answer {
     if let Some(id) = ids.iter().find(|id| !IMAGES.iter().any(|(known, ..)| known == id)) {
         return Err(bad("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist")));
     }
-    let found = describe::narrow(cx, all)?;
+    let mut found = describe::narrow(cx, all)?;
+    let owners = cx.params.values("Owner");
+    let owned =
+        |image: &Value| owners.iter().any(|it| image["imageOwnerId"] == **it || image["imageOwnerAlias"] == **it);
+    found.retain(|image| owners.is_empty() || owned(image));
     let (shown, token) = describe::page(cx, "ImageId", found)?;
     Ok(xml::response("DescribeImages", &describe::body("imagesSet", shown, token)))
 }

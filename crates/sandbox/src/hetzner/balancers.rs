@@ -1,6 +1,6 @@
 //! Owns Hetzner's load balancers: services, targets, algorithm, type and networks.
 
-use super::{Answer, Cx, actions, catalog, error, invalid, networks, no_such_method, public};
+use super::{Answer, Cx, actions, catalog, dns, error, invalid, networks, no_such_method, public};
 use crate::call::Reply;
 use serde_json::{Value, json};
 
@@ -21,7 +21,8 @@ pub fn answer(cx: &mut Cx<'_>, rest: &[&str]) -> Answer {
                 return Err(error(423, "protected", "load balancer is delete protected"));
             }
             cx.world.store.remove(&cx.scope, KIND, id);
-            Ok(Reply::empty().about(id))
+            let action = actions::start(cx, "delete_load_balancer", KIND, id, &[]);
+            Ok(Reply::json(200, &json!({ "action": action })).about(id))
         }
         ("POST", [id, "actions", action]) => act(cx, id, action),
         _ => Err(no_such_method()),
@@ -99,7 +100,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     let mut balancer = json!({"name": name, "labels": labels, "created": cx.time(), "algorithm": algorithm,
         "services": [], "targets": [], "private_net": [], "protection": {"delete": false}, "included_traffic": 21_990_232_555_520_u64,
         "outgoing_traffic": 0, "ingoing_traffic": 0, "public_net": {"enabled": public,
-        "ipv4": {"ip": ip.to_string(), "dns_ptr": format!("static.{}.clients.example.com", ip.to_string().replace('.', "-"))},
+        "ipv4": {"ip": ip.to_string(), "dns_ptr": dns::usual(&ip.to_string())},
         "ipv6": {"ip": format!("2001:db8:4000:{:x}::1", number & 0xffff), "dns_ptr": ""}},
         "_type": kind["id"], "_location": location["id"]});
     if let Some(network) = cx.body.get("network").filter(|it| !it.is_null()).cloned() {
@@ -274,7 +275,7 @@ fn act(cx: &mut Cx<'_>, id: &str, action: &str) -> Answer {
         }
         "enable_public_interface" => balancer["public_net"]["enabled"] = json!(true),
         "disable_public_interface" => balancer["public_net"]["enabled"] = json!(false),
-        "change_dns_ptr" => balancer["public_net"]["ipv4"]["dns_ptr"] = body["dns_ptr"].clone(),
+        "change_dns_ptr" => dns::of_net(cx, &mut balancer["public_net"])?,
         "change_protection" => return cx.protect(KIND, id),
         _ => return Err(no_such_method()),
     }

@@ -3,6 +3,7 @@
 mod actions;
 mod balancers;
 mod catalog;
+mod dns;
 mod firewalls;
 mod images;
 mod networks;
@@ -16,6 +17,7 @@ use crate::call::{Call, Reply, account_of};
 use crate::world::World;
 use serde_json::{Map, Value, json};
 
+pub use dns::named;
 pub use servers::password;
 
 /// An answer, or a refusal in the vendor's shape; both are sent alike.
@@ -323,8 +325,13 @@ pub fn pages(call: &Call, key: &str, mut all: Vec<Value>, render: impl Fn(&Value
     body.insert("meta".to_owned(), json!({ "pagination": pagination }));
     let mut reply = Reply::json(200, &Value::Object(body));
     if page < last {
-        let link =
-            format!("<{}?page={}>; rel=next, <{}?page={last}>; rel=last", call.raw_path, page + 1, call.raw_path);
+        let kept: Vec<&str> =
+            call.raw_query.split('&').filter(|it| !it.is_empty() && !it.starts_with("page=")).collect();
+        let to = |page: usize, rel: &str| {
+            let query = [&kept[..], &[&format!("page={page}")]].concat().join("&");
+            format!("<https://api.hetzner.cloud{}?{query}>; rel={rel}", call.raw_path)
+        };
+        let link = format!("{}, {}", to(page + 1, "next"), to(last, "last"));
         reply.headers.push(("link", link));
     }
     Ok(reply)

@@ -1,6 +1,6 @@
 //! Owns what is done to a Hetzner server that exists: power, type, networks, protection.
 
-use super::{Answer, Cx, actions, catalog, error, invalid, networks, no_such_method, servers};
+use super::{Answer, Cx, actions, catalog, dns, error, invalid, networks, no_such_method, servers};
 use crate::call::Reply;
 use serde_json::{Value, json};
 
@@ -60,6 +60,10 @@ pub fn act(cx: &mut Cx<'_>, id: &str, action: &str) -> Answer {
                 },
                 None,
             )
+        }
+        "change_dns_ptr" => {
+            dns::of_net(cx, &mut server["public_net"])?;
+            ("change_dns_ptr", None)
         }
         "create_image" => return super::images::of_server(cx, &server),
         "change_protection" => return cx.protect("server", id),

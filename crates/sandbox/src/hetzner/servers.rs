@@ -1,7 +1,7 @@
 //! Owns Hetzner's servers: creating, showing and deleting them. What is done to one is in `power`.
 
 use super::{
-    Answer, Cx, actions, catalog, error, firewalls, images, invalid, networks, no_such_method, not_found, public,
+    Answer, Cx, actions, catalog, dns, error, firewalls, images, invalid, networks, no_such_method, not_found, public,
 };
 use crate::call::Reply;
 use crate::net::Range;
@@ -183,8 +183,8 @@ fn public_net(cx: &mut Cx<'_>, ipv4: bool, ipv6: bool) -> Result<Value, Reply> {
     // The range of RFC 2544: never a real host.
     let v4 = Range { base: u32::from(std::net::Ipv4Addr::new(198, 18, 0, 0)), prefix: 15 }.nth(number % 65_533 + 1);
     let v4 = if ipv4 {
-        let dashed = v4.to_string().replace('.', "-");
-        json!({"id": cx.next_id(), "ip": v4.to_string(), "blocked": false, "dns_ptr": format!("static.{dashed}.clients.example.com")})
+        let ip = v4.to_string();
+        json!({"id": cx.next_id(), "ip": ip, "blocked": false, "dns_ptr": dns::usual(&ip)})
     } else {
         Value::Null
     };

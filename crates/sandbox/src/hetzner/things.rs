@@ -1,7 +1,7 @@
 //! Owns Hetzner's smaller kinds: volumes, floating and primary addresses, placement groups and certificates. Each has a
 //! name, labels and a few fields, and may be held by a server.
 
-use super::{Answer, Cx, actions, catalog, error, invalid, no_such_method, public};
+use super::{Answer, Cx, actions, catalog, dns, error, invalid, no_such_method, public};
 use crate::call::Reply;
 use crate::net::Range;
 use serde_json::{Value, json};
@@ -78,8 +78,7 @@ fn fresh(cx: &mut Cx<'_>, kind: &str) -> (String, Value) {
         return (format!("2001:db8:{:x}:{:x}::/64", 0x8000 | (number >> 16), number & 0xffff), json!([]));
     }
     let ip = Range { base: u32::from(Ipv4Addr::new(198, 18, 0, 0)), prefix: 15 }.nth(number % 65_533 + 1).to_string();
-    let name = format!("static.{}.clients.example.com", ip.replace('.', "-"));
-    let names = json!([{"ip": ip, "dns_ptr": name}]);
+    let names = json!([{"ip": ip, "dns_ptr": dns::usual(&ip)}]);
     (ip, names)
 }
 
@@ -269,13 +268,7 @@ fn act(cx: &mut Cx<'_>, kind: &str, id: &str, action: &str) -> Answer {
             "resize_volume"
         }
         ("floating_ip" | "primary_ip", "change_dns_ptr") => {
-            let ip = cx.required("ip")?;
-            let name =
-                cx.text("dns_ptr")?.unwrap_or_else(|| format!("static.{}.clients.example.com", ip.replace('.', "-")));
-            if let Some(names) = value["dns_ptr"].as_array_mut() {
-                names.retain(|one| one["ip"] != ip.as_str());
-                names.push(json!({"ip": ip, "dns_ptr": name}));
-            }
+            dns::of_address(cx, &mut value)?;
             "change_dns_ptr"
         }
         (_, "change_protection") => return cx.protect(kind, id),

@@ -114,7 +114,6 @@ pub fn answer(cx: &Cx<'_>, path: &[&str]) -> Answer {
             wrap("server_sizes", "server_size", sizes.collect())
         }
         ["price"] => wrap("prices", "zone", ZONES.iter().map(|(id, _)| prices(id)).collect()),
-        ["ip_address"] => wrap("ip_addresses", "ip_address", super::interfaces::all(cx)),
         ["host"] => wrap("hosts", "host", Vec::new()),
         _ => return Err(no_such_method()),
     };

@@ -167,6 +167,10 @@ pub fn tags(cx: &mut Cx<'_>, rest: &[&str]) -> Answer {
             put_tag(cx, &tag);
             Ok(Reply::json(201, &json!({ "tag": tag })).about(name))
         }
+        ("GET", [name]) => {
+            let tag = crate::hetzner::public(&cx.find("tag", name)?);
+            Ok(Reply::json(200, &json!({ "tag": tag })))
+        }
         ("PUT" | "PATCH", [name]) => {
             let mut tag = cx.find("tag", name)?;
             change_tag(cx, &mut tag)?;

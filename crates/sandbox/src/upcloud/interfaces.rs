@@ -105,10 +105,25 @@ pub fn addresses(server: &Value) -> Vec<Value> {
     for interface in server["_interfaces"].as_array().into_iter().flatten() {
         for address in interface["ip_addresses"]["ip_address"].as_array().into_iter().flatten() {
             all.push(json!({"access": interface["type"], "address": address["address"], "family": address["family"],
-                "part_of_plan": yes(interface["type"] == "public" && address["family"] == "IPv4")}));
+                "part_of_plan": yes(interface["type"] == "public" && address["family"] == "IPv4" && interface["_added"] != true)}));
         }
     }
     all
+}
+
+/// The interfaces of a server in the vendor's shape.
+pub fn shown(server: &Value) -> Vec<Value> {
+    server["_interfaces"].as_array().into_iter().flatten().map(crate::hetzner::public).collect()
+}
+
+/// The name that a public address comes with.
+fn usual_name(address: &Value) -> String {
+    match address["address"].as_str().filter(|_| address["access"] == "public") {
+        Some(own) => {
+            format!("{}.{}.upcloud.host", own.replace(['.', ':'], "-"), address["zone"].as_str().unwrap_or(""))
+        }
+        None => String::new(),
+    }
 }
 
 /// Every address of the account.
@@ -118,7 +133,9 @@ pub fn all(cx: &Cx<'_>) -> Vec<Value> {
         for mut address in addresses(&server) {
             address["server"] = server["uuid"].clone();
             address["zone"] = server["zone"].clone();
-            address["ptr_record"] = json!("");
+            let own = address["address"].as_str().unwrap_or_default();
+            let named = server["_names"][own].as_str().map(str::to_owned);
+            address["ptr_record"] = json!(named.unwrap_or_else(|| usual_name(&address)));
             address["floating"] = json!("no");
             all.push(address);
         }

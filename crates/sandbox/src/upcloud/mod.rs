@@ -1,10 +1,12 @@
 //! Owns the UpCloud API 1.3: authentication, routing, and the vendor's shapes for errors, labels and lists.
 
+mod addresses;
 mod catalog;
 mod groups;
 mod interfaces;
 mod networks;
 mod power;
+mod rules;
 mod servers;
 mod storages;
 
@@ -53,6 +55,17 @@ fn username(call: &Call) -> Option<String> {
     (!user.is_empty() && !password.is_empty()).then(|| user.to_owned())
 }
 
+/// What somebody put into a server: kind and id.
+pub fn inside(id: &str, server: &Value) -> Vec<(&'static str, String)> {
+    let rules = server["_rules"].as_array().is_some_and(|rules| !rules.is_empty());
+    let interfaces = server["_interfaces"].as_array().into_iter().flatten();
+    let added = interfaces
+        .filter(|one| one["_added"] == true)
+        .flat_map(|one| one["ip_addresses"]["ip_address"].as_array().into_iter().flatten())
+        .filter_map(|one| Some(("ip_address", one["address"].as_str()?.to_owned())));
+    rules.then(|| ("firewall_rules", id.to_owned())).into_iter().chain(added).collect()
+}
+
 fn route(mut cx: Cx<'_>) -> Answer {
     let segments = cx.call.segments();
     match segments.as_slice() {
@@ -62,6 +75,7 @@ fn route(mut cx: Cx<'_>) -> Answer {
         ["router", rest @ ..] => groups::routers(&mut cx, rest),
         ["server-group", rest @ ..] => groups::server_groups(&mut cx, rest),
         ["tag", rest @ ..] => groups::tags(&mut cx, rest),
+        ["ip_address", rest @ ..] => addresses::answer(&mut cx, rest),
         rest => catalog::answer(&cx, rest),
     }
 }

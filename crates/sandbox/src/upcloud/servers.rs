@@ -17,13 +17,10 @@ pub fn answer(cx: &mut Cx<'_>, rest: &[&str]) -> Answer {
         ("GET", [id]) => Ok(Reply::json(200, &json!({"server": details(cx, &cx.find("server", id)?)}))),
         ("PUT" | "PATCH", [id]) => modify(cx, id),
         ("DELETE", [id]) => delete(cx, id),
-        ("GET", [id, "firewall_rule"]) => {
-            cx.find("server", id)?;
-            Ok(Reply::json(200, &json!({"firewall_rules": {"firewall_rule": []}})))
-        }
+        (_, [id, "firewall_rule", rest @ ..]) => super::rules::answer(cx, id, rest),
         ("GET", [id, "networking"]) => {
             let server = cx.find("server", id)?;
-            Ok(Reply::json(200, &json!({"networking": {"interfaces": {"interface": server["_interfaces"]}}})))
+            Ok(Reply::json(200, &json!({"networking": {"interfaces": {"interface": interfaces::shown(&server)}}})))
         }
         ("POST", [id, verb @ ("start" | "stop" | "restart")]) => super::power::switch(cx, id, verb),
         ("POST", [id, "storage", "attach"]) => super::power::attach(cx, id),
@@ -61,7 +58,7 @@ pub fn details(cx: &Cx<'_>, server: &Value) -> Value {
     let mut shown = crate::hetzner::public(server);
     shown["labels"] = json!({"label": server["labels"]});
     shown["ip_addresses"] = json!({"ip_address": interfaces::addresses(server)});
-    shown["networking"] = json!({"interfaces": {"interface": server["_interfaces"]}});
+    shown["networking"] = json!({"interfaces": {"interface": interfaces::shown(server)}});
     let devices = server["_devices"].as_array().into_iter().flatten();
     let devices: Vec<Value> = devices
         .map(|device| {

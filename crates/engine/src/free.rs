@@ -1,0 +1,50 @@
+//! Owns looking before a create: what is there already is somebody else's, and must not be taken for what is about to be made.
+
+use crate::execute::{Executor, Run, poisoned};
+use provision_diagnostic::Failure;
+use provision_state::Entry;
+use std::sync::{MutexGuard, TryLockError};
+use std::time::Duration;
+
+impl Executor<'_> {
+    /// Refuses to make what is there already and belongs to somebody else, or to another row.
+    pub(crate) fn is_free(&self, run: &Run<'_>, entry: &Entry) -> Result<(), Failure> {
+        let address = &entry.address;
+        let found = self.there(run, entry)?;
+        // The old one of a replacement may show for a while.
+        let Some(id) = found.into_iter().find(|id| Some(id) != run.planned.remote_id.as_ref()) else { return Ok(()) };
+        let known = self.session.store.resources()?.into_iter().find(|it| it.kind == entry.kind && it.remote_id == id);
+        let (what, help) = match known {
+            Some(known) => (format!("it is `{}`", known.address), "Declare it once.".to_owned()),
+            None => (
+                "it is somebody else's".to_owned(),
+                format!(
+                    "Take it in with `provision import {address} {id} --type {}`, or make another one.",
+                    entry.kind
+                ),
+            ),
+        };
+        let message = format!("`{address}` is there already with the id `{id}`, and {what}");
+        Err(Failure::new("provision::plan::someone_elses", message).with_help(help))
+    }
+
+    /// The ids of what is there already and must not be taken for what is about to be made.
+    pub(crate) fn there(&self, run: &Run<'_>, entry: &Entry) -> Result<Vec<String>, Failure> {
+        let found = self.with_control(run, |control| self.session.there_before(&run.account, run.spec, entry, control));
+        found.map_err(|error| error.failure(&format!("cannot look whether `{}` is there", entry.address)))
+    }
+
+    /// Waits for its turn among what is made one after the other.
+    pub(crate) fn alone(&self) -> Result<MutexGuard<'_, ()>, Failure> {
+        loop {
+            match self.anonymous.try_lock() {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(_)) => return Err(poisoned()),
+                Err(TryLockError::WouldBlock) if self.session.sleep(Duration::from_millis(20)) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Failure::new("provision::apply::incomplete", "stopped before anything was sent"));
+                }
+            }
+        }
+    }
+}
