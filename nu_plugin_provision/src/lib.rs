@@ -1,5 +1,6 @@
 //! Owns the plugin between Nushell and the engine: its state, which is what stays warm, and its list of commands.
 
+mod closures;
 mod commands;
 mod open;
 mod progress;

@@ -117,10 +117,17 @@ pub fn stoppable(engine: &EngineInterface, session: &Session) -> Result<HandlerG
     Ok(engine.register_signal_handler(Box::new(move |_| stop.request()))?)
 }
 
-/// The environment variables that are texts.
+/// The environment variables that are texts, and `PATH`, which Nushell has as a list.
 pub fn variables(engine: &EngineInterface) -> Result<HashMap<String, String>, LabeledError> {
-    let all = engine.get_env_vars()?.into_iter();
-    Ok(all.filter_map(|(name, value)| value.coerce_into_string().ok().map(|text| (name, text))).collect())
+    let text = |(name, value): (String, Value)| match value {
+        Value::List { vals, .. } if name == "PATH" => {
+            let folders = vals.into_iter().filter_map(|folder| folder.coerce_into_string().ok());
+            let joined = std::env::join_paths(folders).ok()?;
+            Some((name, joined.to_string_lossy().into_owned()))
+        }
+        other => other.coerce_into_string().ok().map(|text| (name, text)),
+    };
+    Ok(engine.get_env_vars()?.into_iter().filter_map(text).collect())
 }
 
 /// Who asks.

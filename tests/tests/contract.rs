@@ -5,7 +5,8 @@ use provision_contract::{CheckRow, Suite, Target, Verdict};
 use provision_engine::RustProviders;
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
-use provision_tests::table_in;
+use provision_tests::{World, table_in, workspace};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,6 +27,28 @@ fn run(provider: &str, target: Target, record: Option<PathBuf>) -> Vec<CheckRow>
     let mut rows = Vec::new();
     suite.run(&AtomicBool::new(false), &mut |row| rows.push(row)).unwrap();
     rows
+}
+
+/// The suite of the Nushell module of an example: it runs in a `nu`, which asks for it as a user does.
+fn module(example: &str) -> Vec<CheckRow> {
+    let world = World::with_plugins(&["nu_plugin_provision"]);
+    for file in ["infra.ncl".to_owned(), format!("extensions/providers/{example}/mod.nu")] {
+        world.write(&file, &std::fs::read_to_string(workspace().join("examples").join(example).join(&file)).unwrap());
+    }
+    let rows = world.json(&format!("provision provider test {example} | update duration 0"));
+    let text = |row: &Value, column: &str| row[column].as_str().unwrap_or_default().to_owned();
+    let read = |row: &Value| CheckRow {
+        kind: text(row, "type"),
+        check: text(row, "check"),
+        result: match row["result"].as_str() {
+            Some("passed") => Verdict::Passed,
+            Some("skipped") => Verdict::Skipped,
+            _ => Verdict::Failed,
+        },
+        message: row["message"].as_str().map(str::to_owned),
+        duration: 0,
+    };
+    rows.as_array().unwrap().iter().map(read).collect()
 }
 
 fn failed(rows: &[CheckRow]) -> Vec<String> {
@@ -49,6 +72,11 @@ fn every_type_of_every_provider_passes_the_contract_suite() {
             rows.into_iter().partition(|row| row.check == "look-up");
         assert_eq!(looked_up.is_empty(), provider == "local");
         table += &cells(&types);
+    }
+    for example in ["zonefile", "alternatives"] {
+        let rows = module(example);
+        wrong.extend(failed(&rows));
+        table += &cells(&rows);
     }
     assert_eq!(wrong, Vec::<String>::new());
     table_in("docs/contract.md", &table);

@@ -146,7 +146,7 @@ fn a_provider_is_added_pinned_upgraded_and_kept_while_it_is_used() {
     bad.is("provision::provider::unknown_key", "`types.key.windo` (manifest.ncl:12:", "Did you mean `window`?");
     world.write("no/x.ncl", "{}").fails("provision provider add no").is(
         "provision::provider::archive",
-        "no manifest.ncl",
+        "neither a manifest.ncl nor a mod.nu",
         "tar.gz",
     );
     let digest = "open --raw acme-1.0.0.tar.gz | hash sha256";

@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "provision-registry",
             "provision-nickel",
             "provision-policy",
+            "provision-worker",
         ],
     ),
     (
@@ -31,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "provision-state",
             "provision-providers",
             "provision-registry",
+            "provision-worker",
             "provision-nickel",
             "provision-model",
         ],
@@ -46,7 +48,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "provision-model",
         ],
     ),
-    ("provision-providers", &["provision-registry", "provision-model"]),
+    ("provision-providers", &["provision-registry", "provision-worker", "provision-model"]),
+    ("provision-registry", &["provision-nickel", "provision-worker", "provision-model"]),
     // What a provider of a user's own needs; it is written like one.
     (
         "provision-example-rust-provider",
@@ -59,13 +62,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "provision-nickel",
         ],
     ),
-    ("provision-registry", &["provision-nickel", "provision-model"]),
     ("provision-state", &["provision-model"]),
     ("provision-nu-bridge", &[]),
     ("provision-policy", &[]),
     ("provision-nickel", &[]),
     ("provision-model", &[]),
     ("provision-sandbox", &[]),
+    ("provision-worker", &[]),
     (LEAF, &[]),
 ];
 

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The documents whose blocks run.
-pub const DOCUMENTS: [&str; 9] = [
+pub const DOCUMENTS: [&str; 10] = [
     "README.md",
     "docs/guide.md",
     "docs/nickel.md",
@@ -20,6 +20,7 @@ pub const DOCUMENTS: [&str; 9] = [
     "docs/drift.md",
     "docs/state.md",
     "docs/lifecycle.md",
+    "docs/nushell-provider.md",
     "docs/local.md",
 ];
 

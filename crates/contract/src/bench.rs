@@ -3,13 +3,13 @@
 use crate::cloud::{self, Target};
 use crate::record::Recorder;
 use crate::samples::{CANARY, Samples};
-use crate::tamper::Tampered;
+use crate::tamper::{Tampered, TamperedCommands};
 use crate::{Suite, Way};
 use provision_diagnostic::Failure;
 use provision_engine::{ApplyOptions, Environment, Input, PlanOptions, Session, Status};
 use provision_model::{Action, Address, Identity, Json, Map, PlanRow, Remote};
-use provision_providers::{Account, Clock, Control, Opening, Operation, Outside, StepKind, Wire};
-use provision_registry::{Auth, Manifest, Protocol};
+use provision_providers::{Account, Clock, Control, Opening, Operation, Outside, StepKind, SystemClock, Wire};
+use provision_registry::{Auth, Manifest, Module, PROJECT, Protocol, Registry};
 use provision_state::Store;
 use rand::SeedableRng;
 use std::sync::atomic::AtomicBool;
@@ -30,6 +30,9 @@ pub struct Bench<'a> {
     pub tampered: Arc<Tampered>,
     recorder: Option<Arc<Recorder>>,
     env: Environment,
+    registry: Arc<Registry>,
+    /// The manifest in `registry`: that of a module has commands on which something can go wrong.
+    opened: Arc<Manifest>,
     /// Everything a person could have seen.
     said: Mutex<Vec<String>>,
     secrets: Vec<String>,
@@ -46,7 +49,14 @@ impl<'a> Bench<'a> {
         let fixed = suite.record.is_some() || matches!(suite.target, Target::Replay(_));
         let store = if fixed { Store::in_memory_as(LINEAGE)? } else { Store::in_memory()? };
         let mut env = suite.env.clone();
-        if suite.target == Target::Sandbox {
+        let folder = tempfile::Builder::new().prefix("nup").tempdir().map_err(|error| {
+            Failure::new("provision::provider::test", format!("cannot make a folder to test in: {error}"))
+        })?;
+        let is_module = manifest.has_commands(samples.spec);
+        if is_module {
+            let (given, project) = (env, folder.path().display().to_string());
+            env = Arc::new(move |name: &str| if name == PROJECT { Some(project.clone()) } else { given(name) });
+        } else if suite.target == Target::Sandbox {
             let variables = cloud::sandbox_environment();
             env = Arc::new(move |name: &str| variables.get(name).cloned());
         }
@@ -56,7 +66,11 @@ impl<'a> Bench<'a> {
             env = Arc::new(move |name: &str| given(name).or_else(|| Some(format!("{CANARY}replayed"))));
         }
         let secrets = secrets(manifest, &samples, &env);
-        let (clock, mut wire) = cloud::outside(&suite.target, &samples.kind())?;
+        let (mut clock, mut wire) = cloud::outside(&suite.target, &samples.kind())?;
+        if is_module {
+            // What a module works on takes the time it takes.
+            clock = Arc::new(SystemClock);
+        }
         let recorder = suite.record.as_ref().map(|folder| {
             let names = secret_names(&samples);
             Arc::new(Recorder::new(folder, &samples.kind(), secrets.clone(), names))
@@ -65,11 +79,30 @@ impl<'a> Bench<'a> {
             wire = cloud::recorded(wire, recorder.clone());
         }
         let tampered = Arc::new(Tampered::new(wire, manifest));
+        let (mut registry, mut opened) = (suite.registry.clone(), manifest.clone());
+        if let Some(module) = &manifest.module {
+            let commands = TamperedCommands { inner: module.open(&*env), tampered: tampered.clone() };
+            let module = Some(Module::Session(Arc::new(commands)));
+            let own = Manifest { module, ..Manifest::clone(manifest) };
+            opened = Arc::new(own.clone());
+            registry = Arc::new(registry.with(vec![own]));
+        }
         let said = Mutex::default();
-        let folder = tempfile::Builder::new().prefix("nup").tempdir().map_err(|error| {
-            Failure::new("provision::provider::test", format!("cannot make a folder to test in: {error}"))
-        })?;
-        Ok(Self { suite, manifest, samples, store, folder, clock, tampered, recorder, env, said, secrets })
+        Ok(Self {
+            suite,
+            manifest,
+            samples,
+            store,
+            folder,
+            clock,
+            tampered,
+            recorder,
+            env,
+            registry,
+            opened,
+            said,
+            secrets,
+        })
     }
 
     /// Writes the recording, if there is one.
@@ -86,6 +119,11 @@ impl<'a> Bench<'a> {
         self.manifest.protocol != Protocol::Rust
     }
 
+    /// Whether the commands of a Nushell module are what is tested.
+    pub fn is_module(&self) -> bool {
+        self.manifest.has_commands(self.samples.spec)
+    }
+
     /// Whether it can be seen past the state.
     pub fn sees(&self) -> bool {
         self.remote() || self.samples.spec.read.is_some()
@@ -96,7 +134,7 @@ impl<'a> Bench<'a> {
         let mut session = Session::over(
             self.store.clone(),
             self.folder.path().to_path_buf(),
-            self.suite.registry.clone(),
+            self.registry.clone(),
             self.suite.evaluator.clone(),
             self.env.clone(),
             "contract".to_owned(),
@@ -188,17 +226,15 @@ impl<'a> Bench<'a> {
 
     /// The account, asked past the engine.
     pub fn account(&self) -> Result<Account, Failure> {
-        let config = self.endpoint().map(|endpoint| {
-            let settings = Map::from_iter([("endpoint".to_owned(), Json::from(endpoint))]);
-            provision_model::AccountConfig { provider: self.manifest.name.clone(), settings }
-        });
+        let settings = self.samples.account(self.endpoint());
+        let config = provision_model::AccountConfig { provider: self.manifest.name.clone(), settings };
         let opening = Opening {
             env: &|name| (self.env)(name),
             outside: &self.outside(),
             project: self.folder.path(),
             rust: &self.suite.rust,
         };
-        Account::open(&self.manifest.name, self.manifest, config.as_ref(), &opening)
+        Account::open(&self.manifest.name, &self.opened, Some(&config), &opening)
     }
 
     /// Does something with the account that the engine does not know of.

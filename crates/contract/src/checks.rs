@@ -419,7 +419,8 @@ fn quota(life: &mut Life<'_, '_>) -> Checked {
     if let Some(skipped) = life.remote_only() {
         return Ok(skipped);
     }
-    let Some(code) = life.bench.manifest.errors.quota.first().cloned() else {
+    let code = life.bench.manifest.errors.quota.first().cloned();
+    let Some(code) = code.or_else(|| life.bench.is_module().then(|| "quota".to_owned())) else {
         return Ok(Said::Skipped("the manifest has no code for it".into()));
     };
     life.bench.tampered.order(Some(Trouble::Quota(code)));

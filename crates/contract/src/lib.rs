@@ -72,7 +72,12 @@ impl Suite {
                 Ok(_) => Ok(()),
             };
         };
-        let on_this_machine = manifest.protocol == Protocol::Rust;
+        let on_this_machine = matches!(manifest.protocol, Protocol::Rust | Protocol::Nushell);
+        if manifest.protocol == Protocol::Nushell && (self.target != Target::Sandbox || self.record.is_some()) {
+            let message = format!("{} is a Nushell module: it has no address and nothing to record", self.provider);
+            return Err(Failure::new("provision::provider::no_cloud", message)
+                .with_help("Leave out --endpoint, --record and --replay."));
+        }
         if self.target == Target::Sandbox && !on_this_machine && !IN_SANDBOX.contains(&self.provider.as_str()) {
             return Err(Failure::new(
                 "provision::provider::no_cloud",

@@ -106,10 +106,27 @@ impl<'a> Samples<'a> {
             resources.insert("it".into(), Json::Object(own));
         }
         let mut project = serde_json::json!({"name": "contract", "resources": resources});
-        if let Some(endpoint) = endpoint {
-            project["providers"][&self.manifest.name]["endpoint"] = Json::from(endpoint);
+        let account = self.account(endpoint);
+        if !account.is_empty() {
+            project["providers"][&self.manifest.name] = Json::Object(account);
         }
         project
+    }
+
+    /// The settings of the account: where the cloud is, and the examples of what a module is told.
+    pub fn account(&self, endpoint: Option<&str>) -> Map {
+        let mut settings = Map::new();
+        if let Some(endpoint) = endpoint {
+            settings.insert("endpoint".into(), Json::from(endpoint));
+        }
+        for (name, setting) in &self.manifest.settings {
+            let value = setting.example.clone().map(|value| match setting.sensitive {
+                true => serde_json::json!({ "$secret": value }),
+                false => value,
+            });
+            settings.extend(value.map(|value| (name.clone(), value)));
+        }
+        settings
     }
 
     fn catalog(&self, field: &FieldSpec) -> Vec<Json> {

@@ -4,6 +4,7 @@
 use provision_model::{Json, Map};
 use provision_providers::{Wire, WireAnswer, WireError, WireRequest};
 use provision_registry::{Manifest, Protocol};
+use provision_worker::{Asked, Commands, Fault, Raised};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What happens to answers.
@@ -98,17 +99,59 @@ fn xml(value: &Json) -> String {
     }
 }
 
+impl Tampered {
+    /// What is to happen to a call.
+    fn next(&self, changes: bool) -> Option<Trouble> {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*trouble {
+            Some(Trouble::Throttle | Trouble::Quota(_) | Trouble::LostAnswer) if changes => trouble.take(),
+            Some(Trouble::Throttle | Trouble::Quota(_) | Trouble::LostAnswer) => None,
+            other => other.clone(),
+        }
+    }
+}
+
+/// The commands of a module, on which the same goes wrong.
+pub struct TamperedCommands {
+    pub inner: Arc<dyn Commands>,
+    pub tampered: Arc<Tampered>,
+}
+
+impl Commands for TamperedCommands {
+    fn call(&self, command: &str, request: &Json, asked: &Asked<'_>) -> Result<Json, Fault> {
+        let changes = !["read", "list"].contains(&command);
+        let refused = |code: &str| {
+            let (message, code) = ("refused for a test".to_owned(), Some(code.to_owned()));
+            Err(Fault::Raised(Box::new(Raised { message, code, ..Raised::default() })))
+        };
+        let once = self.tampered.next(changes);
+        match &once {
+            Some(Trouble::Throttle) => return refused("throttle"),
+            Some(Trouble::Quota(_)) => return refused("quota"),
+            _ => {}
+        }
+        let mut answer = self.inner.call(command, request, asked)?;
+        match once {
+            Some(Trouble::LostAnswer) => Err(Fault::Ended("the answer was lost for a test".to_owned())),
+            Some(Trouble::UnknownFields(id)) => {
+                widen(&mut answer, &id, false);
+                Ok(answer)
+            }
+            Some(Trouble::CutOff) if !changes => Err(Fault::Unreadable("it is cut off".to_owned())),
+            Some(Trouble::Body(_, body)) if !changes => match std::str::from_utf8(&body) {
+                Err(error) => Err(Fault::Unreadable(error.to_string())),
+                Ok("") => Ok(Json::Null),
+                Ok(text) => Ok(serde_json::from_str(text).unwrap_or_else(|_| Json::from(text))),
+            },
+            _ => Ok(answer),
+        }
+    }
+}
+
 impl Wire for Tampered {
     fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError> {
         let changes = mutates(&request, self.protocol);
-        let once = {
-            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*trouble {
-                Some(Trouble::Throttle | Trouble::Quota(_) | Trouble::LostAnswer) if changes => trouble.take(),
-                Some(Trouble::Throttle | Trouble::Quota(_) | Trouble::LostAnswer) => None,
-                other => other.clone(),
-            }
-        };
+        let once = self.next(changes);
         match once {
             Some(Trouble::Throttle) => return Ok(self.refusal(429, "")),
             Some(Trouble::Quota(code)) => return Ok(self.refusal(403, &code)),

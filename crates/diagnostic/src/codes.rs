@@ -125,6 +125,16 @@ pub const CODES: &[CodeEntry] = &[
         "A resource names a provider that is not installed.",
         "See the installed ones; add a manifest under `extensions/providers`.",
     ),
+    c(
+        "provision::provider::module",
+        "A Nushell provider cannot be loaded, or one of its commands failed.",
+        "Mend the module at the place that the message gives.",
+    ),
+    c(
+        "provision::provider::no_nu",
+        "A Nushell provider needs `nu`, and there is none.",
+        "Install Nushell, or put it in PATH.",
+    ),
     c("provision::provider::manifest", "A provider manifest is not valid.", "Mend the manifest at the marked place."),
     c(
         "provision::provider::unknown_key",
@@ -180,7 +190,7 @@ pub const CODES: &[CodeEntry] = &[
     c(
         "provision::provider::archive",
         "A provider cannot be added from this folder or archive.",
-        "Give a folder or a `.tar.gz` with a `manifest.ncl`.",
+        "Give a folder or a `.tar.gz` with a `manifest.ncl` or a `mod.nu`.",
     ),
     c(
         "provision::provider::digest",

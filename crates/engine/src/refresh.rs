@@ -42,7 +42,8 @@ impl Session {
         let accounts = &accounts;
         let mut groups: BTreeMap<Group<'_>, Vec<&Resource>> = BTreeMap::new();
         for resource in state {
-            let Ok((manifest, _)) = self.registry.type_of(&resource.kind) else { continue };
+            // One that nobody can ask about is not one that has not drifted.
+            let (manifest, _) = self.registry.type_of(&resource.kind)?;
             let region = crate::desired::region_of(manifest, &resource.inputs);
             groups.entry((resource.account.as_str(), resource.kind.as_str(), region)).or_default().push(resource);
         }
@@ -106,7 +107,9 @@ impl Session {
             };
             world.resources.insert(resource.address.clone(), found);
         }
-        let strays = by_id.into_values().filter(|remote| remote.identity.is_some());
+        // Where a list cannot be narrowed to ours, somebody else's mark is not ours.
+        let ours = |remote: &Remote| remote.identity.as_ref().is_some_and(|it| it.state == self.store.lineage());
+        let strays = by_id.into_values().filter(ours);
         world.strays.extend(strays.map(|remote| ((*kind).to_owned(), remote)));
         Ok(world)
     }

@@ -60,7 +60,7 @@ impl Executor<'_> {
             if conflict && sends == 1 {
                 return Err(self.give_up(run, entry, &what, &error, None));
             }
-            if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Conflict) {
+            if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Raised | Class::Conflict) {
                 return Err(self.give_up(run, entry, &what, &error, None));
             }
             self.tell(
@@ -90,7 +90,7 @@ impl Executor<'_> {
                         .with_help("Keep one of them in the cloud's console, then run `provision recover`."),
                     ));
                 }
-                Ok(Found::None) if conflict || error.class == Class::Malformed => {
+                Ok(Found::None) if conflict || matches!(error.class, Class::Malformed | Class::Raised) => {
                     return Err(self.give_up(run, entry, &what, &error, None));
                 }
                 Ok(Found::None) => {
@@ -125,7 +125,7 @@ impl Executor<'_> {
             {
                 return Ok(Sent::default());
             }
-            if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
+            if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Raised) || sends >= SENDS {
                 let id = operation.remote_id.clone().unwrap_or_default();
                 let remote = self.look(run, operation, &id, false).ok().flatten();
                 // Refused, and as it was to be: somebody else did it.
@@ -142,8 +142,11 @@ impl Executor<'_> {
             );
             let id = operation.remote_id.clone().unwrap_or_default();
             let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
-            if remote.is_some_and(|remote| step_took_effect(run.spec, operation, step, &remote)) {
+            if remote.as_ref().is_some_and(|remote| step_took_effect(run.spec, operation, step, remote)) {
                 return Ok(Sent::default());
+            }
+            if error.class == Class::Raised {
+                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
             }
             sends += 1;
             run.attempt.fetch_add(1, Ordering::Relaxed);
@@ -170,7 +173,7 @@ impl Executor<'_> {
             if error.class == Class::Gone {
                 return Ok(None);
             }
-            if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
+            if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Raised) || sends >= SENDS {
                 let remote = self.look(run, operation, &id, false);
                 // Refused, and not there any more: somebody else took it away.
                 if matches!(remote, Ok(None)) && error.class == Class::Busy {
@@ -184,8 +187,12 @@ impl Executor<'_> {
                 None,
                 Some(format!("no clear answer, asking the cloud whether it was done: {error}")),
             );
-            if self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?.is_none() {
+            let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
+            if remote.is_none() {
                 return Ok(None);
+            }
+            if error.class == Class::Raised {
+                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
             }
             sends += 1;
             run.attempt.fetch_add(1, Ordering::Relaxed);

@@ -87,6 +87,12 @@ impl Session {
         for at in chosen {
             let planned = &subset.plan.rows[at];
             let row = &planned.row;
+            // The provider may have been there for the plan alone.
+            if !matches!(row.action, Action::NoOp | Action::Forget) {
+                for action in [row.action, Action::Delete] {
+                    self.registry.type_of(&planned.place(action).kind)?;
+                }
+            }
             // Its own address may be that of another, which goes elsewhere.
             let now = state.get(planned.moved_from.as_ref().unwrap_or(&row.address));
             let done = |action: Action| ended.contains(&(row.address.clone(), action));

@@ -1,10 +1,12 @@
 //! Owns opening an account: resolving its settings, credentials and endpoint from the configuration and environment.
 
 use crate::auth::Authenticator;
+use crate::mixed::Mixed;
+use crate::module::{self, ModuleProvider};
 use crate::{ManifestProvider, Opened, Outside, Provider, RustProviders};
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{AccountConfig, Json, Map};
-use provision_registry::{Auth, Credential, Manifest, Protocol};
+use provision_registry::{Auth, Credential, Manifest, PROJECT, Protocol};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,7 +43,21 @@ impl Account {
     ) -> Result<Account, Failure> {
         let empty = Map::new();
         let settings = config.map_or(&empty, |config| &config.settings);
-        let Opening { env, outside, .. } = *opening;
+        let Opening { env, outside, project, .. } = *opening;
+        let of_module = |variable: &str| match variable {
+            PROJECT => Some(project.display().to_string()),
+            other => env(other),
+        };
+        if let (Some(module), Protocol::Nushell) = (&manifest.module, manifest.protocol) {
+            let (settings, secrets) = module::settings(name, manifest, settings, env)?;
+            let region = manifest.region.as_ref().and_then(|region| {
+                let given = settings.get(&region.field).and_then(Json::as_str).map(str::to_owned);
+                given.or_else(|| region.env.iter().find_map(|name| env(name)))
+            });
+            let commands = module.open(&of_module);
+            let provider = ModuleProvider::new(manifest.clone(), commands, settings, secrets, region.clone());
+            return Ok(Account { name: name.to_owned(), provider: Arc::new(provider), region });
+        }
         let region = match &manifest.region {
             None => None,
             Some(region) => {
@@ -55,8 +71,25 @@ impl Account {
         }
         let endpoint = endpoint(manifest, settings, env)?;
         let authenticator = authenticator(name, manifest, settings, env)?;
-        let provider =
-            Arc::new(ManifestProvider::new(manifest.clone(), endpoint, authenticator, region.clone(), outside));
+        let wire = ManifestProvider::new(manifest.clone(), endpoint.clone(), authenticator, region.clone(), outside);
+        let provider: Arc<dyn Provider> = match &manifest.module {
+            None => Arc::new(wire),
+            Some(module) => {
+                let (mut told, mut secrets) = module::settings(name, manifest, settings, env)?;
+                told.insert("endpoint".into(), Json::from(endpoint));
+                for credential in manifest.auth.iter().flat_map(Auth::credentials) {
+                    let found = setting(settings, &credential.setting, env)?
+                        .or_else(|| credential.env.iter().find_map(|name| env(name).filter(|value| !value.is_empty())));
+                    if let Some(found) = found {
+                        secrets.push(found.clone());
+                        told.insert(credential.setting.clone(), Json::from(found));
+                    }
+                }
+                let commands = module.open(&of_module);
+                let commands = ModuleProvider::new(manifest.clone(), commands, told, secrets, region.clone());
+                Arc::new(Mixed { wire, commands })
+            }
+        };
         Ok(Account { name: name.to_owned(), provider, region })
     }
 }
@@ -85,7 +118,7 @@ pub(crate) fn setting(settings: &Map, name: &str, env: &Environment<'_>) -> Resu
     }
 }
 
-fn absent(what: &str, variables: &[String]) -> Failure {
+pub(crate) fn absent(what: &str, variables: &[String]) -> Failure {
     Failure::new(
         "provision::provider::credential",
         format!("the credential `{what}` is absent: {} is not set", variables.join(" or ")),
@@ -144,14 +177,8 @@ fn authenticator(
             return Ok(found);
         }
     }
-    let needed: Vec<&Credential> = match &manifest.auth[0] {
-        Auth::Bearer { token } => vec![token],
-        Auth::Header { value, .. } => vec![value],
-        Auth::Basic { username, password } => vec![username, password],
-        Auth::Sigv4 { access_key, secret_key, .. } => vec![access_key, secret_key],
-    };
+    let needed = manifest.auth.iter().take(1).flat_map(Auth::credentials);
     let diagnostics: Vec<Diagnostic> = needed
-        .into_iter()
         .filter(|credential| !matches!(get(credential), Ok(Some(_))))
         .map(|credential| *absent(&format!("{account}.{}", credential.setting), &credential.env).first)
         .collect();

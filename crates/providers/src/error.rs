@@ -23,6 +23,8 @@ pub enum Class {
     Quota,
     Protected,
     Rejected,
+    /// A command raised an error that does not say whether it had an effect: that is looked for, and it is not sent again.
+    Raised,
     /// The answer is not of the documented shape.
     Malformed,
     /// A reading call kept failing.
@@ -80,6 +82,7 @@ impl CallError {
             Class::Quota => "provision::provider::quota",
             Class::Conflict => "provision::plan::someone_elses",
             Class::Malformed => "provision::provider::malformed",
+            Class::Raised => "provision::provider::module",
             Class::Rejected | Class::Gone | Class::Protected => "provision::provider::rejected",
             Class::Busy => "provision::provider::busy",
             _ => "provision::provider::unavailable",
@@ -88,7 +91,10 @@ impl CallError {
             Class::Credentials => "Check the credential of this account; its value is never shown.",
             Class::Quota => "Raise the quota, or choose another size or location.",
             Class::Conflict => "Choose another name, or remove the other resource.",
-            Class::Malformed => "Check the endpoint of this account.",
+            Class::Malformed => {
+                "Check the endpoint of this account; a Nushell module has to give what its `schema` says."
+            }
+            Class::Raised => "Mend the module, or what it works on, as its message says.",
             Class::Rejected | Class::Gone | Class::Protected => "Mend the resource as the cloud's message says.",
             Class::Busy => {
                 "Something uses it, or works on it. Where others need what is replaced, give it \

@@ -372,7 +372,7 @@ fn send_error(error: ureq::Error) -> WireError {
 }
 
 /// Exponential, full jitter, from a quarter of a second to ten.
-fn backoff(attempt: u32) -> Duration {
+pub(crate) fn backoff(attempt: u32) -> Duration {
     let cap = (0.25 * 2f64.powi(attempt.min(10) as i32 - 1)).min(10.0);
     Duration::from_secs_f64(0.05 + rand::random::<f64>() * cap)
 }

@@ -9,6 +9,8 @@ mod error;
 mod http;
 mod listing;
 mod local;
+mod mixed;
+mod module;
 mod outside;
 mod runtime;
 mod rust;

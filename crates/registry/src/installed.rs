@@ -16,6 +16,8 @@ pub enum Origin {
     BuiltIn,
     User,
     Project,
+    /// Given with `--provider`.
+    Session,
 }
 
 /// What is known of an installed provider besides its manifest.

@@ -9,18 +9,21 @@ mod door;
 mod installed;
 mod lint;
 mod manifest;
+mod module;
 mod pack;
 mod shown;
 mod warm;
 
 pub use manifest::{
     ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, FilterSpec, GoneWhen,
-    Listing, LookupSpec, Manifest, Pagination, Protocol, RateLimit, Region, StatusSpec, StepSpec, TypeSpec, pascal,
+    Listing, LookupSpec, Manifest, Pagination, Protocol, RateLimit, Region, Setting, StatusSpec, StepSpec, TypeSpec,
+    pascal, time_of,
 };
 
 pub use api::ENGINE_API;
 pub use installed::{Lock, Origin, Pin, Provider, folder_digest};
 pub use lint::{Linted, elements, lint, located};
+pub use module::{Module, PROJECT, Schemas, attach, check_module, given};
 pub use pack::{Candidate, add, folder_of, open, remove, repin};
 pub use shown::{FieldRow, TypeRow, field_rows, type_rows};
 pub use warm::Warm;
@@ -32,6 +35,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The file of a folder that describes a provider.
+pub const MANIFEST: &str = "manifest.ncl";
 const INFRASTRUCTURE: &str = include_str!("../../../schemas/infrastructure.ncl");
 const BUILT_IN: &[(&str, &str)] = &[
     ("hetzner", include_str!("../../../extensions/providers/hetzner/manifest.ncl")),
@@ -51,10 +56,20 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Loads the built-in manifests, then those under `<user_dir>/providers/*/manifest.ncl`, then those under
-    /// `<project>/extensions/providers/*/manifest.ncl`; a later one of the same name replaces an earlier one. Those of
+    /// Loads the built-in manifests, then those under `<user_dir>/providers/*`, then those under
+    /// `<project>/extensions/providers/*`, each a `manifest.ncl` or a Nushell module `mod.nu`; a later one of the same name replaces an earlier one. Those of
     /// the project must be what its `provision.lock` pins.
     pub fn load(project: Option<&Path>, user_dir: Option<&Path>, evaluator: &Evaluator) -> Result<Registry, Failure> {
+        Self::load_with(project, user_dir, evaluator, &Schemas::default())
+    }
+
+    /// The same with what modules said before.
+    pub fn load_with(
+        project: Option<&Path>,
+        user_dir: Option<&Path>,
+        evaluator: &Evaluator,
+        schemas: &Schemas,
+    ) -> Result<Registry, Failure> {
         let mut manifests = IndexMap::new();
         let mut providers = IndexMap::new();
         for (name, _) in BUILT_IN {
@@ -68,25 +83,39 @@ impl Registry {
         let inputs = inputs(project, user_dir);
         let lock = project.map(Lock::read).transpose()?.unwrap_or_default();
         for (origin, folder) in folders(project, user_dir) {
-            let file = folder.join("manifest.ncl");
-            let shown = file.display().to_string();
-            let manifest = read_manifest(Source::File(file), &shown, evaluator)?;
             let digest = folder_digest(&folder).map_err(|error| {
                 Failure::new("provision::provider::manifest", format!("cannot read {}: {error}", folder.display()))
             })?;
+            let file = folder.join(MANIFEST);
+            let manifest = match file.is_file() {
+                true => {
+                    let shown = file.display().to_string();
+                    let mut manifest = read_manifest(Source::File(file), &shown, evaluator)?;
+                    module::attach(&mut manifest, &folder)?;
+                    manifest
+                }
+                false => module::read(&folder, &digest, evaluator, schemas)?,
+            };
             let pinned = origin == Origin::Project && lock.verify(&manifest.name, &manifest.version, &digest)?;
             let about = Provider { origin, folder: Some(folder), digest: Some(digest), pinned };
             providers.insert(manifest.name.clone(), about);
             manifests.insert(manifest.name.clone(), Arc::new(manifest));
         }
         lock.all_there(|name| providers.get(name).is_some_and(|about| about.origin == Origin::Project))?;
-        let library = Arc::new(Library {
-            files: BTreeMap::from([
-                ("infrastructure.ncl".to_owned(), INFRASTRUCTURE.to_owned()),
-                ("provision.ncl".to_owned(), door::generate(manifests.values().map(AsRef::as_ref))),
-            ]),
-        });
+        let library = library(&manifests);
         Ok(Registry { manifests, providers, library, inputs })
+    }
+
+    /// The same with providers that are there for one session; one of the same name stands back.
+    pub fn with(&self, given: Vec<Manifest>) -> Registry {
+        let mut more = self.clone();
+        for manifest in given {
+            let about = Provider { origin: Origin::Session, folder: None, digest: None, pinned: false };
+            more.providers.insert(manifest.name.clone(), about);
+            more.manifests.insert(manifest.name.clone(), Arc::new(manifest));
+        }
+        more.library = library(&more.manifests);
+        more
     }
 
     /// Whether the files on disk are those that were loaded.
@@ -133,7 +162,12 @@ impl Registry {
             let near = nearest(provider, self.manifests.keys().map(String::as_str));
             return Err(Failure::new("provision::provider::unknown", format!("there is no provider `{provider}`"))
                 .with_help(near.map_or_else(
-                    || format!("Installed: {}.", self.manifests.keys().cloned().collect::<Vec<_>>().join(", ")),
+                    || {
+                        let all = self.manifests.keys().cloned().collect::<Vec<_>>().join(", ");
+                        format!(
+                            "Installed: {all}. One of a session is given with `--provider {{{provider}: …}}` each time."
+                        )
+                    },
                     |near| format!("Did you mean `{near}`?"),
                 )));
         };
@@ -164,7 +198,16 @@ pub fn built_in(name: &str) -> Option<Source> {
     })
 }
 
-/// The folders with a manifest, in the order in which one replaces another.
+/// What user files import.
+fn library(manifests: &IndexMap<String, Arc<Manifest>>) -> Arc<Library> {
+    let files = BTreeMap::from([
+        ("infrastructure.ncl".to_owned(), INFRASTRUCTURE.to_owned()),
+        ("provision.ncl".to_owned(), door::generate(manifests.values().map(AsRef::as_ref))),
+    ]);
+    Arc::new(Library { files })
+}
+
+/// The folders with a manifest or a module, in the order in which one replaces another.
 fn folders(project: Option<&Path>, user_dir: Option<&Path>) -> Vec<(Origin, PathBuf)> {
     let places =
         [(Origin::User, user_dir.map(|dir| dir.join("providers"))), (Origin::Project, project.map(pack::folder_of))];
@@ -175,7 +218,7 @@ fn folders(project: Option<&Path>, user_dir: Option<&Path>) -> Vec<(Origin, Path
             .filter_map(Result::ok)
             .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
             .map(|entry| entry.path())
-            .filter(|folder| folder.join("manifest.ncl").is_file())
+            .filter(|folder| [MANIFEST, module::FILE].iter().any(|name| folder.join(name).is_file()))
             .collect();
         here.sort();
         found.extend(here.into_iter().map(|folder| (origin, folder)));

@@ -28,6 +28,7 @@ pub struct Contract {
     pub auth: IndexMap<String, Fields>,
     pub pagination: IndexMap<String, Fields>,
     pub listing: Fields,
+    pub setting: Fields,
     pub lookup: Fields,
     pub filter: Fields,
     #[serde(rename = "type")]
@@ -88,9 +89,17 @@ pub struct Linted {
 pub fn lint(source: Source, evaluator: &Evaluator, shown_from: Option<std::path::PathBuf>) -> Result<Linted, Failure> {
     let contract = Contract::get(evaluator)?;
     let request = Request { sources: vec![source], positions: true, shown_from, ..Request::default() };
-    let (evaluated, mut diagnostics) = evaluator.eval_partial(&request)?;
+    let (evaluated, diagnostics) = evaluator.eval_partial(&request)?;
+    Ok(looked_at(contract, evaluated.value.clone(), &evaluated.positions, diagnostics))
+}
+
+/// The same for one that is data already and has no text.
+pub(crate) fn lint_value(value: Json, evaluator: &Evaluator) -> Result<Linted, Failure> {
+    Ok(looked_at(Contract::get(evaluator)?, value, &Positions::default(), Vec::new()))
+}
+
+fn looked_at(contract: &Contract, value: Json, positions: &Positions, mut diagnostics: Vec<Diagnostic>) -> Linted {
     let mut findings = Findings::default();
-    let value = evaluated.value.clone();
     let manifest = Manifest::read(&value);
     shape(contract, &value, &mut findings);
     let readable = readable(contract, &value, &findings);
@@ -111,11 +120,11 @@ pub fn lint(source: Source, evaluator: &Evaluator, shown_from: Option<std::path:
         if holes && (is_missing(&problem) || value_at(&value, &problem.path).is_none_or(Json::is_null)) {
             continue;
         }
-        diagnostics.push(Diagnostic { severity, ..located(&[&evaluated.positions], problem, |_| true) });
+        diagnostics.push(Diagnostic { severity, ..located(&[positions], problem, |_| true) });
     }
     let place = |one: &Diagnostic| one.position.as_ref().map_or((usize::MAX, 0), |at| (at.line, at.column));
     diagnostics.sort_by_key(place);
-    Ok(Linted { manifest: manifest.ok(), diagnostics })
+    Linted { manifest: manifest.ok(), diagnostics }
 }
 
 /// The diagnostic of a problem, at its place in the source where there is one: the first of `positions` that has one which
@@ -277,6 +286,18 @@ fn shape(contract: &Contract, value: &Json, findings: &mut Findings) {
         fields(contract, listing.get("columns"), &at(&path, "columns"), findings);
     }
     lookups::shape(contract, map, findings);
+    for (name, setting) in map.get("settings").and_then(Json::as_object).into_iter().flatten() {
+        let path = at(&at(&root, "settings"), name.as_str());
+        match setting {
+            Json::Object(setting) => against(&contract.setting, setting, &path, findings),
+            _ => findings.error(
+                wrong,
+                format!("the setting `{name}` is no record"),
+                &path,
+                "Give it a `doc`, and what else it takes.",
+            ),
+        }
+    }
     for (name, spec) in map.get("types").and_then(Json::as_object).into_iter().flatten() {
         let path = at(&at(&root, "types"), name.as_str());
         let Json::Object(spec) = spec else {

@@ -1,5 +1,6 @@
 //! Owns the shape of a provider manifest as the runtime reads it; `docs/manifest.md` explains it to people.
 
+use crate::Module;
 use indexmap::IndexMap;
 use provision_model::{FieldSpec, FieldType, IdentityClass, Json, Map};
 use serde::{Deserialize, Serialize};
@@ -41,10 +42,34 @@ pub struct Manifest {
     /// What the account offers, by catalogue name.
     #[serde(default)]
     pub listings: IndexMap<String, Listing>,
+    /// What an account of a Nushell module is told, by name; anything where there is none.
+    #[serde(default)]
+    pub settings: IndexMap<String, Setting>,
+    /// How long a command of a Nushell module may take, for example `"90s"`; one minute by default.
+    #[serde(default)]
+    pub timeout: Option<String>,
     /// What a configuration can look up, by the name of one.
     #[serde(default)]
     pub lookups: IndexMap<String, LookupSpec>,
     pub types: IndexMap<String, TypeSpec>,
+    /// Who has the commands of a Nushell module.
+    #[serde(skip)]
+    pub module: Option<Module>,
+}
+
+/// A setting of an account, `providers.NAME.SETTING` in Nickel.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Setting {
+    pub doc: String,
+    pub required: bool,
+    pub default: Option<Json>,
+    /// Variables that hold it where it is not given, the first one set wins.
+    pub env: Vec<String>,
+    /// Its value is never shown.
+    pub sensitive: bool,
+    /// A value to test with.
+    pub example: Option<Json>,
 }
 
 /// How requests are written and answers read.
@@ -55,6 +80,8 @@ pub enum Protocol {
     Ec2Query,
     /// Implemented by the Rust type of the same name.
     Rust,
+    /// Implemented by the commands of a Nushell module.
+    Nushell,
 }
 
 /// Where the API is.
@@ -110,6 +137,18 @@ pub enum Auth {
         #[serde(default)]
         session_token: Option<Credential>,
     },
+}
+
+impl Auth {
+    /// The credentials that it takes.
+    pub fn credentials(&self) -> Vec<&Credential> {
+        match self {
+            Auth::Bearer { token } => vec![token],
+            Auth::Header { value, .. } => vec![value],
+            Auth::Basic { username, password } => vec![username, password],
+            Auth::Sigv4 { access_key, secret_key, .. } => vec![access_key, secret_key],
+        }
+    }
 }
 
 /// A provider whose calls go to one region each.
@@ -265,6 +304,9 @@ pub struct TypeSpec {
     /// Fields that had another name in an earlier version: old name to new.
     #[serde(default)]
     pub renamed: IndexMap<String, String>,
+    /// The Nushell module of the folder that has the commands of this type, where calls cannot say it: `mod.nu`.
+    #[serde(default)]
+    pub implemented_by: Option<String>,
 }
 
 impl TypeSpec {
@@ -440,9 +482,27 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Whether the commands of a Nushell module are behind a type.
+    pub fn has_commands(&self, spec: &TypeSpec) -> bool {
+        self.protocol == Protocol::Nushell || spec.implemented_by.is_some()
+    }
+
     /// `Hetzner` of `hetzner`: the Cedar namespace.
     pub fn cedar_namespace(&self) -> String {
         pascal(&self.name)
+    }
+}
+
+/// `90s`, `500ms`, `5m`; `None` for anything else.
+pub fn time_of(text: &str) -> Option<std::time::Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
+    match unit {
+        "ms" => Some(std::time::Duration::from_millis(number)),
+        "s" => Some(std::time::Duration::from_secs(number)),
+        "m" => Some(std::time::Duration::from_secs(number.checked_mul(60)?)),
+        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Owns bringing a provider into a project: from a folder or an archive, checked before anything is written, pinned after.
 
 use crate::installed::{self, Lock, Pin};
-use crate::{Manifest, lint};
+use crate::{MANIFEST, Manifest, check_module, lint, module};
 use provision_diagnostic::{Failure, Severity};
 use provision_nickel::{Evaluator, Source};
 use std::collections::BTreeMap;
@@ -25,7 +25,24 @@ pub struct Candidate {
 
 fn refused(path: &Path, why: impl std::fmt::Display) -> Failure {
     Failure::new("provision::provider::archive", format!("{} is no provider that can be used: {why}", path.display()))
-        .with_help("Give a folder or a `.tar.gz` with a `manifest.ncl`.")
+        .with_help("Give a folder or a `.tar.gz` with a `manifest.ncl` or a `mod.nu`.")
+}
+
+/// Whether a provider can be described by these files.
+fn describes(files: &BTreeMap<String, Vec<u8>>) -> bool {
+    [MANIFEST, module::FILE].iter().any(|name| files.contains_key(*name))
+}
+
+/// What a module is called: as its folder is, or as its archive without the version.
+fn called(path: &Path) -> String {
+    let name =
+        std::fs::canonicalize(path).ok().and_then(|whole| Some(whole.file_name()?.to_string_lossy().into_owned()));
+    let name = name.unwrap_or_default();
+    let bare = [".tar.gz", ".tgz"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    match bare.rsplit_once('-').filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit() || c == 'v')) {
+        Some((name, _)) => name.to_owned(),
+        None => bare.to_owned(),
+    }
 }
 
 /// Reads a provider from a folder or a `.tar.gz`, and checks its digest and its manifest. The digest of an archive is
@@ -51,17 +68,22 @@ pub fn open(path: &Path, expected: Option<&str>, evaluator: &Evaluator) -> Resul
             .with_help("Do not use it before you know why; ask who published it."));
         }
     }
-    if !files.contains_key("manifest.ncl") {
-        return Err(refused(path, "it has no manifest.ncl"));
+    if !describes(&files) {
+        return Err(refused(path, "it has neither a manifest.ncl nor a mod.nu"));
     }
     // Its imports are looked up beside it, so it is unpacked before it is read.
     let scratch = Scratch::new().map_err(|error| refused(path, error))?;
     write_all(&scratch.0, &files).map_err(|error| refused(path, error))?;
-    let source = Source::File(scratch.0.join("manifest.ncl"));
-    let linted = lint(source, evaluator, Some(scratch.0.clone()))?;
+    let linted = match files.contains_key(MANIFEST) {
+        true => lint(Source::File(scratch.0.join(MANIFEST)), evaluator, Some(scratch.0.clone()))?,
+        // A folder is looked at where it is: that is where its mistakes are mended.
+        false if path.is_dir() => check_module(path, &called(path), evaluator)?,
+        false => check_module(&scratch.0, &called(path), evaluator)?,
+    };
     let errors = linted.diagnostics.into_iter().filter(|one| one.severity == Severity::Error).collect();
     Failure::check(errors)?;
-    let Some(manifest) = linted.manifest else { return Err(refused(path, "its manifest cannot be read")) };
+    let Some(mut manifest) = linted.manifest else { return Err(refused(path, "its manifest cannot be read")) };
+    module::attach(&mut manifest, if path.is_dir() { path } else { &scratch.0 })?;
     Ok(Candidate { manifest, digest, files })
 }
 
@@ -181,9 +203,7 @@ fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, String> {
         return Err("it holds no files".to_owned());
     }
     let top = files.keys().next().and_then(|name| name.split_once('/')).map(|(top, _)| format!("{top}/"));
-    match top
-        .filter(|top| !files.contains_key("manifest.ncl") && files.keys().all(|name| name.starts_with(top.as_str())))
-    {
+    match top.filter(|top| !describes(&files) && files.keys().all(|name| name.starts_with(top.as_str()))) {
         Some(top) => Ok(files.into_iter().map(|(name, bytes)| (name[top.len()..].to_owned(), bytes)).collect()),
         None => Ok(files),
     }

@@ -1,6 +1,6 @@
 //! Owns keeping a registry between commands: loaded again only when a manifest file changed.
 
-use crate::Registry;
+use crate::{Registry, Schemas};
 use provision_diagnostic::Failure;
 use provision_nickel::Evaluator;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ type Kept = (Option<PathBuf>, Option<PathBuf>, Arc<Registry>);
 #[derive(Default)]
 pub struct Warm {
     kept: Mutex<Option<Kept>>,
+    schemas: Schemas,
 }
 
 impl Warm {
@@ -30,7 +31,7 @@ impl Warm {
         {
             return Ok(registry.clone());
         }
-        let registry = Arc::new(Registry::load(project, user_dir, evaluator)?);
+        let registry = Arc::new(Registry::load_with(project, user_dir, evaluator, &self.schemas)?);
         *kept = Some((project.map(Path::to_path_buf), user_dir.map(Path::to_path_buf), registry.clone()));
         Ok(registry)
     }

@@ -1,6 +1,7 @@
 //! Owns `provision apply`: rows of a plan in, events out.
 
 use crate::ProvisionPlugin;
+use crate::closures::{provider_flag, with_given};
 use crate::open::{environment, parallel, project_flag, project_folder, session, session_in};
 use crate::progress::bar;
 use indicatif::ProgressBar;
@@ -61,7 +62,7 @@ impl PluginCommand for Apply {
                 (Type::record(), Type::table()),
             ])
             .category(super::category());
-        project_flag(signature)
+        project_flag(provider_flag(signature))
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -111,6 +112,7 @@ impl PluginCommand for Apply {
             }
             _ => session(plugin, engine, call)?,
         };
+        let session = with_given(session, plugin, engine, call)?;
         if let Some(file) = call.opt::<Spanned<String>>(0)? {
             let raised = |failure| labeled(&failure, file.span, "this file");
             if let Some(rows) = &given {

@@ -1,6 +1,7 @@
 //! Owns `provision destroy`: taking everything down, in reverse order.
 
 use crate::ProvisionPlugin;
+use crate::closures::{provider_flag, with_given};
 use crate::open::{parallel, project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
@@ -36,7 +37,7 @@ impl PluginCommand for Destroy {
             .switch("quiet", "Draw no progress bar.", Some('q'))
             .input_output_types(vec![(Type::Nothing, Type::table())])
             .category(super::category());
-        project_flag(signature)
+        project_flag(provider_flag(signature))
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -54,7 +55,7 @@ impl PluginCommand for Destroy {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
-        let session = session(plugin, engine, call)?;
+        let session = with_given(session(plugin, engine, call)?, plugin, engine, call)?;
         let options = ApplyOptions {
             parallel: parallel(engine, call)?,
             yes: call.has_flag("yes")?,

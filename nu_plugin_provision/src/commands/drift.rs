@@ -1,6 +1,7 @@
 //! Owns `provision drift`: what is not as it was last applied.
 
 use crate::ProvisionPlugin;
+use crate::closures::{provider_flag, with_given};
 use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -36,7 +37,7 @@ impl PluginCommand for Drift {
             .switch("deep", "Also read each resource by id: sees fields that lists do not show.", None)
             .input_output_types(vec![(Type::Nothing, Type::table())])
             .category(super::category());
-        project_flag(signature)
+        project_flag(provider_flag(signature))
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -62,7 +63,7 @@ impl PluginCommand for Drift {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
-        let session = session(plugin, engine, call)?;
+        let session = with_given(session(plugin, engine, call)?, plugin, engine, call)?;
         let _guard = stoppable(engine, &session)?;
         let _busy = Busy::with("looking for drift");
         let found = session

@@ -1,6 +1,7 @@
 //! Owns `provision heal`: the plan of drift alone.
 
 use crate::ProvisionPlugin;
+use crate::closures::{provider_flag, with_given};
 use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -43,7 +44,7 @@ impl PluginCommand for Heal {
             .switch("all", "Keep the rows that change nothing.", Some('a'))
             .input_output_types(vec![(Type::Nothing, Type::table())])
             .category(super::category());
-        project_flag(signature)
+        project_flag(provider_flag(signature))
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -69,7 +70,7 @@ impl PluginCommand for Heal {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
-        let session = session(plugin, engine, call)?;
+        let session = with_given(session(plugin, engine, call)?, plugin, engine, call)?;
         let _guard = stoppable(engine, &session)?;
         let options = PlanOptions {
             target: super::texts(call, "target")?,

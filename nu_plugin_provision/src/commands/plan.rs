@@ -1,6 +1,7 @@
 //! Owns `provision plan`: what would change, as rows.
 
 use crate::ProvisionPlugin;
+use crate::closures::{provider_flag, with_given};
 use crate::open::{environment, project_flag, project_folder, session_in, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -69,7 +70,7 @@ impl PluginCommand for Plan {
                 (Type::Any, Type::String),
             ])
             .category(super::category());
-        project_flag(signature)
+        project_flag(provider_flag(signature))
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -135,6 +136,7 @@ impl PluginCommand for Plan {
             return Err(labeled(&failure, span, "this file"));
         }
         let session = session_in(plugin, engine, span, &project, environment(engine, call)?)?;
+        let session = with_given(session, plugin, engine, call)?;
         let _guard = stoppable(engine, &session)?;
         let options = PlanOptions {
             target: super::texts(call, "target")?,

@@ -1,6 +1,7 @@
 //! Owns `provision recover`: settling what a crash left open.
 
 use crate::ProvisionPlugin;
+use crate::closures::{provider_flag, with_given};
 use crate::open::{project_flag, session};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -32,7 +33,7 @@ impl PluginCommand for Recover {
         let signature = Signature::build(self.name())
             .input_output_types(vec![(Type::Nothing, Type::table())])
             .category(super::category());
-        project_flag(signature)
+        project_flag(provider_flag(signature))
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -47,7 +48,7 @@ impl PluginCommand for Recover {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
-        let session = session(plugin, engine, call)?;
+        let session = with_given(session(plugin, engine, call)?, plugin, engine, call)?;
         let _busy = Busy::with("settling");
         let found = session.recover().map_err(|failure| labeled(&failure, call.head, "while settling"))?;
         let rows = found.iter().map(|row| super::value(row, call.head, &[])).collect();

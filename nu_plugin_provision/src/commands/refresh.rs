@@ -1,6 +1,7 @@
 //! Owns `provision refresh`: writing down what the clouds show now.
 
 use crate::ProvisionPlugin;
+use crate::closures::{provider_flag, with_given};
 use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
@@ -35,7 +36,7 @@ impl PluginCommand for Refresh {
             .switch("deep", "Also read each resource by id: sees fields that lists do not show.", None)
             .input_output_types(vec![(Type::Nothing, Type::table())])
             .category(super::category());
-        project_flag(signature)
+        project_flag(provider_flag(signature))
     }
 
     fn examples(&self) -> Vec<Example<'_>> {
@@ -61,7 +62,7 @@ impl PluginCommand for Refresh {
         input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
-        let session = session(plugin, engine, call)?;
+        let session = with_given(session(plugin, engine, call)?, plugin, engine, call)?;
         let _guard = stoppable(engine, &session)?;
         let _busy = Busy::with("looking at the clouds");
         let found = session

@@ -31,19 +31,22 @@ pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
     if manifest.types.is_empty() {
         findings.error(LINT, "the manifest has no types", &path(&["types"]), "Add one under `types`.");
     }
-    let remote = manifest.protocol != Protocol::Rust;
+    let remote = !matches!(manifest.protocol, Protocol::Rust | Protocol::Nushell);
     if remote {
         endpoint(manifest, &manifest.endpoint, raw, findings);
         errors(manifest, raw, findings);
         pagination(manifest, findings);
         rest(manifest, findings);
     }
+    account(manifest, findings);
     for (name, spec) in &manifest.types {
         let here = path(&["types", name]);
         fields(manifest, &spec.fields, &at(&here, "fields"), findings);
-        own(spec, name, &here, findings);
+        own(manifest, spec, name, &here, findings);
         values::check_type(manifest, spec, name, &here, findings);
-        if remote {
+        if manifest.has_commands(spec) {
+            commands(manifest, spec, raw, name, &here, findings);
+        } else if remote {
             life(manifest, spec, name, &here, findings);
             changes(manifest, spec, &here, findings);
             calls::check(manifest, spec, &here, findings);
@@ -54,6 +57,54 @@ pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
         calls::one(manifest, None, &listing.call, Place::List, &here, findings);
     }
     lookups::check(manifest, findings);
+}
+
+/// What only the commands of a module are told.
+fn account(manifest: &Manifest, findings: &mut Findings) {
+    if manifest.protocol != Protocol::Nushell {
+        for (name, there) in [("settings", !manifest.settings.is_empty()), ("timeout", manifest.timeout.is_some())] {
+            if there {
+                let here = path(&[name]);
+                findings.error(LINT, format!("only a Nushell module has `{name}`"), &here, "Remove it.");
+            }
+        }
+    }
+    if let Some(timeout) = manifest.timeout.as_ref().filter(|text| crate::time_of(text).is_none()) {
+        let message = format!("the time `{timeout}` is not valid");
+        findings.error(LINT, message, &path(&["timeout"]), "Write for example `90s`, `500ms` or `5m`.");
+    }
+    for (name, setting) in &manifest.settings {
+        if setting.required && setting.default.is_some() {
+            let message = format!("the setting `{name}` is required, and has a default");
+            findings.error(LINT, message, &path(&["settings", name]), "Remove one of the two.");
+        }
+    }
+}
+
+/// A module has commands where a manifest has calls.
+fn commands(manifest: &Manifest, spec: &TypeSpec, raw: &Json, name: &str, here: &[Step], findings: &mut Findings) {
+    if manifest.protocol == Protocol::Nushell && spec.implemented_by.is_some() {
+        let help = "Remove it: the module has the commands of all types.";
+        findings.error(LINT, "`implemented_by` is for a type of a manifest", &at(here, "implemented_by"), help);
+    }
+    if manifest.protocol == Protocol::Rust {
+        let help = "Give the provider another protocol.";
+        findings.error(LINT, "a type of a Rust provider is implemented in Rust", &at(here, "implemented_by"), help);
+    }
+    for key in ["create", "read", "list", "update", "delete", "status", "token", "labels", "name_label"] {
+        let said = &raw["types"][name][key];
+        if !said.is_null() && !said.as_array().is_some_and(Vec::is_empty) {
+            findings.error(
+                LINT,
+                format!("`{key}` says how a cloud is called, and the type `{name}` is one of a Nushell module"),
+                &at(here, key),
+                "Remove it; the commands of the module do what it would say.",
+            );
+        }
+    }
+    if spec.id != "id" {
+        findings.error(LINT, "the commands of a module give the id as `id`", &at(here, "id"), "Remove it.");
+    }
 }
 
 fn path(steps: &[&str]) -> Vec<Step> {
@@ -311,7 +362,7 @@ pub(super) fn field(spec: &TypeSpec, name: &str, what: &str, place: &[Step], fin
     findings.error(UNKNOWN_FIELD, format!("{what} names the unknown field `{name}`"), place, help);
 }
 
-fn own(spec: &TypeSpec, name: &str, here: &[Step], findings: &mut Findings) {
+fn own(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], findings: &mut Findings) {
     if let Some(labels) = &spec.labels {
         field(spec, labels, "`labels`", &at(here, "labels"), findings);
         if spec.fields.get(labels).is_some_and(|field| !matches!(field.kind, FieldType::Map(_))) {
@@ -367,7 +418,9 @@ fn own(spec: &TypeSpec, name: &str, here: &[Step], findings: &mut Findings) {
             "Write for example `5s`.",
         );
     }
-    if spec.identity == IdentityClass::Tagged && spec.labels.is_none() {
+    // A module keeps the mark in a place of its own.
+    let has_commands = manifest.has_commands(spec);
+    if spec.identity == IdentityClass::Tagged && spec.labels.is_none() && !has_commands {
         findings.error(
             LINT,
             format!("the type `{name}` is recognised by labels, but has none"),

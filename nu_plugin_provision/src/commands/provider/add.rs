@@ -32,7 +32,7 @@ impl PluginCommand for ProviderAdd {
 
     fn signature(&self) -> Signature {
         let signature = Signature::build(self.name())
-            .required("source", SyntaxShape::String, "A folder or a `.tar.gz` with a `manifest.ncl`.")
+            .required("source", SyntaxShape::String, "A folder or a `.tar.gz` with a `manifest.ncl` or a `mod.nu`.")
             .named("digest", SyntaxShape::String, "Refuse it unless this is its SHA-256.", None)
             .input_output_types(vec![(Type::Nothing, Type::record())])
             .category(super::category());

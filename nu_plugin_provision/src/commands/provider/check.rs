@@ -7,7 +7,7 @@ use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, Synta
 use provision_diagnostic::{Failure, Severity};
 use provision_nickel::Source;
 use provision_nu_bridge::{diagnostics_table, labeled, resolve_path, user_dir};
-use provision_registry::{built_in, folder_of, lint};
+use provision_registry::{Linted, attach, built_in, check_module, folder_of, lint};
 use std::path::{Path, PathBuf};
 
 pub struct ProviderCheck;
@@ -24,7 +24,7 @@ impl PluginCommand for ProviderCheck {
     }
 
     fn extra_description(&self) -> &str {
-        "A path is a manifest or its folder; a name is an installed provider. The table is empty when nothing is wrong. In a project it also writes what `import \"provision.ncl\"` gives to `.provision/schemas`, for editors and the official Nickel command."
+        "A path is a manifest, a Nushell module or its folder; a name is an installed provider. The table is empty when nothing is wrong. In a project it also writes what `import \"provision.ncl\"` gives to `.provision/schemas`, for editors and the official Nickel command."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -69,8 +69,21 @@ impl PluginCommand for ProviderCheck {
         let raised = |failure: Failure| labeled(&failure, given.span, "this manifest");
         let here = PathBuf::from(engine.get_current_dir()?);
         let at = resolve_path(engine, &given.item)?;
-        let source = source(&given.item, &at, project.as_deref(), user_dir.as_deref()).map_err(raised)?;
-        let found = match lint(source, &plugin.evaluator, Some(here)) {
+        let found = subject(&given.item, &at, project.as_deref(), user_dir.as_deref()).map_err(raised)?;
+        let looked_at = match found {
+            Subject::Manifest(source) => {
+                let folder = match &source {
+                    Source::File(file) => file.parent().map(Path::to_path_buf),
+                    _ => None,
+                };
+                lint(source, &plugin.evaluator, Some(here)).map(|linted| with_module(linted, folder.as_deref()))
+            }
+            Subject::Module(folder) => {
+                let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                check_module(&folder, &name, &plugin.evaluator)
+            }
+        };
+        let found = match looked_at {
             Ok(linted) => linted.diagnostics,
             Err(failure) => failure.into_diagnostics(),
         };
@@ -92,22 +105,48 @@ impl PluginCommand for ProviderCheck {
     }
 }
 
-/// A path where there is something, else an installed provider's manifest.
-fn source(given: &str, at: &Path, project: Option<&Path>, user_dir: Option<&Path>) -> Result<Source, Failure> {
-    let manifest = |folder: &Path| folder.join("manifest.ncl");
-    let named = !given.contains(['/', '.', '\\']);
-    let installed = [project.map(folder_of), user_dir.map(|it| it.join("providers"))];
-    let found = match named {
-        true => installed.into_iter().flatten().map(|it| manifest(&it.join(given))).find(|file| file.is_file()),
-        false => None,
-    };
-    let places =
-        [found, Some(at.to_path_buf()).filter(|file| file.is_file()), Some(manifest(at)).filter(|it| it.is_file())];
-    if let Some(file) = places.into_iter().flatten().next() {
-        return Ok(Source::File(file));
+/// The same, with what is wrong with the module that some of its types are implemented by.
+fn with_module(mut linted: Linted, folder: Option<&Path>) -> Linted {
+    if let (Some(manifest), Some(folder)) = (&mut linted.manifest, folder) {
+        match attach(manifest, folder) {
+            Ok(remarks) => linted.diagnostics.extend(remarks),
+            Err(failure) => linted.diagnostics.extend(failure.into_diagnostics()),
+        }
     }
-    built_in(given).filter(|_| named).ok_or_else(|| {
+    linted
+}
+
+/// What is looked at.
+enum Subject {
+    Manifest(Source),
+    /// The folder of a Nushell module.
+    Module(PathBuf),
+}
+
+/// A path where there is something, else an installed provider.
+fn subject(given: &str, at: &Path, project: Option<&Path>, user_dir: Option<&Path>) -> Result<Subject, Failure> {
+    let in_folder = |folder: &Path| {
+        let (manifest, module) = (folder.join("manifest.ncl"), folder.join("mod.nu"));
+        if manifest.is_file() {
+            return Some(Subject::Manifest(Source::File(manifest)));
+        }
+        module.is_file().then(|| Subject::Module(folder.to_path_buf()))
+    };
+    let named = !given.contains(['/', '.', '\\']);
+    if named {
+        let installed = [project.map(folder_of), user_dir.map(|it| it.join("providers"))];
+        if let Some(found) = installed.into_iter().flatten().find_map(|it| in_folder(&it.join(given))) {
+            return Ok(found);
+        }
+    }
+    if at.is_file() {
+        return Ok(match at.parent().filter(|_| at.ends_with("mod.nu")) {
+            Some(folder) => Subject::Module(folder.to_path_buf()),
+            None => Subject::Manifest(Source::File(at.to_path_buf())),
+        });
+    }
+    in_folder(at).or_else(|| built_in(given).filter(|_| named).map(Subject::Manifest)).ok_or_else(|| {
         Failure::new("provision::provider::unknown", format!("there is neither a manifest nor a provider `{given}`"))
-            .with_help("Give a `manifest.ncl`, its folder, or a name from `provision provider list`.")
+            .with_help("Give a `manifest.ncl`, a `mod.nu`, its folder, or a name from `provision provider list`.")
     })
 }

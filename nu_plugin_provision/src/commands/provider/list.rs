@@ -63,6 +63,7 @@ impl PluginCommand for ProviderList {
                         "origin" => text(match about.map(|about| about.origin) {
                             Some(Origin::Project) => "project",
                             Some(Origin::User) => "user",
+                            Some(Origin::Session) => "session",
                             _ => "built-in",
                         }),
                         "path" => maybe(folder.map(|folder| folder.display().to_string())),

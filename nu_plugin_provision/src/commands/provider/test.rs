@@ -24,7 +24,7 @@ impl PluginCommand for ProviderTest {
     }
 
     fn extra_description(&self) -> &str {
-        "It runs against the sandbox in this process, against a cloud of your own with --endpoint, or against a recording with --replay. It makes and deletes real resources there. Values come from `example` and `other` of each field in the manifest; what has none is skipped and says so."
+        "It runs against the sandbox in this process, a Nushell module in a folder that is gone afterwards, against a cloud of your own with --endpoint, or against a recording with --replay. It makes and deletes real resources there. Values come from `example` and `other` of each field in the manifest; what has none is skipped and says so."
     }
 
     fn search_terms(&self) -> Vec<&str> {
