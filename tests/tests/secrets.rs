@@ -189,6 +189,39 @@ fn a_passphrase_opens_what_it_closed_and_rotation_leaves_it() {
     world.fails("1 | provision secret encrypt --passphrase").is("provision::secret::no_identity", absent, "$env.");
 }
 
+/// It prints what it should not, and gives it only to who asks.
+const VAULT: &str = "export def secret [request: record]: nothing -> any {
+  print canary-6007
+  match $request.name? { 'db/password' => 'canary-6006', 'number' => 6006, 'slow' => (sleep 60sec), _ => (error make --unspanned {msg: 'canary-7008 is not there'}) }
+}
+";
+
+#[test]
+fn a_module_that_gives_no_secret_is_told_and_what_it_says_is_not() {
+    let world = ready(World::new());
+    world
+        .write("vault/mod.nu", VAULT)
+        .write("none/mod.nu", "export def other [] { 1 }")
+        .write("bad/mod.nu", "export def secret [ {");
+    let one = |source: &str| {
+        format!(
+            "let p = import \"provision.ncl\" in {{ name = \"s\", resources.a = p.local.data & {{ input = p.secret {{ {source} }} }} }} | p.Infrastructure"
+        )
+    };
+    for (source, message) in [
+        ("module = \"vault\", name = \"nothing\"", "the module `vault` raised an error"),
+        ("module = \"vault\", name = \"number\"", "the module `vault` gave no text"),
+        ("module = \"away\"", "there is no `away/mod.nu`"),
+        ("module = \"none\"", "the module `none` has no command `secret`"),
+        ("module = \"bad\"", "the module `bad`"),
+    ] {
+        world.write("infra.ncl", &one(source));
+        let told = world.fails("provision plan");
+        told.is("provision::secret::source", message, "");
+        assert!(!format!("{told:?}").contains("canary"), "{told:?}");
+    }
+}
+
 #[test]
 fn secrets_from_everywhere_are_used_and_never_shown() {
     let mut world = ready(World::new().with_sandbox());
@@ -196,6 +229,7 @@ fn secrets_from_everywhere_are_used_and_never_shown() {
     world.ok("'canary-6001' | provision secret encrypt db | ignore");
     world.ok("{ user: ada, db: { password: canary-6002 } } | provision secret encrypt app | ignore");
     world.write("token.txt", "canary-6003\n").write("hidden/value", "canary-6004\n");
+    world.write("vault/mod.nu", VAULT);
     world.write(
         "infra.ncl",
         r##"let p = import "provision.ncl" in { name = "s", resources = {
@@ -204,6 +238,7 @@ fn secrets_from_everywhere_are_used_and_never_shown() {
   file = p.local.data & { input = p.secret { file = "token.txt" } },
   program = p.local.data & { input = p.secret { command = ["cat", "hidden/value"] } },
   variable = p.local.data & { input = p.secret { env = "DB_PASSWORD" } },
+  module = p.local.data & { input = p.secret { module = "vault", name = "db/password" } },
   copy = p.local.data & { input = p.join ["pre-", p.ref "age" "output"] },
   web = p.hetzner.server & {
     server_type = "cx22", image = "debian-12",
@@ -211,6 +246,7 @@ fn secrets_from_everywhere_are_used_and_never_shown() {
   },
 }, outputs = {
   age = p.ref "age" "output", direct = p.secret { file = "token.txt" }, program = p.ref "program" "output",
+  module = p.ref "module" "output",
 } }"##,
     );
     let said = world.ok("provision plan | to json")
@@ -225,6 +261,7 @@ fn secrets_from_everywhere_are_used_and_never_shown() {
     assert_eq!(world.json("provision output age"), json!("canary-6001"));
     assert_eq!(world.json("provision output direct"), json!("canary-6003"));
     assert_eq!(world.json("provision output program"), json!("canary-6004"));
+    assert_eq!(world.json("provision output module"), json!("canary-6006"));
 
     // A secret that changed is a change, without its values.
     world.ok("'canary-6011' | provision secret encrypt db | ignore");

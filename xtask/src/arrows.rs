@@ -44,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "provision-providers",
             "provision-policy",
             "provision-registry",
+            "provision-worker",
             "provision-nickel",
             "provision-model",
         ],

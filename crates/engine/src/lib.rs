@@ -34,6 +34,7 @@ mod refresh;
 mod rollback;
 mod schedule;
 mod scope;
+mod secret_module;
 mod selection;
 mod send;
 mod session;

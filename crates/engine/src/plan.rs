@@ -11,7 +11,6 @@ use crate::question::{Questions, holds_unknown};
 use crate::refresh::{World, current_fields};
 use crate::scope::{concerning, narrow};
 use crate::selection::{known, link, select};
-use crate::verdict::is_less;
 use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
@@ -438,19 +437,7 @@ impl<'a> Planner<'a> {
                 .help(format!("Undo the change, or run `provision state unprotect {}` first.", declaration.address)),
             );
         }
-        for change in &verdict.changes {
-            let grows = spec.fields.get(&change.path).is_some_and(|field| field.grows);
-            if grows && verdict.action == Action::Update && is_less(&change.after, Some(&change.before)) {
-                let (field, before) = (&change.path, &change.before);
-                let mut path = declaration.path.clone();
-                path.push(field.as_str().into());
-                let message = format!("`{}` has a {field} of {before}, which can only grow", declaration.address);
-                problems.push(Problem::value("provision::plan::shrinks", message, &path).help(format!(
-                    "Write {before} or more, or make a new one: `provision state replace {}`.",
-                    declaration.address
-                )));
-            }
-        }
+        problems.extend(verdict.shrinking(declaration, spec));
         if verdict.action == Action::Create {
             verdict.changes = creation(spec, &secrets, &desired);
         }

@@ -8,6 +8,7 @@ use provision_nickel::Evaluator;
 use provision_providers::{Account, CallError, Control, Opening, Outside, RustProviders};
 use provision_registry::Registry;
 use provision_state::{Location, Store};
+use provision_worker::Worker;
 use rand::Rng;
 use rand::rngs::StdRng;
 use std::collections::HashMap;
@@ -118,6 +119,8 @@ pub struct Session {
     pub(crate) accounts: Mutex<HashMap<String, Account>>,
     /// What sources of secrets gave; nothing keeps it longer than the session.
     pub(crate) asked: Mutex<HashMap<SecretSource, Slot>>,
+    /// The modules that give secrets, by their folders.
+    pub(crate) secret_workers: Mutex<HashMap<PathBuf, Arc<Worker>>>,
 }
 
 impl Session {
@@ -173,6 +176,7 @@ impl Session {
             sabotage: None,
             accounts: Mutex::default(),
             asked: Mutex::default(),
+            secret_workers: Mutex::default(),
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const SECRET: u64 = 1 << 20;
 
 /// A program that gives a secret ends within this time.
-const PROGRAM: Duration = Duration::from_secs(30);
+pub(crate) const PROGRAM: Duration = Duration::from_secs(30);
 
 /// What a source gave, once it has been asked.
 pub(crate) type Slot = Arc<Mutex<Option<Json>>>;
@@ -47,6 +47,7 @@ impl Session {
                 })?;
                 secret_text(bytes, &format!("the file `{path}`"))
             }
+            SecretSource::Module { folder, name } => self.secret_of_module(folder, name.as_deref()),
             SecretSource::Command(words) => {
                 let stop = || self.stop.is_requested();
                 let (what, printed) = printed(words, &self.project, PROGRAM, &stop)?;
@@ -75,12 +76,12 @@ impl Sources<Failure> for Session {
     }
 }
 
-fn no_secret(message: String) -> Failure {
+pub(crate) fn no_secret(message: String) -> Failure {
     Failure::new("provision::secret::source", message)
 }
 
 /// Text as a secret, without the line end that follows it.
-fn secret_text(bytes: Vec<u8>, what: &str) -> Result<Json, Failure> {
+pub(crate) fn secret_text(bytes: Vec<u8>, what: &str) -> Result<Json, Failure> {
     if bytes.len() as u64 > SECRET {
         return Err(no_secret(format!("{what} gave more than 1 MiB"))
             .with_help("A secret is a password or a key; keep larger things elsewhere."));

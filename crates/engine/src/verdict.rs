@@ -5,7 +5,7 @@ use crate::plan::Planner;
 use crate::prepared::left_alone;
 use crate::refresh::current_fields;
 use provision_model::{
-    Action, Address, Change, Comparison, Declaration, Disruption, FieldSpec, Json, Map, Resource, compare,
+    Action, Address, Change, Comparison, Declaration, Disruption, FieldSpec, Json, Map, Problem, Resource, compare,
 };
 use provision_registry::TypeSpec;
 use serde_json::json;
@@ -39,6 +39,29 @@ impl Verdict {
         self.action = Action::Replace;
         self.reason = reason.to_owned();
         self.disruption = Disruption::Replace;
+    }
+
+    /// What can only grow and is to become less, each at its place.
+    pub fn shrinking<'a>(
+        &'a self,
+        declaration: &'a Declaration,
+        spec: &'a TypeSpec,
+    ) -> impl Iterator<Item = Problem> + 'a {
+        let shrinks = move |change: &&Change| {
+            self.action == Action::Update
+                && spec.fields.get(&change.path).is_some_and(|field| field.grows)
+                && is_less(&change.after, Some(&change.before))
+        };
+        self.changes.iter().filter(shrinks).map(|change| {
+            let (field, before) = (&change.path, &change.before);
+            let mut path = declaration.path.clone();
+            path.push(field.as_str().into());
+            let message = format!("`{}` has a {field} of {before}, which can only grow", declaration.address);
+            Problem::value("provision::plan::shrinks", message, &path).help(format!(
+                "Write {before} or more, or make a new one: `provision state replace {}`.",
+                declaration.address
+            ))
+        })
     }
 
     /// A replacement because of what a resource is, or whose.
@@ -150,7 +173,7 @@ impl Planner<'_> {
 }
 
 /// Whether a number is less than another.
-pub fn is_less(after: &Json, before: Option<&Json>) -> bool {
+fn is_less(after: &Json, before: Option<&Json>) -> bool {
     let number = |value: &Json| value.as_f64().or_else(|| value.as_str()?.parse().ok());
     number(after).zip(before.and_then(number)).is_some_and(|(after, before)| after < before)
 }

@@ -32,10 +32,12 @@ pub enum SecretSource {
     Command(Vec<String>),
     /// An environment variable.
     Env(String),
+    /// What the command `secret` of a Nushell module gives for a name: the module's folder, relative to the project.
+    Module { folder: String, name: Option<String> },
 }
 
 /// The words that say where a secret is.
-const KINDS: [&str; 4] = ["age", "file", "command", "env"];
+const KINDS: [&str; 5] = ["age", "file", "command", "env", "module"];
 
 /// Whether a word is one of those but for one slip of the pen.
 fn slip(word: &str) -> bool {
@@ -44,11 +46,12 @@ fn slip(word: &str) -> bool {
 
 /// How a source is written.
 const SOURCE_FORM: &str = "Say where the secret is with `p.secret { age = \"NAME\" }` (and `field = \"a.b\"`), \
-    `{ file = \"PATH\" }`, `{ command = [\"PROGRAM\", …] }` or `{ env = \"NAME\" }`, and nothing beside it.";
+    `{ file = \"PATH\" }`, `{ command = [\"PROGRAM\", …] }`, `{ env = \"NAME\" }` or `{ module = \"FOLDER\" }` (and \
+    `name = \"a/b\"`), and nothing beside it.";
 
 impl SecretSource {
-    /// Reads what a `$secret` holds: a record with a field `age`, `file`, `command` or `env` says where the secret is, and
-    /// is `Some(None)` where it does not say it well. Anything else is the secret itself.
+    /// Reads what a `$secret` holds: a record with a field `age`, `file`, `command`, `env` or `module` says where the secret
+    /// is, and is `Some(None)` where it does not say it well. Anything else is the secret itself.
     pub fn read(inner: &Json) -> Option<Option<SecretSource>> {
         let map = match inner {
             Json::Null => return Some(None),
@@ -62,7 +65,12 @@ impl SecretSource {
     }
 
     fn of_kind(kind: &str, map: &Map) -> Option<SecretSource> {
-        if map.keys().any(|key| key != kind && !(kind == "age" && key == "field")) {
+        let beside = match kind {
+            "age" => "field",
+            "module" => "name",
+            kind => kind,
+        };
+        if map.keys().any(|key| key != kind && key != beside) {
             return None;
         }
         let text = |value: &Json| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
@@ -78,6 +86,13 @@ impl SecretSource {
             }
             "file" => Some(SecretSource::File(text(value)?)),
             "env" => Some(SecretSource::Env(text(value)?)),
+            "module" => {
+                let name = match map.get("name").filter(|name| !name.is_null()) {
+                    Some(name) => Some(text(name)?),
+                    None => None,
+                };
+                Some(SecretSource::Module { folder: text(value)?, name })
+            }
             _ => {
                 let words = value.as_array()?.iter().map(|word| word.as_str().map(str::to_owned));
                 let words: Vec<String> = words.collect::<Option<_>>()?;
@@ -206,6 +221,7 @@ pub fn secret_sources(value: &Json) -> Vec<(Vec<Step>, SecretSource)> {
             SecretSource::File(_) => "file",
             SecretSource::Command(_) => "command",
             SecretSource::Env(_) => "env",
+            SecretSource::Module { .. } => "module",
         };
         let mut at = path.to_vec();
         at.extend(["$secret".into(), kind.into()]);
@@ -413,6 +429,9 @@ mod tests {
             json!({"command": []}),
             json!({"command": ["pass", 3]}),
             json!({"env": {"$env": "X"}}),
+            json!({"module": 3}),
+            json!({"module": "vault", "name": ""}),
+            json!({"module": "vault", "field": "x"}),
             json!({"agee": "db"}),
             json!({"fil": "x"}),
             json!({"field": "x"}),
