@@ -107,6 +107,7 @@ pub fn session_in(
             .map_err(raised)?;
     session.import_paths = import_paths;
     session.shown_from = shown_from;
+    session.rust = plugin.rust.clone();
     Ok(session)
 }
 

@@ -190,6 +190,8 @@ pub struct Simulated {
     clouds: Arc<Clouds>,
     database: Shared,
     key: String,
+    /// The project's folder, which outlives every process too.
+    folder: tempfile::TempDir,
     pub sabotage: Option<Sabotage>,
     /// How many operations go on at a time. With more than one the seed does not tell which of them is first.
     pub parallel: usize,
@@ -233,6 +235,7 @@ impl Simulated {
             clouds: Arc::new(clouds),
             database: Arc::new(Mutex::new(database)),
             key: Sealer::fresh_key(),
+            folder: tempfile::Builder::new().prefix("nup").tempdir().unwrap(),
             sabotage: None,
             parallel: 1,
         }
@@ -286,9 +289,9 @@ impl Simulated {
         let store = Store::over(Box::new(mortal), PathBuf::new(), Some(&self.key))?;
         let variables = control::environment("http://clouds.test");
         let env = move |name: &str| variables.get(name).cloned();
-        let nowhere = PathBuf::from("/nonexistent/simulated");
+        let folder = self.folder.path().to_path_buf();
         let mut session =
-            Session::over(store, nowhere, registry(), Evaluator::default(), Arc::new(env), "ada".to_owned());
+            Session::over(store, folder, registry(), Evaluator::default(), Arc::new(env), "ada".to_owned());
         let world = Arc::new(World { clouds: self.clouds.clone(), life: life.clone() });
         session.outside = Outside { clock: world.clone(), wire: Some(world) };
         session.readers = 1;

@@ -146,6 +146,7 @@ fn whatever_a_cloud_says_is_an_error_with_a_code_and_never_the_credential() {
         ("a redirect", redirect, String::new(), "malformed", "redirects to `127.0.0.1:"),
         ("500", error("500 X", &coded("service_error")).0, coded("service_error"), "unavailable", "request req-4711"),
         ("401", error("401 X", &coded("unauthorized")).0, coded("unauthorized"), "unauthorized", "request req-4711"),
+        ("423", error("423 X", &coded("locked")).0, coded("locked"), "busy", "locked"),
         ("418", error("418 X", &coded("teapot")).0, coded("teapot"), "rejected", "teapot"),
         ("no HTTP", "SSH-2.0-OpenSSH_9.9\r\n".into(), String::new(), "unavailable", "hetzner"),
     ];

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
 use provision_contract::{CheckRow, Suite, Target, Verdict};
+use provision_engine::RustProviders;
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
 use provision_tests::table_in;
@@ -14,6 +15,7 @@ fn run(provider: &str, target: Target, record: Option<PathBuf>) -> Vec<CheckRow>
     let evaluator = Evaluator::default();
     let suite = Suite {
         registry: Arc::new(Registry::load(None, None, &evaluator).unwrap()),
+        rust: RustProviders::default(),
         evaluator,
         env: Arc::new(|_: &str| None),
         provider: provider.to_owned(),
@@ -53,12 +55,13 @@ fn every_type_of_every_provider_passes_the_contract_suite() {
 }
 
 /// The columns of the table in the documents: checks by the first words of their names.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "create",
     "read-back",
     "list",
     "update",
     "drift",
+    "detach",
     "replace",
     "delete",
     "throttle",

@@ -539,6 +539,7 @@ fn the_policies_are_asked_before_anything_is_taken_in() {
         "Rebuild it first.",
     );
     world.fails("provision import --label a=b").is("provision::apply::denied", "`old`", "");
+    assert_eq!(world.json("provision audit | where event == import.deny | get subject"), json!(["old", null]));
     assert_eq!(world.json("provision state list"), json!([]));
     import(&world, &format!("new {new} --type hetzner.server"));
     // They are in force now: changed ones have to be accepted first.

@@ -174,6 +174,19 @@ fn a_duplicate_name_is_found_where_the_cloud_forbids_it() {
 }
 
 #[test]
+fn two_routes_for_one_range_are_found_before_the_cloud_refuses_one() {
+    refused(
+        "    v = p.aws.vpc & { cidr_block = \"10.0.0.0/16\", region = \"eu-north-1\" },\n    \
+         t = p.aws.route_table & { vpc_id = p.ref \"v\" \"id\", region = \"eu-north-1\" },\n    \
+         a = p.aws.route & { route_table_id = p.ref \"t\" \"id\", destination_cidr_block = \"0.0.0.0/0\", region = \"eu-north-1\" },\n    \
+         b = p.aws.route & { route_table_id = p.ref \"t\" \"id\", destination_cidr_block = \"0.0.0.0/0\", region = \"eu-north-1\" },",
+        "provision::plan::duplicate_name",
+        "have the same route_table_id, destination_cidr_block (infra.ncl:8:",
+        "another",
+    );
+}
+
+#[test]
 fn an_absent_credential_is_named_and_never_shown() {
     let mut world = World::new().with_sandbox();
     world.env("HCLOUD_TOKEN", None).env("AWS_SECRET_ACCESS_KEY", None).env("AWS_ACCESS_KEY_ID", Some("canary-7"));

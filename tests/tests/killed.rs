@@ -164,7 +164,8 @@ fn killed_at_every_commit_of_every_operation_a_plain_apply_finishes_the_job() {
     }
     let all = std::env::var("KILLS").is_ok_and(|kills| kills == "all");
     let mut cases: Vec<(String, Value, Value, usize, bool)> = Vec::new();
-    for example in examples() {
+    // Nobody answers it here; `simulation` kills it at every instant.
+    for example in examples().into_iter().filter(|example| example.kind != "local.http") {
         for (way, before, after) in example.ways() {
             if !all && (way == "replace" || example.kind.starts_with("aws.")) {
                 continue;

@@ -219,3 +219,87 @@ fn a_plan_goes_through_a_file_as_it_was_made() {
     assert_eq!((&document["format_version"], &document["project"]), (&json!("1"), &json!("s")));
     assert_eq!(document["rows"][0]["action"], "no-op");
 }
+
+#[test]
+fn what_is_attached_is_detached_when_it_is_taken_out() {
+    let world = World::new().with_sandbox();
+    let text = |server: &str| {
+        infra(&format!(
+            "web = p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", location = \"hel1\" }}, \
+             data = p.hetzner.volume & {{ size = 10, location = \"hel1\"{server} }}"
+        ))
+    };
+    world.write("infra.ncl", &text(", server = p.ref \"web\" \"id\""));
+    world.ok("provision apply --yes | ignore");
+    for nothing in [", server = null", ""] {
+        world.write("infra.ncl", &text(nothing));
+        let rows = world.json("provision plan | select address action reason changes");
+        assert_eq!(rows.as_array().map(Vec::len), Some(1), "{rows}");
+        assert_eq!(rows[0]["changes"][0]["path"], json!("server"), "{rows}");
+        assert_eq!(rows[0]["changes"][0]["after"], Value::Null, "{rows}");
+    }
+    world.ok("provision apply --yes | ignore");
+    assert!(world.mutating().last().unwrap().path.ends_with("/actions/detach"));
+    assert_eq!(world.json("provision plan"), json!([]));
+    // What somebody else attaches is not ours to detach.
+    world.ok("provision sandbox mutate (provision state show data | get remote_id) {server: (provision state show web | get remote_id | into int)}");
+    assert_eq!(world.json("provision plan"), json!([]));
+    world.ok("provision sandbox mutate (provision state show data | get remote_id) {server: null}");
+    world.ok("provision destroy --yes | ignore");
+    assert_eq!(world.held(), 0);
+}
+
+#[test]
+fn what_only_grows_is_not_made_smaller() {
+    let world = World::new().with_sandbox();
+    let text = |size: u32| infra(&format!("data = p.hetzner.volume & {{ location = \"hel1\", size = {size} }}"));
+    world.write("infra.ncl", &text(20));
+    world.ok("provision apply --yes | ignore");
+    world.write("infra.ncl", &text(10));
+    world.fails("provision plan").is("provision::plan::shrinks", "can only grow", "20 or more");
+    // Grown by hand, healing leaves it.
+    world.write("infra.ncl", &text(20));
+    world.ok("provision sandbox mutate (provision state show data | get remote_id) {size: 30}");
+    assert_eq!(world.json("provision heal"), json!([]));
+    world.fails("provision plan").is("provision::plan::shrinks", "(infra.ncl:", "30 or more");
+    world.write("infra.ncl", &text(30));
+    assert_eq!(world.json("provision plan --target data | get action"), json!([]));
+}
+
+#[test]
+fn another_way_to_write_a_network_is_no_change() {
+    let world = World::new().with_sandbox();
+    let text = |range: &str| {
+        infra(&format!(
+            "net = p.hetzner.network & {{ ip_range = \"{range}\" }}, \
+             wall = p.hetzner.firewall & {{ rules = [{{ direction = \"in\", protocol = \"tcp\", port = \"22\", source_ips = [\"2001:DB8::0/32\", \"192.0.2.7\"] }}] }}"
+        ))
+    };
+    world.write("infra.ncl", &text("10.1.2.3/16"));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision plan"), json!([]));
+    assert_eq!(world.json("provision state show net | get inputs.ip_range"), json!("10.1.0.0/16"));
+    world.write("infra.ncl", &text("10.1.0.0/16"));
+    assert_eq!(world.json("provision plan"), json!([]));
+    assert_eq!(world.json("provision drift"), json!([]));
+}
+
+#[test]
+fn a_service_of_a_load_balancer_is_changed_in_its_place() {
+    let world = World::new().with_sandbox();
+    let text = |to: u32| {
+        infra(&format!(
+            "front = p.hetzner.load_balancer & {{ load_balancer_type = \"lb11\", location = \"hel1\", services = [\
+             {{ protocol = \"tcp\", listen_port = 80, destination_port = {to} }}, {{ protocol = \"tcp\", listen_port = 90, destination_port = 1 }}] }}"
+        ))
+    };
+    world.write("infra.ncl", &text(8080));
+    world.ok("provision apply --yes | ignore");
+    let before = world.mutating().len();
+    world.write("infra.ncl", &text(8081));
+    world.ok("provision apply --yes | ignore");
+    let sent: Vec<String> = world.mutating()[before..].iter().map(|it| it.path.clone()).collect();
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert!(sent[0].ends_with("/actions/update_service"), "{sent:?}");
+    assert_eq!(world.json("provision plan"), json!([]));
+}

@@ -112,6 +112,7 @@ const ACME: &str = r#"{
   types.key = {
     doc = "A key.",
     identity = "keyed",
+    unique = ["public_key"],
     fields = {
       name = { type = "string", doc = "Name.", required = true },
       public_key = { type = "string", doc = "The key.", required = true, on_change = "replace" },
@@ -202,6 +203,7 @@ fn a_provider_is_added_pinned_upgraded_and_kept_while_it_is_used() {
     // A renamed field is renamed in the state by what the manifest says, and nothing else changes.
     let renamed =
         ACME.replace("1.0.0", "1.2.0").replace("public_key = { type", "material = { wire = \"public_key\", type");
+    let renamed = renamed.replace("[\"public_key\"]", "[\"material\"]");
     let renamed = renamed.replace("identity =", "renamed.public_key = \"material\",\n    identity =");
     world.write("next/manifest.ncl", &renamed).write("infra.ncl", &INFRA.replace("public_key =", "material ="));
     let moved = world.json("provision provider upgrade next | get migrated");
@@ -244,7 +246,7 @@ fn a_provider_is_checked_described_and_asked_for_its_offers() {
     let row = |code: &str, line: u64| json!({"code": format!("provision::provider::{code}"), "file": "acme/manifest.ncl", "line": line});
     assert_eq!(
         found,
-        json!([row("endless", 9), row("manifest", 10), row("unknown_key", 12), row("unknown_field", 20)])
+        json!([row("endless", 9), row("manifest", 10), row("unknown_key", 12), row("unknown_field", 21)])
     );
     world.fails("provision provider check acme --strict").is(
         "provision::provider::endless",

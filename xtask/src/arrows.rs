@@ -47,6 +47,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("provision-providers", &["provision-registry", "provision-model"]),
+    // What a provider of a user's own needs; it is written like one.
+    (
+        "provision-example-rust-provider",
+        &[
+            "nu_plugin_provision",
+            "provision-providers",
+            "provision-registry",
+            "provision-model",
+            "provision-contract",
+            "provision-nickel",
+        ],
+    ),
     ("provision-registry", &["provision-nickel", "provision-model"]),
     ("provision-state", &["provision-model"]),
     ("provision-nu-bridge", &[]),

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The documents whose blocks run.
-pub const DOCUMENTS: [&str; 8] = [
+pub const DOCUMENTS: [&str; 9] = [
     "README.md",
     "docs/guide.md",
     "docs/nickel.md",
@@ -20,6 +20,7 @@ pub const DOCUMENTS: [&str; 8] = [
     "docs/drift.md",
     "docs/state.md",
     "docs/lifecycle.md",
+    "docs/local.md",
 ];
 
 const LIMIT: Duration = Duration::from_secs(120);

@@ -8,11 +8,10 @@ use crate::{Suite, Way};
 use provision_diagnostic::Failure;
 use provision_engine::{ApplyOptions, Environment, Input, PlanOptions, Session, Status};
 use provision_model::{Action, Address, Identity, Json, Map, PlanRow, Remote};
-use provision_providers::{Account, Clock, Control, Operation, Outside, StepKind, Wire};
+use provision_providers::{Account, Clock, Control, Opening, Operation, Outside, StepKind, Wire};
 use provision_registry::{Auth, Manifest, Protocol};
 use provision_state::Store;
 use rand::SeedableRng;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +24,8 @@ pub struct Bench<'a> {
     pub manifest: &'a Arc<Manifest>,
     pub samples: Samples<'a>,
     store: Arc<Store>,
+    /// The project's folder, for types that work on this machine.
+    folder: tempfile::TempDir,
     pub clock: Arc<dyn Clock>,
     pub tampered: Arc<Tampered>,
     recorder: Option<Arc<Recorder>>,
@@ -65,7 +66,10 @@ impl<'a> Bench<'a> {
         }
         let tampered = Arc::new(Tampered::new(wire, manifest));
         let said = Mutex::default();
-        Ok(Self { suite, manifest, samples, store, clock, tampered, recorder, env, said, secrets })
+        let folder = tempfile::Builder::new().prefix("nup").tempdir().map_err(|error| {
+            Failure::new("provision::provider::test", format!("cannot make a folder to test in: {error}"))
+        })?;
+        Ok(Self { suite, manifest, samples, store, folder, clock, tampered, recorder, env, said, secrets })
     }
 
     /// Writes the recording, if there is one.
@@ -77,21 +81,28 @@ impl<'a> Bench<'a> {
         cloud::of(self.clock.clone(), self.tampered.clone() as Arc<dyn Wire>)
     }
 
+    /// Whether its calls go over a wire, on which something can go wrong.
     pub fn remote(&self) -> bool {
         self.manifest.protocol != Protocol::Rust
+    }
+
+    /// Whether it can be seen past the state.
+    pub fn sees(&self) -> bool {
+        self.remote() || self.samples.spec.read.is_some()
     }
 
     /// A session of a new process over the same state.
     pub fn session(&self) -> Session {
         let mut session = Session::over(
             self.store.clone(),
-            PathBuf::from("/nonexistent/contract"),
+            self.folder.path().to_path_buf(),
             self.suite.registry.clone(),
             self.suite.evaluator.clone(),
             self.env.clone(),
             "contract".to_owned(),
         );
         session.outside = self.outside();
+        session.rust = self.suite.rust.clone();
         // One after the other, so that a recording is in order.
         session.readers = 1;
         session.dice = Some(Mutex::new(rand::rngs::StdRng::seed_from_u64(7)));
@@ -181,7 +192,13 @@ impl<'a> Bench<'a> {
             let settings = Map::from_iter([("endpoint".to_owned(), Json::from(endpoint))]);
             provision_model::AccountConfig { provider: self.manifest.name.clone(), settings }
         });
-        Account::open(&self.manifest.name, self.manifest, config.as_ref(), &|name| (self.env)(name), &self.outside())
+        let opening = Opening {
+            env: &|name| (self.env)(name),
+            outside: &self.outside(),
+            project: self.folder.path(),
+            rust: &self.suite.rust,
+        };
+        Account::open(&self.manifest.name, self.manifest, config.as_ref(), &opening)
     }
 
     /// Does something with the account that the engine does not know of.

@@ -45,6 +45,10 @@ pub fn all(bench: &Bench<'_>, stop: &AtomicBool, tell: &mut dyn FnMut(CheckRow))
         life.check(&format!("update {name}"), |life| update(life, name));
         life.check(&format!("drift {name}"), |life| drift(life, name));
         life.back(name);
+        if bench.samples.spec.fields.get(name).is_some_and(|field| field.detaches) {
+            life.check(&format!("detach {name}"), |life| detach(life, name));
+            life.back(name);
+        }
     }
     for name in bench.tries(Way::Replace) {
         life.check(&format!("replace {name}"), |life| replace(life, name));
@@ -168,6 +172,10 @@ impl Life<'_, '_> {
         (!self.bench.remote()).then(|| Said::Skipped("it makes no calls".into()))
     }
 
+    fn seen_only(&self) -> Option<Said> {
+        (!self.bench.sees()).then(|| Said::Skipped("it lives in the state alone".into()))
+    }
+
     /// The row of the resource, which must be the only one.
     fn row(&self) -> Result<PlanRow, String> {
         let mut rows = self.plan()?;
@@ -182,7 +190,7 @@ impl Life<'_, '_> {
         if self.bench.stored().map_err(text)?.is_some() {
             return Err("it is still in the state".into());
         }
-        match self.bench.remote().then(|| self.bench.seen(id)) {
+        match self.bench.sees().then(|| self.bench.seen(id)) {
             Some(Ok(Some(_))) => Err("the cloud still shows it".into()),
             Some(Err(error)) => Err(error),
             _ => Ok(()),
@@ -191,8 +199,11 @@ impl Life<'_, '_> {
 }
 
 fn list(life: &mut Life<'_, '_>) -> Checked {
-    if let Some(skipped) = life.remote_only() {
+    if let Some(skipped) = life.seen_only() {
         return Ok(skipped);
+    }
+    if life.bench.samples.spec.list.is_none() {
+        return Ok(Said::Skipped("the type has no list".into()));
     }
     let id = life.stored_id()?;
     match life.bench.marked()? {
@@ -252,8 +263,12 @@ fn update(life: &mut Life<'_, '_>, name: &str) -> Checked {
         if row.action != Action::Update {
             return Err(format!("it is planned as {}", row.action.name()));
         }
-        // A value that refers to something else depends on something else.
-        let beneath = |path: &str| path == name || path.starts_with(&format!("{name}.")) || path == "depends_on";
+        // A value that refers to something else depends on something else, and some fields follow from others.
+        let follows = |path: &str| {
+            life.bench.samples.spec.fields.get(path).is_some_and(|field| field.follows.iter().any(|it| it == name))
+        };
+        let beneath =
+            |path: &str| path == name || path.starts_with(&format!("{name}.")) || path == "depends_on" || follows(path);
         if let Some(other) = row.changes.iter().find(|change| !beneath(&change.path)) {
             return Err(format!("it changes `{}` too", other.path));
         }
@@ -274,8 +289,32 @@ fn update(life: &mut Life<'_, '_>, name: &str) -> Checked {
     done
 }
 
+/// Taken out of the configuration, it is detached in the cloud.
+fn detach(life: &mut Life<'_, '_>, name: &str) -> Checked {
+    if !life.now.contains_key(name) {
+        // Attached again, to what it is about to lose.
+        match life.bench.samples.another(name, None) {
+            Ok(value) => life.now.insert(name.to_owned(), value),
+            Err(why) => return Ok(Said::Skipped(why)),
+        };
+        life.settle(Some(()))?;
+    }
+    let id = life.stored_id()?;
+    life.now.remove(name);
+    let row = life.row()?;
+    let taken = row.changes.iter().any(|change| change.path == name && change.after.is_null());
+    if row.action != Action::Update || !taken {
+        return Err(format!("taken out, it is planned as {} without a change of `{name}`", row.action.name()));
+    }
+    life.settle(Some(()))?;
+    if life.bench.seen(&id)?.and_then(|remote| remote.fields.get(name).cloned()).is_some_and(|it| !it.is_null()) {
+        return Err("the cloud still shows it".into());
+    }
+    life.nothing_to_do()
+}
+
 fn drift(life: &mut Life<'_, '_>, name: &str) -> Checked {
-    if let Some(skipped) = life.remote_only() {
+    if let Some(skipped) = life.seen_only() {
         return Ok(skipped);
     }
     if !life.bench.samples.shows(name) {
@@ -362,8 +401,11 @@ fn throttle(life: &mut Life<'_, '_>) -> Checked {
 }
 
 fn delete_gone(life: &mut Life<'_, '_>) -> Checked {
-    if let Some(skipped) = life.remote_only() {
+    if let Some(skipped) = life.seen_only() {
         return Ok(skipped);
+    }
+    if life.bench.stored().map_err(text)?.is_none() {
+        life.settle(Some(()))?;
     }
     let id = life.stored_id()?;
     let rows = life.bench.plan(None).map_err(text)?;

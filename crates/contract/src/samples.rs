@@ -64,7 +64,9 @@ impl<'a> Samples<'a> {
             FieldType::Map(inner) if **inner == FieldType::String => {
                 choices.extend(["contract", "drifted"].map(|team| serde_json::json!({ "team": team })));
             }
-            FieldType::String if field.sensitive => choices.push(Json::from(format!("{CANARY}{name}-9f3e"))),
+            FieldType::String if field.sensitive && field.example.is_none() => {
+                choices.push(Json::from(format!("{CANARY}{name}-9f3e")))
+            }
             FieldType::String if field.default_name => {
                 choices.extend(["contract-other", "contract-third"].map(Json::from));
             }

@@ -224,6 +224,11 @@ pub const CODES: &[CodeEntry] = &[
         "Raise the quota or choose another size or location.",
     ),
     c(
+        "provision::provider::busy",
+        "What the cloud was asked for was in use or locked, for minutes.",
+        "Run `provision apply` again; where others use what is replaced, set `lifecycle.create_before_destroy`.",
+    ),
+    c(
         "provision::provider::unavailable",
         "The cloud did not answer or kept failing.",
         "Run `provision apply` again later; nothing is lost.",
@@ -232,6 +237,11 @@ pub const CODES: &[CodeEntry] = &[
         "provision::provider::malformed",
         "The cloud's answer does not have the documented shape.",
         "Check the endpoint; report the manifest if it is right.",
+    ),
+    c(
+        "provision::plan::shrinks",
+        "A field that can only grow is to become less.",
+        "Write what it has or more, or replace the resource.",
     ),
     c(
         "provision::plan::unknown_type",
@@ -244,6 +254,7 @@ pub const CODES: &[CodeEntry] = &[
         "Use the suggested name, or remove the field.",
     ),
     c("provision::plan::type", "A field has a value of the wrong type.", "Give a value of the type the field has."),
+    c("provision::plan::value", "A field has a value that cannot be.", "Mend the value as the message says."),
     c("provision::plan::missing_field", "A required field is missing.", "Add the field."),
     c(
         "provision::plan::unknown_value",

@@ -95,7 +95,8 @@ pub fn with_defaults(
     let name = declaration.address.cloud_name(project);
     let mut fields = Map::new();
     for (field, rule) in &spec.fields {
-        let value = match declaration.fields.get(field) {
+        // What is `null` is not there.
+        let value = match declaration.fields.get(field).filter(|value| !value.is_null()) {
             Some(value) => Some(value.clone()),
             None if rule.default_name => Some(Json::from(name.as_str())),
             None => rule.default.clone(),

@@ -6,11 +6,13 @@ use crate::conditions::Moment;
 use crate::gate::Gate;
 use crate::output::attribute_of;
 use crate::plan::{Place, Plan, PlannedRow};
+use crate::prepared::{as_secret, complete};
 use crate::refresh::Sought;
 use crate::session::Sabotage;
 use provision_diagnostic::Failure;
 use provision_model::{
-    Action, Address, Event, Identity, IdentityClass, Json, Map, Remote, Resource, Status, resolve, type_name,
+    Action, Address, Event, Identity, IdentityClass, Json, Map, Remote, Resource, Status, normalised, resolve,
+    type_name,
 };
 use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
 use provision_registry::TypeSpec;
@@ -240,7 +242,14 @@ impl<'a> Executor<'a> {
             if resolved.sensitive || provision_model::is_sealed(value) {
                 secrets.insert(field.clone());
             }
-            inputs.insert(field.clone(), resolved.value);
+            let value = match run.spec.fields.get(field) {
+                Some(rule) => normalised(rule, resolved.value),
+                None => resolved.value,
+            };
+            inputs.insert(field.clone(), value);
+        }
+        if run.action != Action::Delete {
+            complete(&run.account, type_name(&run.place.kind), &address, &mut inputs, &mut secrets)?;
         }
         Ok(Operation {
             secrets,
@@ -350,6 +359,7 @@ impl<'a> Executor<'a> {
     fn create(&self, run: &Run<'_>, mut operation: Operation, entry: &mut Entry) -> Result<String, Stopped> {
         let steps = run.account.provider.steps(&operation);
         let mut once = Map::new();
+        let mut shown = None;
         for (at, step) in steps.iter().enumerate() {
             if at > 0 {
                 self.begin_step(entry, step)?;
@@ -366,10 +376,17 @@ impl<'a> Executor<'a> {
                 }
                 _ => self.send_change(run, &operation, step, entry)?,
             };
-            self.await_step(run, &operation, step, &sent, entry)?;
+            // What a later step changes is not as the create showed it.
+            shown = sent.shown.clone().filter(|_| steps.len() == 1);
+            if shown.is_none() {
+                self.await_step(run, &operation, step, &sent, entry)?;
+            }
         }
         let id = operation.remote_id.clone().unwrap_or_default();
-        let remote = self.look(run, &operation, &id, true).map_err(Stopped::InDoubt)?;
+        let remote = match shown {
+            Some(remote) => Some(remote),
+            None => self.look(run, &operation, &id, true).map_err(Stopped::InDoubt)?,
+        };
         let resource = self.resource(run, entry, &operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;
         self.publish(resource)?;
@@ -498,8 +515,10 @@ impl<'a> Executor<'a> {
         once.iter()
             .map(|(name, value)| {
                 // What is given back of an input that is secret is secret too.
+                let (value, secret) = as_secret(value);
                 let echo = operation.secrets.iter().any(|field| operation.inputs.get(field) == Some(value));
-                let sensitive = echo || run.spec.attributes.get(name).is_some_and(|attribute| attribute.sensitive);
+                let sensitive =
+                    secret || echo || run.spec.attributes.get(name).is_some_and(|attribute| attribute.sensitive);
                 Ok((name.clone(), if sensitive { sealer.seal(value)? } else { value.clone() }))
             })
             .collect()

@@ -322,8 +322,13 @@ impl Session {
         let drafts = found.iter().map(|one| self.draft(config, &ids, one)).collect::<Result<Vec<_>, Failure>>()?;
         let gate = self.gate(config.policies.as_deref())?;
         let asked: Vec<(&PlannedRow, &Map)> = drafts.iter().map(|draft| (&draft.planned, &draft.fields)).collect();
-        self.may_do(&gate, config, "import", state.len() + drafts.len(), None, &asked)?;
+        let answer = self.may_do(&gate, config, "import", state.len() + drafts.len(), None, &asked);
         let lease = Lease::acquire(&self.store, &self.user)?;
+        let subject = match drafts.as_slice() {
+            [one] => Some(&one.resource.address),
+            _ => None,
+        };
+        self.noted(&lease, "import", subject, answer)?;
         // What a crash left half made may be the very thing, or have the address.
         self.settle(&lease)?;
         let now = self.store.resources()?;
@@ -337,10 +342,7 @@ impl Session {
             project: Some(config.name.clone()),
             policies: config.policies.clone(),
             outputs: self.store.outputs()?,
-            subject: match drafts.as_slice() {
-                [one] => Some(one.resource.address.clone()),
-                _ => None,
-            },
+            subject: subject.cloned(),
             ..NewChange::new("import", &self.source)
         };
         let puts = drafts.iter().map(|draft| draft.resource.clone()).collect();

@@ -110,7 +110,7 @@ impl Session {
         let planned = PlannedRow::removal(manifest, spec, &resource, Action::Forget, "let go of");
         let left = self.store.resources()?.len().saturating_sub(1);
         let answer = self.may_do(&gate, &config, "forget", left, None, &[(&planned, &resource.inputs)]);
-        self.noted(&lease, "forget", &resource.address, answer)?;
+        self.noted(&lease, "forget", Some(&resource.address), answer)?;
         let change = NewChange { subject: Some(resource.address.clone()), ..NewChange::new("forget", &self.source) };
         let gone = Edit { gone: vec![resource.address.clone()], ..Edit::default() };
         self.store.edit(&lease, &change, &gone)?;
@@ -134,16 +134,22 @@ impl Session {
             .collect();
         let asked: Vec<(&PlannedRow, &Map)> = rows.iter().map(|planned| (planned, &resource.inputs)).collect();
         let answer = self.may_do(&gate, &config, verb, self.store.resources()?.len(), Some(verb), &asked);
-        self.noted(lease, verb, &resource.address, answer)
+        self.noted(lease, verb, Some(&resource.address), answer)
     }
 
     /// Writes a refusal into the audit log before it is told.
-    fn noted(&self, lease: &Lease, verb: &str, address: &Address, answer: Result<(), Failure>) -> Result<(), Failure> {
+    pub(crate) fn noted(
+        &self,
+        lease: &Lease,
+        verb: &str,
+        subject: Option<&Address>,
+        answer: Result<(), Failure>,
+    ) -> Result<(), Failure> {
         if let Err(failure) = &answer {
             let told: Vec<&str> = failure.diagnostics().map(|one| one.message.as_str()).take(100).collect();
             let mut detail = Map::new();
             detail.insert("denials".into(), serde_json::json!(told));
-            self.store.audit(lease, &format!("{verb}.deny"), Some(address.as_str()), detail)?;
+            self.store.audit(lease, &format!("{verb}.deny"), subject.map(Address::as_str), detail)?;
             self.store.checkpoint()?;
         }
         answer

@@ -27,6 +27,7 @@ mod picture;
 mod plan;
 mod planfile;
 mod planned;
+mod prepared;
 mod project;
 mod question;
 mod refresh;
@@ -58,7 +59,7 @@ pub use plan::{Plan, PlanOptions, PlannedRow};
 pub use planfile::is_plan_file;
 pub use project::{Input, SourceNote, find_project};
 pub use provision_model::{Address, Event, Json, Status};
-pub use provision_providers::{Clock, Outside, Wire, WireAnswer, WireError, WireRequest, network};
+pub use provision_providers::{Clock, Outside, RustProviders, Wire, WireAnswer, WireError, WireRequest, network};
 pub use provision_state::{
     Approval, AuditRow, BackupRow, Changed, Counts, HistoryRow, Imported, LeaseRow, Location, Restored, Store,
     Verified, backups, restore,

@@ -5,16 +5,18 @@ use crate::conditions::Moment;
 use crate::desired::{needs, region_of, triggers, with_defaults};
 use crate::output::attribute_of;
 pub use crate::planned::{Place, Plan, PlannedRow, ground};
+use crate::prepared::{Fields, forget_followers};
 use crate::project::{Input, Located};
 use crate::question::{Questions, holds_unknown};
 use crate::refresh::{World, current_fields};
 use crate::scope::{concerning, narrow};
 use crate::selection::{known, link, select};
+use crate::verdict::is_less;
 use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
     Action, Address, Declaration, Graph, Json, Lifecycle, Map, PackedQuestion, PlanRow, Problem, Question, Remote,
-    Resource, has_secret, is_sealed, references, resolve, without_secrets,
+    Resource, has_secret, is_sealed, normalised, references, resolve, without_secrets,
 };
 use provision_registry::TypeSpec;
 use std::collections::{HashMap, HashSet};
@@ -274,9 +276,8 @@ impl<'a> Planner<'a> {
                         attributes.extend(remote.fields.clone());
                         attributes.extend(remote.attributes.clone());
                     }
-                    if row.row.action == Action::Update && self.derives_outputs(declaration) {
-                        attributes.shift_remove("output");
-                    }
+                    let (_, spec) = self.session.registry.type_of(&declaration.kind)?;
+                    forget_followers(spec, &row.changed, &mut attributes);
                     // What is about to change is already what it will be.
                     for field in &row.changed {
                         match desired.get(field).filter(|value| !holds_unknown(value)) {
@@ -335,8 +336,9 @@ impl<'a> Planner<'a> {
         let elsewhere = planned.old.as_ref().is_some_and(|old| *old != planned.place(Action::Create));
         let desired = self.desired.borrow();
         let wanted = |field: &str| desired.get(&declaration.address)?.get(field);
-        let taken = |field: &&String| wanted(field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
-        if let Some(field) = spec.unique.iter().find(taken).filter(|_| !elsewhere) {
+        let stays = |field: &&str| wanted(field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
+        if let Some(key) = spec.keys().find(|key| key.iter().all(&stays)).filter(|_| !elsewhere) {
+            let field = key.join(", ");
             let message = format!(
                 "`{}` cannot be made before the old one goes: both would have the same {field}",
                 declaration.address
@@ -346,11 +348,6 @@ impl<'a> Planner<'a> {
             )));
         }
         Ok(())
-    }
-
-    /// Whether an update changes what is read from the resource (`local.data` gives back its input).
-    fn derives_outputs(&self, declaration: &Declaration) -> bool {
-        declaration.kind == "local.data"
     }
 
     fn plan_one(
@@ -365,7 +362,7 @@ impl<'a> Planner<'a> {
         let account =
             self.session.account(&declaration.account, &declaration.kind, config.accounts.get(&declaration.account))?;
         let scope = self.session.scope(&config.name);
-        let inputs = with_defaults(declaration, manifest, spec, &scope, account.region.as_deref());
+        let mut inputs = with_defaults(declaration, manifest, spec, &scope, account.region.as_deref());
         let attribute = |address: &Address, name: &str| -> Result<Option<(Json, bool)>, Failure> {
             match known.get(address) {
                 Some(Known::Now(attributes)) => attribute_of(attributes, &Map::new(), name)
@@ -392,22 +389,33 @@ impl<'a> Planner<'a> {
                 Err(failure) => return Err(failure),
             };
             desired_unknown |= resolved.unknown;
+            let one_form = |value: Json| match spec.fields.get(field) {
+                Some(rule) => normalised(rule, value),
+                None => value,
+            };
+            let whole = one_form(resolved.value);
             let open = match resolved.sensitive {
-                true => without_secrets(value, &attribute, self.session)?,
-                false => resolved.value.clone(),
+                true => one_form(without_secrets(value, &attribute, self.session)?),
+                false => whole.clone(),
             };
             if resolved.sensitive {
                 secrets.insert(field.clone());
             }
             shown.insert(field.clone(), open);
-            desired.insert(field.clone(), resolved.value);
+            desired.insert(field.clone(), whole);
         }
+        Fields { inputs: &mut inputs, desired: &mut desired, shown: &mut shown, secrets: &mut secrets }.prepare(
+            &account,
+            declaration,
+            problems,
+        );
         let region = region_of(manifest, &desired);
         let resource = self.there(&declaration.address);
         let mut verdict = self.verdict(declaration, spec, &desired, resource);
         if let Some(resource) = resource {
             let found = triggers(&declaration.lifecycle.replace_when, &attribute, self.session)?;
             verdict.trigger(found, resource);
+            self.due(&mut verdict, &account, &declaration.kind, &desired, resource);
         }
         for change in &mut verdict.changes {
             let field = change.path.split('.').next().unwrap_or_default();
@@ -429,6 +437,19 @@ impl<'a> Planner<'a> {
                 )
                 .help(format!("Undo the change, or run `provision state unprotect {}` first.", declaration.address)),
             );
+        }
+        for change in &verdict.changes {
+            let grows = spec.fields.get(&change.path).is_some_and(|field| field.grows);
+            if grows && verdict.action == Action::Update && is_less(&change.after, Some(&change.before)) {
+                let (field, before) = (&change.path, &change.before);
+                let mut path = declaration.path.clone();
+                path.push(field.as_str().into());
+                let message = format!("`{}` has a {field} of {before}, which can only grow", declaration.address);
+                problems.push(Problem::value("provision::plan::shrinks", message, &path).help(format!(
+                    "Write {before} or more, or make a new one: `provision state replace {}`.",
+                    declaration.address
+                )));
+            }
         }
         if verdict.action == Action::Create {
             verdict.changes = creation(spec, &secrets, &desired);

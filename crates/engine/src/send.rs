@@ -4,7 +4,7 @@ use crate::execute::{Executor, Run, Stopped};
 use crate::session::Sabotage;
 use crate::settle::Found;
 use provision_diagnostic::Failure;
-use provision_model::{Action, Json, Map, Remote, Status, compare};
+use provision_model::{Action, Json, Map, Remote, Status, Visible, compare};
 use provision_providers::{CallError, CallStep, Class, Control, Operation, Sent};
 use provision_registry::TypeSpec;
 use provision_state::Entry;
@@ -63,7 +63,12 @@ impl Executor<'_> {
             if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Conflict) {
                 return Err(self.give_up(run, entry, &what, &error, None));
             }
-            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            self.tell(
+                run,
+                Status::Retrying,
+                None,
+                Some(format!("no clear answer, asking the cloud whether it was done: {error}")),
+            );
             let blind = self.session.sabotage == Some(Sabotage::BlindResend) && error.class == Class::InDoubt;
             let found = self.with_control(run, |control| {
                 if blind {
@@ -123,9 +128,18 @@ impl Executor<'_> {
             if !matches!(error.class, Class::InDoubt | Class::Malformed) || sends >= SENDS {
                 let id = operation.remote_id.clone().unwrap_or_default();
                 let remote = self.look(run, operation, &id, false).ok().flatten();
+                // Refused, and as it was to be: somebody else did it.
+                if remote.as_ref().is_some_and(|remote| step_took_effect(run.spec, operation, step, remote)) {
+                    return Ok(Sent::default());
+                }
                 return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
             }
-            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            self.tell(
+                run,
+                Status::Retrying,
+                None,
+                Some(format!("no clear answer, asking the cloud whether it was done: {error}")),
+            );
             let id = operation.remote_id.clone().unwrap_or_default();
             let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
             if remote.is_some_and(|remote| step_took_effect(run.spec, operation, step, &remote)) {
@@ -164,7 +178,12 @@ impl Executor<'_> {
                 }
                 return Err(self.give_up(run, entry, &what, &error, remote.ok().flatten().as_ref()));
             }
-            self.tell(run, Status::Retrying, None, Some(format!("looking for what became of it: {error}")));
+            self.tell(
+                run,
+                Status::Retrying,
+                None,
+                Some(format!("no clear answer, asking the cloud whether it was done: {error}")),
+            );
             if self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?.is_none() {
                 return Ok(None);
             }
@@ -255,6 +274,16 @@ fn step_took_effect(spec: &TypeSpec, operation: &Operation, step: &CallStep, rem
         (None, Some(fields)) => fields.iter().collect(),
         (None, None) => spec.fields.keys().collect(),
     };
+    if let Some((field, _)) = &step.item
+        && (operation.action == Action::Delete || !operation.inputs.contains_key(field))
+        && spec.fields.get(field).is_some_and(|spec| spec.visible != Visible::Never)
+    {
+        return remote.fields.get(field).is_none_or(|shown| match shown {
+            Json::Array(items) => !items.iter().any(|item| step.item.as_ref().is_some_and(|(_, gone)| item == gone)),
+            Json::Object(map) => map.is_empty(),
+            other => other.is_null(),
+        });
+    }
     let wanted: Map =
         fields.iter().filter_map(|field| Some(((*field).clone(), operation.inputs.get(*field)?.clone()))).collect();
     // What cannot be seen cannot be told: then the step is sent again, which every such step of ours allows.

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{AccountConfig, Address, Config, Json, Map, SecretSource, Sources};
 use provision_nickel::Evaluator;
-use provision_providers::{Account, CallError, Control, Outside};
+use provision_providers::{Account, CallError, Control, Opening, Outside, RustProviders};
 use provision_registry::Registry;
 use provision_state::{Location, Store};
 use rand::Rng;
@@ -106,6 +106,8 @@ pub struct Session {
     pub stop: Stop,
     /// Clock and wire.
     pub outside: Outside,
+    /// The providers that are written in Rust.
+    pub rust: RustProviders,
     /// How many kinds are listed at a time.
     pub readers: usize,
     /// What chance decides: which of those that are ready goes first, and how long somebody waits. `None`: the machine's.
@@ -165,6 +167,7 @@ impl Session {
             import_paths: Vec::new(),
             stop: Stop::default(),
             outside: Outside::default(),
+            rust: RustProviders::default(),
             readers: 16,
             dice: None,
             sabotage: None,
@@ -227,7 +230,13 @@ impl Session {
             return Ok(account.clone());
         }
         let opened = config.map(|config| self.opened(config)).transpose()?;
-        let account = Account::open(name, manifest, opened.as_ref(), &|variable| (self.env)(variable), &self.outside)?;
+        let opening = Opening {
+            env: &|variable| (self.env)(variable),
+            outside: &self.outside,
+            project: &self.project,
+            rust: &self.rust,
+        };
+        let account = Account::open(name, manifest, opened.as_ref(), &opening)?;
         accounts.insert(key, account.clone());
         Ok(account)
     }

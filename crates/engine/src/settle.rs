@@ -221,7 +221,12 @@ impl Session {
             .filter(|(name, _)| remote.fields.contains_key(*name))
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
-        let equal = shows(spec, &remote, &visible);
+        // What others attach is none of ours.
+        let ours = |name: &String| entry.inputs.contains_key(name) || resource.inputs.contains_key(name);
+        let mut shown: Map =
+            remote.fields.iter().filter(|(name, _)| ours(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        shown.extend(remote.said_as(&spec.fields, &visible));
+        let equal = compare(&spec.fields, &visible, &shown, &[], &|a, b| a == b).changes.is_empty();
         overlay(&mut resource, &remote);
         resource.restore = unrestored(spec, entry, &remote);
         if equal && all_seen {
@@ -268,6 +273,7 @@ impl Session {
     ) -> Result<Found, Failure> {
         let type_name = type_name(&entry.kind);
         let failed = |error: CallError| error.failure(&format!("cannot look for `{}`", entry.address));
+        let inputs = self.open_inputs(entry)?;
         let window = duration(&spec.window);
         // However old the entry is: nobody wrote down when its call was sent for the last time.
         let until = control.clock.now() + window;
@@ -276,18 +282,15 @@ impl Session {
                 IdentityClass::Tagged => Some((LABEL_OP, entry.identity.op.as_str())),
                 _ => None,
             };
-            let listed = account.provider.list(type_name, entry.region.as_deref(), label, control).map_err(failed)?;
-            let listed = match (listed, account.provider.id_of(type_name, &entry.inputs)) {
-                (Some(listed), _) => listed,
-                // What cannot be listed is known by its key.
-                (None, Some(id)) if spec.read.is_some() => {
-                    let found = account.provider.read(type_name, entry.region.as_deref(), &id, control);
-                    found.map_err(failed)?.into_iter().collect()
-                }
-                // Or it lives in the state alone: an unfinished one left nothing.
-                _ => return Ok(Found::None),
+            let by_key = account.provider.find(type_name, entry.region.as_deref(), &inputs, control).map_err(failed)?;
+            let Some(listed) = (match by_key {
+                Some(found) => Some(found),
+                None => account.provider.list(type_name, entry.region.as_deref(), label, control).map_err(failed)?,
+            }) else {
+                // What cannot be listed lives in the state alone: an unfinished one left nothing.
+                return Ok(Found::None);
             };
-            let new = |remote: &Remote| !entry.there.contains(&remote.id) && self.is_ours(spec, entry, remote);
+            let new = |remote: &Remote| !entry.there.contains(&remote.id) && self.is_ours(spec, entry, &inputs, remote);
             let mut hits: Vec<Remote> = listed.into_iter().filter(new).collect();
             match hits.len() {
                 0 => {}
@@ -312,28 +315,33 @@ impl Session {
         if spec.identity == IdentityClass::Tagged {
             return Ok(Vec::new());
         }
-        let type_name = type_name(&entry.kind);
-        let Some(listed) = account.provider.list(type_name, entry.region.as_deref(), None, control)? else {
-            // Whatever it holds, what has the key is not this one.
-            let key = account.provider.id_of(type_name, &entry.inputs).filter(|_| spec.read.is_some());
-            let found = key.map(|id| account.provider.read(type_name, entry.region.as_deref(), &id, control));
-            return Ok(found.transpose()?.flatten().into_iter().map(|remote| remote.id).collect());
-        };
+        let (type_name, region) = (type_name(&entry.kind), entry.region.as_deref());
+        let inputs = self.open_inputs(entry).unwrap_or_else(|_| entry.inputs.clone());
+        // Where the key is the user's own, what is under it is somebody else's whatever it holds.
+        if let Some(found) = account.provider.find(type_name, region, &inputs, control)? {
+            return Ok(found.into_iter().map(|remote| remote.id).collect());
+        }
+        let listed = account.provider.list(type_name, region, None, control)?;
         // Of what nothing tells apart, everything that is there is another one.
         let all = spec.identity == IdentityClass::Anonymous;
-        let taken = listed.into_iter().filter(|remote| all || self.is_ours(spec, entry, remote));
+        let taken = listed.into_iter().flatten().filter(|remote| all || self.is_ours(spec, entry, &inputs, remote));
         Ok(taken.map(|remote| remote.id).collect())
     }
 
-    fn is_ours(&self, spec: &TypeSpec, entry: &Entry, remote: &Remote) -> bool {
+    /// What an operation was to send, without its seals.
+    fn open_inputs(&self, entry: &Entry) -> Result<Map, Failure> {
+        let sealer = self.store.sealer();
+        entry.inputs.iter().map(|(name, value)| Ok((name.clone(), sealer.open_value(value)?))).collect()
+    }
+
+    fn is_ours(&self, spec: &TypeSpec, entry: &Entry, inputs: &Map, remote: &Remote) -> bool {
         match spec.identity {
             IdentityClass::Tagged => remote.identity.as_ref().is_some_and(|identity| identity.op == entry.identity.op),
             // One per key: what is there with equal inputs is ours, because it was not there before (`there_before`).
             _ => {
                 // What a later step sets may not be set yet.
                 let later = |name: &String| spec.update.iter().any(|step| step.on_create && step.fields.contains(name));
-                let seen: Map = entry
-                    .inputs
+                let seen: Map = inputs
                     .iter()
                     .filter(|(name, _)| remote.fields.contains_key(*name) && !later(name))
                     .map(|(name, value)| (name.clone(), value.clone()))

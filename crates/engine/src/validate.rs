@@ -341,20 +341,33 @@ fn check_unique(session: &Session, config: &Config, problems: &mut Vec<Problem>)
         let fields = crate::desired::with_defaults(declaration, manifest, spec, &config.name, None);
         let region = manifest.region.as_ref().and_then(|region| fields.get(&region.field)).and_then(Json::as_str);
         let scope = format!("{} {}", declaration.account, region.unwrap_or_default());
-        for field in &spec.unique {
-            let Some(value) = fields.get(field).and_then(Json::as_str) else { continue };
-            let key = (scope.clone(), declaration.kind.clone(), field.clone(), value.to_owned());
+        for names in spec.keys() {
+            let values: Vec<&Json> =
+                names.iter().filter_map(|name| fields.get(*name)).filter(|it| !it.is_null()).collect();
+            if values.len() < names.len() {
+                continue;
+            }
+            let names = names.join(", ");
+            // References to the same attribute are the same value, whatever it will be.
+            let written = values.iter().map(|it| it.to_string()).collect::<Vec<_>>().join(",");
+            let key = (scope.clone(), declaration.kind.clone(), names.clone(), written);
             if let Some(first) = seen.insert(key, declaration) {
                 let mut path = declaration.path.clone();
-                path.push(field.as_str().into());
+                path.extend(
+                    spec.keys().find(|key| key.join(", ") == names).and_then(|key| Some(Step::from(*key.last()?))),
+                );
+                let shown = match values.as_slice() {
+                    [Json::String(text)] => format!(" `{text}`"),
+                    _ => String::new(),
+                };
                 problems.push(
                     Problem::value(
                         "provision::plan::duplicate_name",
-                        format!("`{}` and `{}` have the same {field} `{value}`", first.address, declaration.address),
+                        format!("`{}` and `{}` have the same {names}{shown}", first.address, declaration.address),
                         &path,
                     )
                     .help(format!(
-                        "{} allows one {} of a name; give one of them another.",
+                        "{} allows one {} of each {names}; give one of them another.",
                         manifest.name,
                         declaration.type_name()
                     )),

@@ -3,7 +3,9 @@
 use crate::desired::{Triggers, needs};
 use crate::plan::Planner;
 use crate::refresh::current_fields;
-use provision_model::{Action, Address, Change, Comparison, Declaration, Disruption, Json, Map, Resource, compare};
+use provision_model::{
+    Action, Address, Change, Comparison, Declaration, Disruption, FieldSpec, Json, Map, Resource, compare,
+};
 use provision_registry::TypeSpec;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -87,8 +89,16 @@ impl Planner<'_> {
         // What was never ours to set is not drift.
         current.retain(|field, _| desired.contains_key(field) || resource.inputs.contains_key(field));
         let sealed_equal = |plain: &Json, sealed: &Json| self.session.store.sealer().is_same(plain, sealed);
+        let mut ignore = declaration.lifecycle.ignore.clone();
+        if self.healing {
+            // Whoever let a disk grow cannot be answered by making it smaller.
+            let grown = |(name, field): &(&String, &FieldSpec)| {
+                field.grows && is_less(desired.get(*name).unwrap_or(&Json::Null), current.get(*name))
+            };
+            ignore.extend(spec.fields.iter().filter(grown).map(|(name, _)| name.clone()));
+        }
         let Comparison { mut changes, disruption, fields } =
-            compare(&spec.fields, desired, &current, &declaration.lifecycle.ignore, &sealed_equal);
+            compare(&spec.fields, desired, &current, &ignore, &sealed_equal);
         // Protection is only ever added by the configuration; `provision state unprotect` takes it away.
         let flags = [
             ("lifecycle.protect", resource.protect, declaration.lifecycle.protect || resource.protect),
@@ -136,4 +146,10 @@ impl Planner<'_> {
         };
         Verdict { changes, disruption, changed: fields, ..Verdict::new(action, &reason) }
     }
+}
+
+/// Whether a number is less than another.
+pub fn is_less(after: &Json, before: Option<&Json>) -> bool {
+    let number = |value: &Json| value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    number(after).zip(before.and_then(number)).is_some_and(|(after, before)| after < before)
 }

@@ -31,9 +31,11 @@ pub fn compare(
         let before = current.get(name).unwrap_or(&Json::Null);
         let after = match desired.get(name) {
             Some(value) if !value.is_null() => value.clone(),
-            // A field taken out of the file: collections become empty, a scalar keeps what the cloud has.
+            // A field taken out of the file: collections become empty, what is attached is detached, and another scalar
+            // keeps what the cloud has.
             _ if spec.keep => continue,
             _ => match (&spec.kind, before) {
+                (_, before) if spec.detaches && !before.is_null() => Json::Null,
                 (FieldType::List(_), Json::Array(items)) if !items.is_empty() => Json::Array(Vec::new()),
                 (FieldType::Map(_), Json::Object(map)) if !map.is_empty() => Json::Object(Map::new()),
                 _ => continue,

@@ -7,6 +7,7 @@ mod diff;
 mod digest;
 mod graph;
 mod lookups;
+mod normal;
 mod path;
 mod reference;
 mod resource;
@@ -19,6 +20,7 @@ pub use diff::{Comparison, compare, shown};
 pub use digest::{canonical, digest, digest_of_many, short_hash};
 pub use graph::{Graph, cycle_of};
 pub use lookups::{Lookup, NEWEST, lookups, parse_lookup, put_found};
+pub use normal::{Normal, normalised};
 pub use path::{Problem, Site, Step, display_path, lookup};
 pub use reference::{
     AttributeOf, Malformed, Reference, Resolution, SecretSource, Sources, has_secret, is_sealed, malformed, references,

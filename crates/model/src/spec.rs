@@ -1,5 +1,6 @@
 //! Owns field specifications: what a resource type's field is, when it can be seen, and what changing it costs.
 
+use crate::Normal;
 use crate::{Json, Problem, Step};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -110,15 +111,29 @@ pub struct FieldSpec {
     pub catalog: Option<String>,
     #[serde(default)]
     pub one_of: Vec<String>,
+    /// The one form of a value that can be written in several.
+    #[serde(default)]
+    pub normalise: Option<Normal>,
     /// Taken out of the file, it keeps what the cloud has: the cloud has no word for none.
     #[serde(default)]
     pub keep: bool,
     /// The attribute that is another name of the same value: what is equal to it is equal.
     #[serde(default)]
     pub also: Option<String>,
+    /// A number that the cloud lets become more, never less.
+    #[serde(default)]
+    pub grows: bool,
+    /// Taken out of the file, it is taken away in the cloud, which has a call for that: what a volume is attached to. Not
+    /// written in a manifest, but found in the steps of its type.
+    #[serde(skip)]
+    pub detaches: bool,
     /// A list whose order means nothing.
     #[serde(default)]
     pub unordered: bool,
+    /// The fields it is worked out from: when one of them changes, its value is known only after apply, unless its provider
+    /// says what it will be.
+    #[serde(default)]
+    pub follows: Vec<String>,
     /// A value to try it with; `{"$ref": …}` points at one of the resources that the type `needs`.
     #[serde(default)]
     pub example: Option<Json>,

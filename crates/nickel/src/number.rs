@@ -13,10 +13,8 @@ pub fn to_json(number: &Rational, inexact: Inexact) -> Result<Value, String> {
         return Ok(Value::from(integer));
     }
     let (float, _) = f64::rounding_from(number, RoundingMode::Nearest);
-    if float.is_finite() {
-        if inexact == Inexact::Float || is_shortest_form(float, number) {
-            return Ok(Value::from(float));
-        }
+    if float.is_finite() && (inexact == Inexact::Float || is_shortest_form(float, number)) {
+        return Ok(Value::from(float));
     }
     match inexact {
         Inexact::String => Ok(Value::from(number.to_string())),

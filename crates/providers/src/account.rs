@@ -1,14 +1,26 @@
 //! Owns opening an account: resolving its settings, credentials and endpoint from the configuration and environment.
 
 use crate::auth::Authenticator;
-use crate::{Local, ManifestProvider, Outside, Provider};
+use crate::{ManifestProvider, Opened, Outside, Provider, RustProviders};
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{AccountConfig, Json, Map};
 use provision_registry::{Auth, Credential, Manifest, Protocol};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Where environment variables come from; the caller decides, nothing here reads the process's own.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// What opening an account takes besides its own settings.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    pub env: &'a Environment<'a>,
+    pub outside: &'a Outside,
+    /// The project's folder, where relative paths begin.
+    pub project: &'a Path,
+    /// The providers that are written in Rust.
+    pub rust: &'a RustProviders,
+}
 
 /// An opened account.
 #[derive(Clone)]
@@ -25,30 +37,22 @@ impl Account {
         name: &str,
         manifest: &Arc<Manifest>,
         config: Option<&AccountConfig>,
-        env: &Environment<'_>,
-        outside: &Outside,
+        opening: &Opening<'_>,
     ) -> Result<Account, Failure> {
         let empty = Map::new();
         let settings = config.map_or(&empty, |config| &config.settings);
-        if manifest.protocol == Protocol::Rust {
-            return match manifest.name.as_str() {
-                "local" => {
-                    let provider = Arc::new(Local::new(manifest.clone()));
-                    Ok(Account { name: name.to_owned(), provider, region: None })
-                }
-                other => Err(Failure::new(
-                    "provision::provider::manifest",
-                    format!("the provider `{other}` says `rust`, but no Rust type has that name"),
-                )
-                .with_help("Use the protocol `rest-json` or `ec2-query`.")),
-            };
-        }
+        let Opening { env, outside, .. } = *opening;
         let region = match &manifest.region {
             None => None,
             Some(region) => {
                 setting(settings, &region.field, env)?.or_else(|| region.env.iter().find_map(|name| env(name)))
             }
         };
+        if manifest.protocol == Protocol::Rust {
+            let opened = Opened { account: name, manifest, settings, region: region.as_deref(), opening };
+            let provider = opening.rust.open(&opened)?;
+            return Ok(Account { name: name.to_owned(), provider, region });
+        }
         let endpoint = endpoint(manifest, settings, env)?;
         let authenticator = authenticator(name, manifest, settings, env)?;
         let provider =
@@ -57,7 +61,7 @@ impl Account {
     }
 }
 
-fn setting(settings: &Map, name: &str, env: &Environment<'_>) -> Result<Option<String>, Failure> {
+pub(crate) fn setting(settings: &Map, name: &str, env: &Environment<'_>) -> Result<Option<String>, Failure> {
     match settings.get(name) {
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(text)) => Ok(Some(text.clone())),

@@ -42,11 +42,25 @@ pub struct CallError {
     pub message: String,
     /// When the vendor says it may be asked again.
     pub retry_after: Option<std::time::Duration>,
+    /// The next step, where there is a better one than its class gives.
+    pub help: Option<String>,
 }
 
 impl CallError {
     pub fn new(class: Class, provider: &str, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { class, provider: provider.to_owned(), code: code.into(), message: message.into(), retry_after: None }
+        Self {
+            class,
+            provider: provider.to_owned(),
+            code: code.into(),
+            message: message.into(),
+            retry_after: None,
+            help: None,
+        }
+    }
+
+    /// The same with a next step of its own.
+    pub fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
     }
 
     /// The same, where the cloud repeats one of these words without it: what was sent may have been secret.
@@ -54,6 +68,7 @@ impl CallError {
         for secret in secrets {
             self.message = self.message.replace(secret, SENSITIVE);
             self.code = self.code.replace(secret, SENSITIVE);
+            self.help = self.help.map(|help| help.replace(secret, SENSITIVE));
         }
         self
     }
@@ -66,6 +81,7 @@ impl CallError {
             Class::Conflict => "provision::plan::someone_elses",
             Class::Malformed => "provision::provider::malformed",
             Class::Rejected | Class::Gone | Class::Protected => "provision::provider::rejected",
+            Class::Busy => "provision::provider::busy",
             _ => "provision::provider::unavailable",
         };
         let help = match self.class {
@@ -74,9 +90,13 @@ impl CallError {
             Class::Conflict => "Choose another name, or remove the other resource.",
             Class::Malformed => "Check the endpoint of this account.",
             Class::Rejected | Class::Gone | Class::Protected => "Mend the resource as the cloud's message says.",
+            Class::Busy => {
+                "Something uses it, or works on it. Where others need what is replaced, give it \
+                 `lifecycle.create_before_destroy = true`; else run `provision apply` again: what is done stays done."
+            }
             _ => "Run `provision apply` again; what is done stays done.",
         };
-        Failure::new(code, format!("{what}: {self}")).with_help(help)
+        Failure::new(code, format!("{what}: {self}")).with_help(self.help.as_deref().unwrap_or(help))
     }
 }
 

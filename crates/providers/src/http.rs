@@ -290,28 +290,39 @@ impl Transport {
 /// HTTP over the network.
 struct Http {
     agent: ureq::Agent,
+    /// Largest answer that is read, in bytes.
+    limit: u64,
 }
 
 impl Http {
     fn new() -> Self {
+        Self::with(ANSWER_TIMEOUT, ANSWER_LIMIT)
+    }
+
+    fn with(timeout: Duration, limit: u64) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             // Credentials must not follow a redirect to another host; no vendor here redirects.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(ANSWER_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout)))
+            .timeout_global(Some(timeout))
             .max_idle_connections_per_host(32)
             .user_agent(concat!("nu-provision/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
-        Self { agent }
+        Self { agent, limit }
     }
 }
 
 /// The wire that is used where none is given.
 pub fn network() -> Arc<dyn Wire> {
     Arc::new(Http::new())
+}
+
+/// The same for answers that take at most `timeout` and have at most `limit` bytes.
+pub(crate) fn network_within(timeout: Duration, limit: u64) -> Arc<dyn Wire> {
+    Arc::new(Http::with(timeout, limit))
 }
 
 impl Wire for Http {
@@ -331,7 +342,7 @@ impl Wire for Http {
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .collect();
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_vec().map_err(send_error)?;
+        let body = response.body_mut().with_config().limit(self.limit).read_to_vec().map_err(send_error)?;
         Ok(WireAnswer { status, headers, body })
     }
 }

@@ -11,21 +11,24 @@ mod listing;
 mod local;
 mod outside;
 mod runtime;
+mod rust;
 mod waiting;
 mod wire;
 mod xml;
 
-pub use account::{Account, Environment};
+pub use account::{Account, Environment, Opening};
 pub use error::{CallError, Class};
 pub use http::network;
 pub use local::Local;
 pub use outside::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
 pub use runtime::ManifestProvider;
+pub use rust::{Opened, RustProviders};
 
 use provision_model::{Action, Address, Identity, Json, Map, Remote};
 use provision_registry::{Call, Manifest};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What a caller of a provider brings: a way to stop, the right to send, and an ear for retries.
 pub struct Control<'a> {
@@ -68,7 +71,7 @@ pub struct Operation {
     /// Desired fields, resolved.
     pub inputs: Map,
     /// Fields whose values are secret.
-    pub secrets: std::collections::HashSet<String>,
+    pub secrets: HashSet<String>,
     /// Current fields.
     pub prior: Map,
     /// The vendor's word for the state before the operation.
@@ -120,11 +123,30 @@ pub struct Pending {
 pub struct Sent {
     pub remote_id: Option<String>,
     pub pending: Vec<Pending>,
-    /// Attributes the cloud shows only now.
+    /// Attributes the cloud shows only now. One given as `{"$secret": value}` is kept as a secret, whatever its manifest says.
     pub once: Map,
+    /// What a create made, where its answer shows all that a reading would, and nothing is left to wait for.
+    pub shown: Option<Remote>,
 }
 
-/// A cloud account: everything the engine asks of it. One implementation is the manifest runtime.
+/// Why a field cannot have the value it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    pub field: String,
+    /// What is wrong, without the field's name and without its value where that is secret.
+    pub message: String,
+    /// The next step.
+    pub help: String,
+}
+
+impl Objection {
+    pub fn new(field: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), message: message.into(), help: help.into() }
+    }
+}
+
+/// A cloud account: everything the engine asks of it. One implementation is the manifest runtime, another `local`;
+/// `docs/rust-provider.md` says what each method owes.
 pub trait Provider: Send + Sync {
     fn manifest(&self) -> &Manifest;
     /// The calls of an operation, in order. Pure.
@@ -156,6 +178,27 @@ pub trait Provider: Send + Sync {
         label: Option<(&str, &str)>,
         control: &Control<'_>,
     ) -> Result<Option<Vec<Remote>>, CallError>;
+    /// Asked before a resource is planned, and again before it is made or changed: what of its fields cannot be, and the values
+    /// of fields that `follow` from others. Fields that are not known yet are `{"$unknown": true}`; those in `secrets` are
+    /// secret, and what gives one away comes back as `{"$secret": value}`. It looks at this machine at most.
+    fn prepare(&self, _type_name: &str, _fields: &Map, _secrets: &HashSet<String>) -> Result<Map, Vec<Objection>> {
+        Ok(Map::new())
+    }
+    /// Why a resource that is as it should be is to be made anew all the same: it is about to expire. Pure.
+    fn due(&self, _type_name: &str, _fields: &Map, _attributes: &Map, _now: SystemTime) -> Option<String> {
+        None
+    }
+    /// What is there under the key that a new resource would have, whoever made it; `None` where the type's list tells.
+    /// For types that users name themselves and that nothing lists: a file by its path.
+    fn find(
+        &self,
+        _type_name: &str,
+        _region: Option<&str>,
+        _fields: &Map,
+        _control: &Control<'_>,
+    ) -> Result<Option<Vec<Remote>>, CallError> {
+        Ok(None)
+    }
     /// What the account offers in a catalogue that the manifest lists, a row each.
     fn catalog(&self, _name: &str, _region: Option<&str>, _control: &Control<'_>) -> Result<Vec<Map>, CallError> {
         Ok(Vec::new())
@@ -169,9 +212,5 @@ pub trait Provider: Send + Sync {
         _control: &Control<'_>,
     ) -> Result<Vec<Map>, CallError> {
         Ok(Vec::new())
-    }
-    /// The id that one made with these fields will have, where the fields alone say it.
-    fn id_of(&self, _type_name: &str, _inputs: &Map) -> Option<String> {
-        None
     }
 }

@@ -127,6 +127,7 @@ impl ManifestProvider {
         let pagination = self.manifest.pagination.as_ref().filter(|_| !call.unpaged);
         let size_of = |max: u32| call.max.unwrap_or(max);
         let mut cursor: Option<String> = None;
+        let mut begun: HashSet<String> = HashSet::new();
         for page in 0..PAGE_LIMIT {
             let mut request = Outgoing {
                 method: base.method.clone(),
@@ -168,6 +169,10 @@ impl ManifestProvider {
                 _ => return Err(self.fault(format!("the answer to a list of {what} has no `{items}`"))),
             };
             let count = items.len();
+            // A page that begins as an earlier one did is that page again, and would be for ever.
+            if items.first().is_some_and(|first| !begun.insert(first.to_string())) {
+                break;
+            }
             items.iter().for_each(&mut *each);
             let next = match pagination {
                 None => None,
@@ -252,8 +257,9 @@ fn decoded(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::auth::Authenticator;
-    use crate::{Outside, Provider, Wire, WireAnswer, WireError, WireRequest};
-    use std::sync::atomic::AtomicBool;
+    use crate::{Class, Outside, Provider, Wire, WireAnswer, WireError, WireRequest};
+    use serde_json::json;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
 
     /// Two pages, of which a header of the first gives the address of the second, at another host.
@@ -273,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_link_header_leads_through_the_pages_and_to_no_other_host() {
-        let manifest = serde_json::json!({"name": "x", "version": "1", "api": "1", "protocol": "rest-json",
+        let manifest = json!({"name": "x", "version": "1", "api": "1", "protocol": "rest-json",
             "pagination": {"kind": "link_header", "size": "size", "max": 1},
             "types": {"thing": {"doc": "", "identity": "keyed", "fields": {}, "list": {"path": "/things", "items": "things"}}}});
         let wire = Arc::new(Pages::default());
@@ -310,6 +316,44 @@ mod tests {
         {
             assert_eq!(next(none), None, "{none}");
         }
+    }
+
+    /// A cloud whose every page is the first one.
+    #[derive(Default)]
+    struct Same(AtomicUsize);
+
+    impl Wire for Same {
+        fn exchange(&self, _: WireRequest) -> Result<WireAnswer, WireError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(WireAnswer { status: 200, headers: Vec::new(), body: br#"{"disks": [{"id": 1}, {"id": 2}]}"#.to_vec() })
+        }
+    }
+
+    #[test]
+    fn a_page_that_comes_again_is_no_next_page() {
+        let manifest = json!({
+            "name": "acme", "version": "1.0.0", "api": "1", "protocol": "rest-json",
+            "pagination": {"kind": "offset", "offset": "from", "limit": "count", "max": 2},
+            "types": {"disk": {
+                "doc": "A disk.", "identity": "anonymous", "fields": {}, "list": {"path": "/disks", "items": "disks"},
+            }},
+        });
+        let manifest = Arc::new(serde_json::from_value(manifest).unwrap());
+        let wire = Arc::new(Same::default());
+        let outside = Outside { wire: Some(wire.clone()), ..Outside::default() };
+        let provider = ManifestProvider::new(manifest, "http://127.0.0.1".into(), Authenticator::None, None, &outside);
+        let never = AtomicBool::new(false);
+        let control = Control {
+            interrupt: &never,
+            winding_down: &never,
+            may_change: &|| true,
+            clock: &*outside.clock,
+            retrying: &|_, _| {},
+        };
+        let error = provider.list_raw("disk", None, None, &control).unwrap_err();
+        assert_eq!(error.class, Class::Malformed);
+        assert!(error.message.contains("does not end"), "{error}");
+        assert_eq!(wire.0.load(Ordering::SeqCst), 2);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use crate::auth::Authenticator;
 use crate::http::{Outgoing, Transport, escape};
 use crate::waiting::{ActionBoard, Listed, StatusBoard};
 use crate::{CallError, CallStep, Class, Control, Operation, Outside, Pending, Provider, Sent, StepKind, wire};
-use provision_model::{Action, FieldType, Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote, short_hash};
+use provision_model::{
+    Action, FieldSpec, FieldType, Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote, Visible, short_hash,
+};
 use provision_registry::{Call, Manifest, Protocol, StepSpec, TypeSpec};
 use std::sync::Arc;
 
@@ -121,6 +123,24 @@ impl ManifestProvider {
         let status =
             spec.status.as_ref().and_then(|status| wire::extract(item, &status.path)).and_then(|value| text_of(&value));
         Some(Remote { id, fields, attributes, identity, status })
+    }
+
+    /// The resource of an item that has everything a cloud ever shows of one, be it null, and is ready.
+    fn whole(&self, spec: &TypeSpec, item: &Json) -> Option<Remote> {
+        let shown = |(name, field): (&String, &FieldSpec)| {
+            field.returned_once
+                || field.visible == Visible::Never
+                || wire::extract(item, &wire::read_path(name, field, self.manifest.protocol)).is_some()
+        };
+        if !spec.fields.iter().chain(&spec.attributes).all(shown) {
+            return None;
+        }
+        let remote = self.remote(spec, item)?;
+        let ready = spec
+            .status
+            .as_ref()
+            .is_none_or(|rules| remote.status.as_ref().is_some_and(|status| rules.ready.contains(status)));
+        ready.then_some(remote)
     }
 
     fn is_gone(spec: &TypeSpec, remote: &Remote) -> bool {
@@ -311,6 +331,9 @@ impl Provider for ManifestProvider {
                 Some(template) => text_of(&wire::fill_text(template, &value_of)),
                 None => item.as_ref().and_then(|item| id_of(spec, item)),
             };
+            if call_is_over(spec, step, &sent) {
+                sent.shown = item.as_ref().and_then(|item| self.whole(spec, item));
+            }
             if sent.remote_id.is_none() {
                 return Err(self.fault(format!("the answer to {} has no `{}`", step.name, spec.id)));
             }
@@ -414,14 +437,22 @@ impl Provider for ManifestProvider {
         self.looked_up(name, region, filter, control)
     }
 
-    fn id_of(&self, type_name: &str, inputs: &Map) -> Option<String> {
-        let spec = self.manifest.types.get(type_name)?;
-        let template = spec.create.as_ref()?.id.as_ref()?;
+    fn find(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        fields: &Map,
+        control: &Control<'_>,
+    ) -> Result<Option<Vec<Remote>>, CallError> {
+        let spec = self.spec(type_name)?;
+        let key = spec.create.as_ref().and_then(|call| call.id.as_ref());
+        let Some(template) = key.filter(|_| spec.list.is_none() && spec.read.is_some()) else { return Ok(None) };
         let value_of = |name: &str| {
             let field = name.strip_prefix("field.")?;
-            Some(wire::encode(spec.fields.get(field)?, inputs.get(field)?, self.manifest.protocol))
+            Some(wire::encode(spec.fields.get(field)?, fields.get(field)?, self.manifest.protocol))
         };
-        text_of(&wire::fill_text(template, &value_of))
+        let id = text_of(&wire::fill_text(template, &value_of)).unwrap_or_default();
+        Ok(Some(self.read(type_name, region, &id, control)?.into_iter().collect()))
     }
 }
 
@@ -455,6 +486,12 @@ impl ManifestProvider {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether nothing goes on in the cloud after the answer to a create, as far as the answer tells.
+fn call_is_over(spec: &TypeSpec, step: &CallStep, sent: &Sent) -> bool {
+    // A type of several parts has its id from what was sent: the answer is about something else.
+    step.call.id.is_none() && sent.pending.is_empty() && !spec.id.contains(',')
 }
 
 fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, prior: &Map, out: &mut Vec<CallStep>) {
@@ -492,17 +529,23 @@ fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, prior: &Map, 
             until: step.until.clone(),
         });
     };
-    // A changed entry of a map is set again; a changed item of a list goes first, then comes.
+    // A changed entry of a map is set again; a changed item of a list is changed where there is a call for it, and goes
+    // first and comes then where there is none.
+    let keyed = |a: &Json, b: &Json| collection.key.as_ref().is_some_and(|key| a.get(key) == b.get(key));
     for item in &old {
-        let stays =
-            new.iter().any(|other| if is_map { item.get("key") == other.get("key") } else { same(item, other) });
+        let stays = new.iter().any(|other| match is_map {
+            true => item.get("key") == other.get("key"),
+            false => same(item, other) || (collection.change.is_some() && keyed(item, other)),
+        });
         if !stays {
             push(&collection.remove, '-', item);
         }
     }
     for item in &new {
-        if !old.iter().any(|other| same(item, other)) {
-            push(&collection.add, '+', item);
+        match (&collection.change, old.iter().any(|other| keyed(item, other))) {
+            _ if old.iter().any(|other| same(item, other)) => {}
+            (Some(change), true) => push(change, '~', item),
+            _ => push(&collection.add, '+', item),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use base64::Engine;
 use indexmap::IndexMap;
-use provision_model::{Encode, FieldSpec, FieldType, Json, Map, Visible};
+use provision_model::{Encode, FieldSpec, FieldType, Json, Map, Visible, normalised};
 use provision_registry::{Protocol, pascal};
 
 const BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::STANDARD;
@@ -250,7 +250,7 @@ pub fn decode_fields(specs: &IndexMap<String, FieldSpec>, item: &Json, protocol:
         let path = read_path(name, spec, protocol);
         let raw = extract(item, &path).or_else(|| empty_list(spec, item, &path));
         if let Some(value) = raw.and_then(|raw| decode(spec, &raw, protocol)) {
-            out.insert(name.clone(), value);
+            out.insert(name.clone(), normalised(spec, value));
         }
     }
     out

@@ -12,7 +12,8 @@ pub fn accepts(range: &str) -> Result<bool, String> {
     let engine = version(ENGINE_API)?;
     let mut all = true;
     for part in range.split(',').map(str::trim) {
-        let at = part.find(|c: char| c.is_ascii_digit()).unwrap_or(part.len());
+        // Without a number all of it is what should be one.
+        let at = part.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
         let (sign, wanted) = (part[..at].trim(), version(&part[at..])?);
         all &= match sign {
             ">=" => engine >= wanted,
@@ -45,7 +46,7 @@ fn version(text: &str) -> Result<Vec<u64>, String> {
     let mut numbers: Vec<u64> = text
         .trim()
         .split('.')
-        .map(|part| part.parse().map_err(|_| format!("`{text}` is no version; write it like `1` or `1.2`")))
+        .map(|part| part.parse().map_err(|_| format!("`{}` is no version; write it like `1` or `1.2`", text.trim())))
         .collect::<Result<_, String>>()?;
     numbers.resize(3.max(numbers.len()), 0);
     Ok(numbers)

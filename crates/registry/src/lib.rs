@@ -201,7 +201,7 @@ fn read_manifest(source: Source, shown: &str, evaluator: &Evaluator) -> Result<M
     if matches!(source, Source::Text { .. }) {
         let request = Request { sources: vec![source], ..Request::default() };
         let evaluated = evaluator.eval(&request)?;
-        return serde_json::from_value(evaluated.value.clone()).map_err(|error| {
+        return Manifest::read(&evaluated.value).map_err(|error| {
             Failure::new("provision::provider::manifest", format!("the manifest {shown} is not valid: {error}"))
                 .with_help("See docs/manifest.md for the shape of a manifest.")
         });

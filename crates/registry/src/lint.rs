@@ -6,6 +6,7 @@
 mod calls;
 mod lookups;
 mod meaning;
+mod values;
 
 use crate::Manifest;
 use indexmap::IndexMap;
@@ -90,7 +91,7 @@ pub fn lint(source: Source, evaluator: &Evaluator, shown_from: Option<std::path:
     let (evaluated, mut diagnostics) = evaluator.eval_partial(&request)?;
     let mut findings = Findings::default();
     let value = evaluated.value.clone();
-    let manifest = serde_json::from_value::<Manifest>(value.clone());
+    let manifest = Manifest::read(&value);
     shape(contract, &value, &mut findings);
     let readable = readable(contract, &value, &findings);
     match (&readable, &manifest) {
@@ -177,7 +178,7 @@ fn readable(contract: &Contract, value: &Json, findings: &Findings) -> Option<Ma
             map.insert(name.to_owned(), stand_in(name));
         }
     }
-    serde_json::from_value(copy).ok()
+    Manifest::read(&copy).ok()
 }
 
 fn prune(value: &mut Json, path: &[Step]) {

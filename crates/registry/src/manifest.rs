@@ -1,7 +1,7 @@
 //! Owns the shape of a provider manifest as the runtime reads it; `docs/manifest.md` explains it to people.
 
 use indexmap::IndexMap;
-use provision_model::{FieldSpec, IdentityClass, Json, Map};
+use provision_model::{FieldSpec, FieldType, IdentityClass, Json, Map};
 use serde::{Deserialize, Serialize};
 
 /// A provider: how to reach it, how it errs, and its resource types.
@@ -234,7 +234,7 @@ pub struct TypeSpec {
     /// A label that gets the cloud name when the user gives none.
     #[serde(default)]
     pub name_label: Option<String>,
-    /// Fields whose value the cloud requires to be unique in the account.
+    /// Fields whose value the cloud requires to be unique in the account; several with commas between are so together.
     #[serde(default)]
     pub unique: Vec<String>,
     /// Path of the id in an item; of its parts, separated by commas, where it has several.
@@ -265,6 +265,13 @@ pub struct TypeSpec {
     /// Fields that had another name in an earlier version: old name to new.
     #[serde(default)]
     pub renamed: IndexMap<String, String>,
+}
+
+impl TypeSpec {
+    /// The keys of which the account has one each: the fields that make up a key.
+    pub fn keys(&self) -> impl Iterator<Item = Vec<&str>> {
+        self.unique.iter().map(|key| key.split(',').map(str::trim).collect())
+    }
 }
 
 fn id() -> String {
@@ -413,9 +420,26 @@ pub struct Collection {
     pub key: Option<String>,
     pub add: Call,
     pub remove: Call,
+    /// For an item whose key stays; one that goes and one that comes where the cloud has no such call.
+    #[serde(default)]
+    pub change: Option<Call>,
 }
 
 impl Manifest {
+    /// A manifest as it is written, with what its steps say about its fields.
+    pub(crate) fn read(value: &Json) -> Result<Manifest, serde_json::Error> {
+        let mut manifest = Manifest::deserialize(value)?;
+        for spec in manifest.types.values_mut() {
+            let TypeSpec { fields, update, .. } = spec;
+            for collection in update.iter().filter_map(|step| step.collection.as_ref()) {
+                if let Some(field) = fields.get_mut(&collection.field) {
+                    field.detaches = !field.required && !matches!(field.kind, FieldType::List(_) | FieldType::Map(_));
+                }
+            }
+        }
+        Ok(manifest)
+    }
+
     /// `Hetzner` of `hetzner`: the Cedar namespace.
     pub fn cedar_namespace(&self) -> String {
         pascal(&self.name)

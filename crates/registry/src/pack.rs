@@ -24,7 +24,7 @@ pub struct Candidate {
 }
 
 fn refused(path: &Path, why: impl std::fmt::Display) -> Failure {
-    Failure::new("provision::provider::archive", format!("cannot add {}: {why}", path.display()))
+    Failure::new("provision::provider::archive", format!("{} is no provider that can be used: {why}", path.display()))
         .with_help("Give a folder or a `.tar.gz` with a `manifest.ncl`.")
 }
 

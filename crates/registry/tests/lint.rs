@@ -117,6 +117,41 @@ fn each_mistake_is_told_at_its_place_with_its_code() {
         ("[\"title\", \"tags\"]", "[\"tags\"]", "16 never_changed `title` is changed in place, but no step"),
         ("{field.size}", "{field.sise}", "25 unknown_field a template names the unknown field `sise`"),
         ("until = [\"ready\"]", "until = [\"redy\"]", "25 unknown_status the status `redy` is named nowhere"),
+        ("\"1.0.0\"", "\"one\"", "3 manifest `one` is no version"),
+        ("api = \"1\"", "api = \"banana\"", "4 api `banana` is no version; write it like `1` or `1.2`"),
+        (
+            "{ kind = \"bearer\", token =",
+            "{ kind = \"header\", name = \"X-Token\\nHost\", value =",
+            "7 lint \"X-Token\\nHost\" is no name of a header",
+        ),
+        ("\"https://api.acme.example\"", "\"ftp://api.acme.example\"", "6 lint the endpoint `ftp://api.acme.example`"),
+        (
+            "path = \"/disks\", result",
+            "path = \"//disks\", result",
+            "20 lint the path `//disks` does not begin with one",
+        ),
+        ("labels = \"tags\",", "labels = \"tags\", id = \"disk..id\",", "13 lint `disk..id` is no path of an id"),
+        (
+            "identity = \"tagged\"",
+            "identity = \"keyed\"",
+            "12 lint the type `disk` is recognised by its key, but nothing says",
+        ),
+        (
+            "labels = \"tags\",",
+            "labels = \"tags\", unique = [\"title, zone\"],",
+            "13 unknown_field `unique` names the unknown field `zone`",
+        ),
+        (
+            "labels = \"tags\",",
+            "labels = \"tags\", attributes.size = { type = \"int\" },",
+            "13 lint `size` is both a field and an attribute",
+        ),
+        ("doc = \"Size.\"", "doc = \"Size.\", wire = \"title\"", "16 lint `size` and `title` are both sent as `title`"),
+        (
+            "labels = \"tags\",",
+            "labels = \"tags\", needs.one = { \"$type\" = \"acme.disc\" },",
+            "13 unknown_field `needs` names the unknown type `disc`",
+        ),
     ];
     for (from, to, expected) in cases {
         let text = GOOD.replacen(from, to, 1);

@@ -386,3 +386,24 @@ impl Drop for Lease {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_could_be_seen_from_here_is_taken_for_dead() {
+        let alive = LeaseInfo::here("ada", 0);
+        assert!(!alive.is_dead_here());
+        // No process has the last number there is (proc(5), pid_max).
+        let dead = LeaseInfo { pid: u32::MAX, ..alive.clone() };
+        assert!(dead.is_dead_here());
+        // The same process id, begun at another time, is another process.
+        assert!(LeaseInfo { started: "1".to_owned(), ..alive }.is_dead_here());
+        // In another life of a machine, or another container, that number is somebody else's.
+        assert!(!LeaseInfo { boot: "another".to_owned(), ..dead.clone() }.is_dead_here());
+        assert!(!LeaseInfo { pid_namespace: "pid:[1]".to_owned(), ..dead.clone() }.is_dead_here());
+        // What an older version wrote does not say: it is waited for.
+        assert!(!LeaseInfo { pid_namespace: String::new(), ..dead }.is_dead_here());
+    }
+}

@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
 use provision_engine::PlanOptions;
 use provision_nu_bridge::labeled;
 
@@ -31,15 +31,14 @@ impl PluginCommand for Heal {
     }
 
     fn signature(&self) -> Signature {
-        let list = || SyntaxShape::List(Box::new(SyntaxShape::String));
         let signature = Signature::build(self.name())
             .named(
                 "target",
-                list(),
+                super::texts_shape(),
                 "Only these, what they need and what must follow them; an empty list is none.",
                 None,
             )
-            .named("exclude", list(), "All but these addresses and what depends on them.", None)
+            .named("exclude", super::texts_shape(), "All but these addresses and what depends on them.", None)
             .switch("deep", "Also read each resource by id: sees fields that lists do not show.", None)
             .switch("all", "Keep the rows that change nothing.", Some('a'))
             .input_output_types(vec![(Type::Nothing, Type::table())])
@@ -73,8 +72,8 @@ impl PluginCommand for Heal {
         let session = session(plugin, engine, call)?;
         let _guard = stoppable(engine, &session)?;
         let options = PlanOptions {
-            target: call.get_flag("target")?,
-            exclude: call.get_flag("exclude")?.unwrap_or_default(),
+            target: super::texts(call, "target")?,
+            exclude: super::texts(call, "exclude")?.unwrap_or_default(),
             deep: call.has_flag("deep")?,
             all: call.has_flag("all")?,
             ..PlanOptions::default()

@@ -3,7 +3,7 @@
 use crate::ProvisionPlugin;
 use crate::open::{project_flag, session, stoppable};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, FromValue, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
 use provision_diagnostic::Failure;
 use provision_engine::ImportOptions;
 use provision_nu_bridge::labeled;
@@ -43,7 +43,7 @@ impl PluginCommand for Import {
             )
             .named(
                 "type",
-                SyntaxShape::OneOf(vec![SyntaxShape::List(Box::new(SyntaxShape::String)), SyntaxShape::String]),
+                super::texts_shape(),
                 "Type, such as hetzner.server; with --label a list of them, or all.",
                 Some('t'),
             )
@@ -88,7 +88,7 @@ impl PluginCommand for Import {
         };
         let label: Option<Spanned<String>> = call.get_flag("label")?;
         let provider: Option<Spanned<String>> = call.get_flag("provider")?;
-        let kinds = kinds(call)?;
+        let kinds = super::texts(call, "type")?;
         let options = ImportOptions {
             region: call.get_flag("region")?,
             account: call.get_flag("account")?,
@@ -124,13 +124,4 @@ fn wrong(what: &str, span: Span) -> LabeledError {
         "Give `ADDRESS ID --type hetzner.server` for one resource, or `--label team=shop` for all that carry it.",
     );
     labeled(&failure, span, "here")
-}
-
-/// `--type` with one or with several.
-fn kinds(call: &EvaluatedCall) -> Result<Option<Vec<String>>, LabeledError> {
-    Ok(match call.get_flag_value("type") {
-        None => None,
-        Some(Value::String { val, .. }) => Some(vec![val]),
-        Some(list) => Some(Vec::<String>::from_value(list)?),
-    })
 }

@@ -25,8 +25,8 @@ mod secret;
 mod state;
 
 use crate::ProvisionPlugin;
-use nu_plugin::PluginCommand;
-use nu_protocol::{Category, Span, Value};
+use nu_plugin::{EvaluatedCall, PluginCommand};
+use nu_protocol::{Category, FromValue, LabeledError, Span, SyntaxShape, Value};
 use provision_nu_bridge::{Kind, row};
 use serde::Serialize;
 
@@ -72,6 +72,20 @@ fn value(item: &impl Serialize, span: Span, columns: &[(&str, Kind)]) -> Value {
             Value::error(nu_protocol::ShellError::from(nu_protocol::LabeledError::new(error.to_string())), span)
         }
     }
+}
+
+/// The shape of a flag that takes one text or several.
+fn texts_shape() -> SyntaxShape {
+    SyntaxShape::OneOf(vec![SyntaxShape::List(Box::new(SyntaxShape::String)), SyntaxShape::String])
+}
+
+/// What a flag of that shape gives, where it is there.
+fn texts(call: &EvaluatedCall, flag: &str) -> Result<Option<Vec<String>>, LabeledError> {
+    Ok(match call.get_flag_value(flag) {
+        None => None,
+        Some(Value::String { val, .. }) => Some(vec![val]),
+        Some(list) => Some(Vec::<String>::from_value(list)?),
+    })
 }
 
 #[cfg(test)]

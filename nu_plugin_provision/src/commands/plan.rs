@@ -42,16 +42,11 @@ impl PluginCommand for Plan {
             .optional("file", SyntaxShape::Filepath, "Nickel file; the project's infra.ncl by default.")
             .named(
                 "target",
-                SyntaxShape::List(Box::new(SyntaxShape::String)),
+                super::texts_shape(),
                 "Only these, what they need and what must follow them; an empty list is none.",
                 None,
             )
-            .named(
-                "exclude",
-                SyntaxShape::List(Box::new(SyntaxShape::String)),
-                "All but these addresses and what depends on them.",
-                None,
-            )
+            .named("exclude", super::texts_shape(), "All but these addresses and what depends on them.", None)
             .switch("destroy", "Plan to take everything down.", None)
             .switch(
                 "refresh",
@@ -142,8 +137,8 @@ impl PluginCommand for Plan {
         let session = session_in(plugin, engine, span, &project, environment(engine, call)?)?;
         let _guard = stoppable(engine, &session)?;
         let options = PlanOptions {
-            target: call.get_flag("target")?,
-            exclude: call.get_flag("exclude")?.unwrap_or_default(),
+            target: super::texts(call, "target")?,
+            exclude: super::texts(call, "exclude")?.unwrap_or_default(),
             destroy: call.has_flag("destroy")?,
             no_refresh: matches!(call.get_flag_value("refresh"), Some(Value::Bool { val: false, .. })),
             deep: call.has_flag("deep")?,

@@ -3,6 +3,7 @@
 mod engine;
 mod nickel;
 mod policy;
+mod providers;
 mod run;
 
 use crate::{process, workspace};
@@ -24,12 +25,16 @@ pub struct Bench {
     built: bool,
 }
 
-const BENCHES: [(&str, &str); 3] = [
+const BENCHES: [(&str, &str); 4] = [
     ("engine", "plan and apply, beside Terraform; what is written; a no-op plan of a cloud; throughput"),
     ("nickel", "evaluating and validating, against the official command and a plugin that only echoes"),
     (
         "policy",
         "deciding many rows, against the library's own loop, the official command and a plugin that only echoes",
+    ),
+    (
+        "providers",
+        "calls for a refresh and for a server, and many creates, against the fewest and fastest there could be",
     ),
 ];
 
@@ -46,6 +51,7 @@ impl Bench {
             Some("engine") => self.engine(),
             Some("nickel") => self.nickel(),
             Some("policy") => self.policy(),
+            Some("providers") => self.providers(),
             Some(other) => Err(format!("there is no bench `{other}`; `cargo xtask bench` lists them")),
         }
     }

@@ -76,8 +76,23 @@ fn check_step(manifest: &Manifest, spec: &TypeSpec, step: &StepSpec, here: &[Ste
             if let Some(collection) = collection {
                 let inside = at(here, "collection");
                 field(spec, &collection.field, "the collection", &at(&inside, "field"), findings);
-                for (name, call) in [("add", &collection.add), ("remove", &collection.remove)] {
-                    one(manifest, Some(spec), call, Place::Item(collection), &at(&inside, name), findings);
+                let calls = [
+                    ("add", Some(&collection.add)),
+                    ("remove", Some(&collection.remove)),
+                    ("change", collection.change.as_ref()),
+                ];
+                for (name, call) in calls {
+                    if let Some(call) = call {
+                        one(manifest, Some(spec), call, Place::Item(collection), &at(&inside, name), findings);
+                    }
+                }
+                if collection.change.is_some() && collection.key.is_none() {
+                    findings.error(
+                        LINT,
+                        "items are said to be changed, but nothing tells which is which",
+                        &at(&inside, "change"),
+                        "Name the field that stays in `key`.",
+                    );
                 }
             }
         }
@@ -97,10 +112,10 @@ pub fn one(
         Protocol::RestJson if call.path.is_empty() => {
             findings.error(LINT, "a call without a `path`", here, "Give the path below the endpoint.");
         }
-        Protocol::RestJson if !call.path.starts_with('/') => {
+        Protocol::RestJson if !call.path.starts_with('/') || call.path.starts_with("//") => {
             findings.error(
                 LINT,
-                format!("the path `{}` does not begin with `/`", call.path),
+                format!("the path `{}` does not begin with one `/`", call.path),
                 &at(here, "path"),
                 "Begin it with `/`.",
             );

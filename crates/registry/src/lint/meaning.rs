@@ -3,7 +3,7 @@
 
 use super::calls::{self, Place};
 use super::lookups;
-use super::{Findings, at, fits};
+use super::{Findings, at, fits, values};
 use crate::{Auth, Endpoint, Manifest, Pagination, Protocol, TypeSpec};
 use indexmap::IndexMap;
 use provision_diagnostic::nearest;
@@ -16,6 +16,7 @@ const LINT: &str = "provision::provider::lint";
 /// Everything wrong with what a manifest means.
 pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
     names(manifest, findings);
+    values::check(manifest, findings);
     match crate::api::accepts(&manifest.api) {
         Err(wrong) => {
             findings.error("provision::provider::api", wrong, &path(&["api"]), "Write for example `api = \"1\"`.")
@@ -42,6 +43,7 @@ pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
         let here = path(&["types", name]);
         fields(manifest, &spec.fields, &at(&here, "fields"), findings);
         own(spec, name, &here, findings);
+        values::check_type(manifest, spec, name, &here, findings);
         if remote {
             life(manifest, spec, name, &here, findings);
             changes(manifest, spec, &here, findings);
@@ -329,8 +331,13 @@ fn own(spec: &TypeSpec, name: &str, here: &[Step], findings: &mut Findings) {
         let place = at(&at(&at(here, "fields"), name.as_str()), "also");
         findings.error(UNKNOWN_FIELD, format!("`also` names the unknown attribute `{also}`"), &place, help);
     }
-    for (index, unique) in spec.unique.iter().enumerate() {
-        field(spec, unique, "`unique`", &at(&at(here, "unique"), index), findings);
+    for (part, fields) in [("fields", &spec.fields), ("attributes", &spec.attributes)] {
+        for (name, rule) in fields {
+            for (index, followed) in rule.follows.iter().enumerate() {
+                let place = at(&at(&at(&at(here, part), name.as_str()), "follows"), index);
+                field(spec, followed, "`follows`", &place, findings);
+            }
+        }
     }
     for (old, new) in &spec.renamed {
         let place = at(&at(here, "renamed"), old.as_str());

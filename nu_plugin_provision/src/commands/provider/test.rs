@@ -108,6 +108,7 @@ impl PluginCommand for ProviderTest {
         };
         let suite = Suite {
             registry,
+            rust: plugin.rust.clone(),
             evaluator: plugin.evaluator.clone(),
             env: super::env(engine)?,
             provider: name.item.clone(),
