@@ -223,8 +223,10 @@ impl Session {
             .collect();
         // What others attach is none of ours.
         let ours = |name: &String| entry.inputs.contains_key(name) || resource.inputs.contains_key(name);
-        let fields = remote.fields.iter().filter(|(name, _)| ours(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
-        let equal = shows(spec, &Remote { fields, ..remote.clone() }, &visible);
+        let mut shown: Map =
+            remote.fields.iter().filter(|(name, _)| ours(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        shown.extend(remote.said_as(&spec.fields, &visible));
+        let equal = compare(&spec.fields, &visible, &shown, &[], &|a, b| a == b).changes.is_empty();
         overlay(&mut resource, &remote);
         resource.restore = unrestored(spec, entry, &remote);
         if equal && all_seen {
@@ -281,19 +283,12 @@ impl Session {
                 _ => None,
             };
             let by_key = account.provider.find(type_name, entry.region.as_deref(), &inputs, control).map_err(failed)?;
-            let listed = match by_key {
+            let Some(listed) = (match by_key {
                 Some(found) => Some(found),
                 None => account.provider.list(type_name, entry.region.as_deref(), label, control).map_err(failed)?,
-            };
-            let listed = match (listed, account.provider.id_of(type_name, &inputs)) {
-                (Some(listed), _) => listed,
-                // What cannot be listed is known by its key.
-                (None, Some(id)) if spec.read.is_some() => {
-                    let found = account.provider.read(type_name, entry.region.as_deref(), &id, control);
-                    found.map_err(failed)?.into_iter().collect()
-                }
-                // Or it lives in the state alone: an unfinished one left nothing.
-                _ => return Ok(Found::None),
+            }) else {
+                // What cannot be listed lives in the state alone: an unfinished one left nothing.
+                return Ok(Found::None);
             };
             let new = |remote: &Remote| !entry.there.contains(&remote.id) && self.is_ours(spec, entry, &inputs, remote);
             let mut hits: Vec<Remote> = listed.into_iter().filter(new).collect();
@@ -326,14 +321,10 @@ impl Session {
         if let Some(found) = account.provider.find(type_name, region, &inputs, control)? {
             return Ok(found.into_iter().map(|remote| remote.id).collect());
         }
-        let Some(listed) = account.provider.list(type_name, region, None, control)? else {
-            let key = account.provider.id_of(type_name, &inputs).filter(|_| spec.read.is_some());
-            let found = key.map(|id| account.provider.read(type_name, region, &id, control));
-            return Ok(found.transpose()?.flatten().into_iter().map(|remote| remote.id).collect());
-        };
+        let listed = account.provider.list(type_name, region, None, control)?;
         // Of what nothing tells apart, everything that is there is another one.
         let all = spec.identity == IdentityClass::Anonymous;
-        let taken = listed.into_iter().filter(|remote| all || self.is_ours(spec, entry, &inputs, remote));
+        let taken = listed.into_iter().flatten().filter(|remote| all || self.is_ours(spec, entry, &inputs, remote));
         Ok(taken.map(|remote| remote.id).collect())
     }
 

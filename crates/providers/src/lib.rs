@@ -215,8 +215,4 @@ pub trait Provider: Send + Sync {
     ) -> Result<Vec<Map>, CallError> {
         Ok(Vec::new())
     }
-    /// The id that one made with these fields will have, where the fields alone say it.
-    fn id_of(&self, _type_name: &str, _inputs: &Map) -> Option<String> {
-        None
-    }
 }

@@ -85,10 +85,6 @@ impl Provider for Mixed {
         self.of(type_name).find(type_name, region, fields, control)
     }
 
-    fn id_of(&self, type_name: &str, inputs: &Map) -> Option<String> {
-        self.of(type_name).id_of(type_name, inputs)
-    }
-
     fn look_up(
         &self,
         name: &str,

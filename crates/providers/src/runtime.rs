@@ -437,14 +437,22 @@ impl Provider for ManifestProvider {
         self.looked_up(name, region, filter, control)
     }
 
-    fn id_of(&self, type_name: &str, inputs: &Map) -> Option<String> {
-        let spec = self.manifest.types.get(type_name)?;
-        let template = spec.create.as_ref()?.id.as_ref()?;
+    fn find(
+        &self,
+        type_name: &str,
+        region: Option<&str>,
+        fields: &Map,
+        control: &Control<'_>,
+    ) -> Result<Option<Vec<Remote>>, CallError> {
+        let spec = self.spec(type_name)?;
+        let key = spec.create.as_ref().and_then(|call| call.id.as_ref());
+        let Some(template) = key.filter(|_| spec.list.is_none() && spec.read.is_some()) else { return Ok(None) };
         let value_of = |name: &str| {
             let field = name.strip_prefix("field.")?;
-            Some(wire::encode(spec.fields.get(field)?, inputs.get(field)?, self.manifest.protocol))
+            Some(wire::encode(spec.fields.get(field)?, fields.get(field)?, self.manifest.protocol))
         };
-        text_of(&wire::fill_text(template, &value_of))
+        let id = text_of(&wire::fill_text(template, &value_of)).unwrap_or_default();
+        Ok(Some(self.read(type_name, region, &id, control)?.into_iter().collect()))
     }
 }
 
