@@ -212,7 +212,7 @@ fn a_module_that_gives_no_secret_is_told_and_what_it_says_is_not() {
         ("module = \"vault\", name = \"nothing\"", "the module `vault` raised an error"),
         ("module = \"vault\", name = \"number\"", "the module `vault` gave no text"),
         ("module = \"away\"", "there is no `away/mod.nu`"),
-        ("module = \"none\"", "the module `none` has no command `secret`"),
+        ("module = \"none\"", "does not export `secret`"),
         ("module = \"bad\"", "the module `bad`"),
     ] {
         world.write("infra.ncl", &one(source));

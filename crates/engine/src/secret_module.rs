@@ -3,7 +3,7 @@
 use crate::Session;
 use crate::sources::{PROGRAM, no_secret, secret_text};
 use provision_diagnostic::Failure;
-use provision_model::{Json, SENSITIVE};
+use provision_model::Json;
 use provision_worker::{Asked, Commands, Fault, MODULE, Worker, describe};
 use serde_json::json;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ impl Session {
                 .with_help("Export the command: `export def secret [request: record]: nothing -> string`.")
         })?;
         // Whatever it prints may be the secret.
-        let hide = |_: &str| SENSITIVE.to_owned();
+        let hide = |_: &str| String::new();
         let asked = Asked { interrupt: self.reading().interrupt, limit: PROGRAM, hide: &hide };
         let given = worker.call(COMMAND, &json!({ "name": name }), &asked).map_err(|fault| refused(&what, &fault))?;
         match given {
