@@ -9,6 +9,9 @@ use crate::{Entry, Lease, Phase, Record, Store, io, now};
 use provision_diagnostic::Failure;
 use provision_model::{Action, Address, Json, Map, Resource};
 
+/// Whether an entry is written already. The second condition is that of the index; without it the whole journal is read.
+const KNOWN: &str = "select id from journal where uid = ?1 and uid <> ''";
+
 impl Store {
     /// Writes an operation down before its first call; gives it with its id.
     pub fn begin(&self, lease: &Lease, mut entry: Entry) -> Result<Entry, Failure> {
@@ -19,7 +22,7 @@ impl Store {
         detail.insert("allowed_by".into(), Json::from(entry.allowed_by.clone()));
         let (lineage, told) = (self.lineage().to_owned(), told(&entry, "operation.begin", detail));
         entry.id = self.fenced(lease, move |database| {
-            let known = database.row("select id from journal where uid = ?1", vals![&written.uid])?;
+            let known = database.row(KNOWN, vals![&written.uid])?;
             if let Some(row) = known {
                 return Ok(row.int(0));
             }
@@ -192,5 +195,20 @@ fn told(entry: &Entry, event: &str, detail: Map) -> AuditEntry {
         subject: Some(entry.address.to_string()),
         serial: Some(entry.serial),
         detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::Sqlite;
+
+    #[test]
+    fn whether_an_entry_is_known_is_asked_of_an_index() {
+        let mut database = Sqlite::in_memory().unwrap();
+        crate::schema::migrate(&mut database).unwrap();
+        let plan = database.rows(&format!("explain query plan {KNOWN}"), vals!["x"]).unwrap();
+        let steps: Vec<&str> = plan.iter().map(|row| row.text(3)).collect();
+        assert!(steps.iter().all(|step| step.contains("journal_uid")), "{steps:?}");
     }
 }
