@@ -14,6 +14,33 @@ struct World {
     requests: Vec<String>,
 }
 
+/// The page of Nickel of a provider that makes keys there.
+pub const ACME: &str = r#"{
+  name = "acme",
+  version = "1.0.0",
+  api = "1",
+  protocol = "rest-json",
+  endpoint = { default = "https://api.acme.example", env = [{ name = "ACME_URL" }] },
+  auth = [{ kind = "bearer", token = { setting = "token", env = ["ACME_TOKEN"] } }],
+  errors = { code = ["id"], message = ["message"], conflict = [], quota = [] },
+  pagination = { kind = "link", size = "per_page", max = 2, next = "links.pages.next" },
+  types.key = {
+    doc = "A key.",
+    identity = "keyed",
+    unique = ["public_key"],
+    fields = {
+      name = { type = "string", doc = "Name.", required = true },
+      public_key = { type = "string", doc = "The key.", required = true, on_change = "replace" },
+    },
+    attributes.id = { type = "int", doc = "Its id." },
+    create = { method = "POST", path = "/v2/account/keys", result = "ssh_key" },
+    list = { path = "/v2/account/keys", items = "ssh_keys" },
+    update = [{ name = "rename", fields = ["name"], call = { method = "PUT", path = "/v2/account/keys/{id}" } }],
+    delete = [{ name = "delete", call = { method = "DELETE", path = "/v2/account/keys/{id}" } }],
+  },
+}
+"#;
+
 /// A running stand-in; it ends with the process.
 pub struct Ocean {
     pub url: String,

@@ -110,6 +110,24 @@ impl World {
         self
     }
 
+    /// Writes `infra.ncl` with these resources.
+    #[track_caller]
+    pub fn declare(&self, resources: &str) {
+        self.write(
+            "infra.ncl",
+            &format!(
+                "let p = import \"provision.ncl\" in\n{{ name = \"t\", resources = {{\n{resources}\n}} }} | p.Infrastructure\n"
+            ),
+        );
+    }
+
+    /// Applies what is declared, after which nothing is to be done.
+    #[track_caller]
+    pub fn settle(&self) {
+        self.ok("provision apply --yes | ignore");
+        assert_eq!(self.json("provision plan | select address action reason"), serde_json::json!([]));
+    }
+
     /// Reads a file of the project.
     #[track_caller]
     pub fn read(&self, path: &str) -> String {

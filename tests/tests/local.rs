@@ -10,22 +10,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-fn infra(resources: &str) -> String {
-    format!(
-        "let p = import \"provision.ncl\" in\n{{ name = \"t\", resources = {{\n{resources}\n}} }} | p.Infrastructure\n"
-    )
-}
-
-fn declare(world: &World, resources: &str) {
-    world.write("infra.ncl", &infra(resources));
-}
-
-#[track_caller]
-fn apply(world: &World) {
-    world.ok("provision apply --yes | ignore");
-    assert_eq!(world.json("provision plan | select address action reason"), json!([]));
-}
-
 fn mode(world: &World, path: &str) -> u32 {
     fs::metadata(world.project().join(path)).unwrap().mode() & 0o7777
 }
@@ -67,8 +51,8 @@ fn a_file_is_made_changed_in_place_and_healed() {
     let world = World::new();
     let file =
         |content: &str, path: &str| format!("conf = p.local.file & {{ path = \"{path}\", content = \"{content}\" }}");
-    declare(&world, &file("one\\n", "out/deep/app.conf"));
-    apply(&world);
+    world.declare(&file("one\\n", "out/deep/app.conf"));
+    world.settle();
     assert_eq!(world.read("out/deep/app.conf"), "one\n");
     assert_eq!(mode(&world, "out/deep/app.conf"), 0o644);
     assert_eq!(held(&world.project().join("out/deep")), ["app.conf"]);
@@ -90,25 +74,25 @@ fn a_file_is_made_changed_in_place_and_healed() {
         world.json("provision drift | select path expected actual"),
         json!([{"path": "mode", "expected": "0644", "actual": "0666"}])
     );
-    apply(&world);
+    world.settle();
     assert_eq!(mode(&world, "out/deep/app.conf"), 0o644);
     assert_eq!(fs::metadata(file_of("out/deep/app.conf")).unwrap().ino(), inode);
     // It is taken away: it is made again.
     fs::remove_file(file_of("out/deep/app.conf")).unwrap();
     assert_eq!(rows(&world), json!([{"address": "conf", "action": "create", "reason": "gone from the cloud"}]));
-    apply(&world);
+    world.settle();
 
-    declare(&world, &file("two\\n", "out/deep/app.conf"));
+    world.declare(&file("two\\n", "out/deep/app.conf"));
     let row = world.json("provision plan | first | select action changes.path");
     assert_eq!(row, json!({"action": "update", "changes.path": ["content", "sha256"]}));
-    apply(&world);
+    world.settle();
     assert_eq!(world.read("out/deep/app.conf"), "two\n");
-    declare(&world, &file("two\\n", "out/other.conf"));
+    world.declare(&file("two\\n", "out/other.conf"));
     assert_eq!(
         rows(&world),
         json!([{"address": "conf", "action": "replace", "reason": "path cannot be changed in place"}])
     );
-    apply(&world);
+    world.settle();
     assert_eq!(held(&world.project().join("out")), ["deep", "other.conf"]);
     assert_eq!(held(&world.project().join("out/deep")), Vec::<String>::new());
     world.ok("provision destroy --yes | ignore");
@@ -122,15 +106,15 @@ fn what_a_file_holds_can_be_left_to_others() {
     let infra = |content: &str| {
         format!("it = p.local.file & {{ path = \"it\", content = \"{content}\", lifecycle.ignore = [\"content\"] }},")
     };
-    declare(&world, &infra("first"));
-    apply(&world);
+    world.declare(&infra("first"));
+    world.settle();
     world.write("it", "theirs");
     assert_eq!(world.json("provision drift"), json!([]));
-    declare(&world, &infra("second"));
+    world.declare(&infra("second"));
     assert_eq!(rows(&world), json!([]));
     fs::set_permissions(world.project().join("it"), Permissions::from_mode(0o600)).unwrap();
     assert_eq!(rows(&world), json!([{"address": "it", "action": "update", "reason": "mode changed"}]));
-    apply(&world);
+    world.settle();
     assert_eq!((world.read("it").as_str(), mode(&world, "it")), ("theirs", 0o644));
 }
 
@@ -140,14 +124,11 @@ fn a_file_is_a_copy_of_another_or_what_base64_says_and_others_know_its_digest() 
     world.write("src/data.bin", "one\n");
     let sha = "sums = p.local.file & { path = \"out/SUMS\", content = p.join [p.ref \"copy\" \"sha256\", \"  data\\n\"] },\n\
          size = p.local.data & { input = p.ref \"copy\" \"size\" },";
-    declare(
-        &world,
-        &format!(
-            "copy = p.local.file & {{ path = \"out/data\", source = \"src/data.bin\", mode = \"0600\" }},\n\
+    world.declare(&format!(
+        "copy = p.local.file & {{ path = \"out/data\", source = \"src/data.bin\", mode = \"0600\" }},\n\
              bytes = p.local.file & {{ path = \"out/bytes\", content_base64 = \"AP8K\" }},\n{sha}"
-        ),
-    );
-    apply(&world);
+    ));
+    world.settle();
     assert_eq!(world.read("out/data"), "one\n");
     assert_eq!(mode(&world, "out/data"), 0o600);
     assert_eq!(fs::read(world.project().join("out/bytes")).unwrap(), [0, 255, 10]);
@@ -156,7 +137,7 @@ fn a_file_is_a_copy_of_another_or_what_base64_says_and_others_know_its_digest() 
     world.write("src/data.bin", "twice\n");
     let plan = world.json("provision plan | each {|row| [$row.address ($row.changes.path | str join ' ')] }");
     assert_eq!(plan, json!([["copy", "sha256"], ["size", "input"], ["sums", "content sha256"]]));
-    apply(&world);
+    world.settle();
     assert_eq!(world.read("out/data"), "twice\n");
     assert_eq!(world.json("provision state show size | get attributes.output"), json!(6));
     // What was planned is what is written: a source that changed meanwhile is refused.
@@ -173,9 +154,7 @@ fn what_is_there_already_is_somebody_elses_until_it_is_imported() {
     let world = World::new();
     world.write("motd", "theirs\n");
     fs::create_dir(world.project().join("data")).unwrap();
-    declare(
-        &world,
-        "motd = p.local.file & { path = \"motd\", content = \"ours\\n\" },\n data = p.local.directory & { path = \"data\" },",
+    world.declare("motd = p.local.file & { path = \"motd\", content = \"ours\\n\" },\n data = p.local.directory & { path = \"data\" },",
     );
     let refused = world.fails("provision apply --yes");
     let told: Vec<_> =
@@ -188,7 +167,7 @@ fn what_is_there_already_is_somebody_elses_until_it_is_imported() {
     world.ok("provision import motd motd --type local.file | ignore");
     world.ok("provision import data data --type local.directory | ignore");
     assert_eq!(rows(&world), json!([{"address": "motd", "action": "update", "reason": "content, sha256 changed"}]));
-    apply(&world);
+    world.settle();
     assert_eq!(world.read("motd"), "ours\n");
     world.fails("provision import other absent --type local.file").is("provision::import::not_found", "absent", "");
     // What an import writes down is a file that is watched: its plan is empty, and what it holds is not ours to make.
@@ -198,7 +177,7 @@ fn what_is_there_already_is_somebody_elses_until_it_is_imported() {
         "motd = p.local.file & {{ path = \"motd\", content = \"ours\\n\" }},\n data = p.local.directory & {{ path = \"data\" }},\n{}",
         nickel.as_str().unwrap()
     );
-    declare(&world, &both);
+    world.declare(&both);
     assert_eq!(rows(&world), json!([]));
     world.write("watched", "else\n");
     let refused = world.fails("provision apply --yes");
@@ -212,19 +191,19 @@ fn a_link_is_never_followed_and_what_is_no_file_any_more_is_left() {
     world.write("precious", "precious\n");
     let link = |path: &str| std::os::unix::fs::symlink(world.project().join("precious"), world.project().join(path));
     link("early").unwrap();
-    declare(&world, "early = p.local.file & { path = \"early\", content = \"x\" },");
+    world.declare("early = p.local.file & { path = \"early\", content = \"x\" },");
     let refused = world.fails("provision apply --yes");
     assert!(refused.all().iter().any(|it| it.code.as_deref() == Some("provision::plan::someone_elses")));
 
-    declare(&world, "late = p.local.file & { path = \"late\", content = \"x\" },");
-    apply(&world);
+    world.declare("late = p.local.file & { path = \"late\", content = \"x\" },");
+    world.settle();
     fs::remove_file(world.project().join("late")).unwrap();
     link("late").unwrap();
     assert_eq!(
         world.json("provision drift | select path actual"),
         json!([{"path": "sha256", "actual": "a symbolic link, no file"}])
     );
-    apply(&world);
+    world.settle();
     assert!(fs::symlink_metadata(world.project().join("late")).unwrap().is_file());
     assert_eq!(world.read("precious"), "precious\n");
     // A link or a directory in its place is not what was made: deleting is refused, until it is out of the way.
@@ -241,7 +220,7 @@ fn a_link_is_never_followed_and_what_is_no_file_any_more_is_left() {
             assert!(format!("{refused:?}").contains("late is a directory"), "{refused:#?}");
             fs::remove_dir(world.project().join("late")).unwrap();
         }
-        apply(&world);
+        world.settle();
     }
     assert_eq!(held(&world.project()), ["early", "late", "precious"]);
     world.ok("provision destroy --yes | ignore");
@@ -257,20 +236,20 @@ fn a_directory_that_holds_something_is_deleted_only_when_that_was_said() {
              page = p.local.file & {{ path = p.join [p.ref \"dir\" \"path\", \"/index.html\"], content = \"hi\" }},"
         )
     };
-    declare(&world, &both(false));
-    apply(&world);
+    world.declare(&both(false));
+    world.settle();
     assert_eq!(mode(&world, "a/site"), 0o750);
     fs::set_permissions(world.project().join("a/site"), Permissions::from_mode(0o777)).unwrap();
     assert_eq!(world.json("provision drift | get path"), json!(["mode"]));
-    apply(&world);
+    world.settle();
     assert_eq!(mode(&world, "a/site"), 0o750);
     world.write("a/site/visitors.log", "somebody\n");
     let refused = world.fails("provision destroy --yes");
     let told = refused.all().into_iter().find(|it| it.msg.contains("holds something")).unwrap().clone();
     told.is("provision::provider::rejected", "a/site", "force = true");
     assert_eq!(world.read("a/site/visitors.log"), "somebody\n");
-    declare(&world, &both(true));
-    apply(&world);
+    world.declare(&both(true));
+    world.settle();
     world.ok("provision destroy --yes | ignore");
     assert_eq!(held(&world.project().join("a")), Vec::<String>::new());
 }
@@ -281,7 +260,7 @@ fn what_cannot_be_is_told_before_anything_is_done() {
     world.write("a-folder/x", "");
     let here = &world;
     let refused = |resource: &str, message: &str, help: &str| {
-        declare(here, &format!("it = {resource},"));
+        here.declare(&format!("it = {resource},"));
         here.fails("provision plan").is("provision::plan::value", message, help);
     };
     let file = |fields: &str| format!("p.local.file & {{ {fields} }}");
@@ -328,8 +307,7 @@ fn what_cannot_be_is_told_before_anything_is_done() {
     refused(&certificate("dns_names = [\"a b\"]"), "no name: `a b`", "ASCII");
     refused(&certificate("ca_certificate = \"x\""), "`it.ca_key` is absent", "both");
     // All at once, and of a secret only where it stands.
-    declare(
-        &world,
+    world.declare(
         "a = p.local.file & { path = p.secret { env = \"A\" }, content = \"\", mode = p.secret { env = \"B\" } },\n\
          b = p.local.http & { url = p.secret { env = \"C\" } },",
     );
@@ -354,7 +332,7 @@ fn a_disk_that_refuses_leaves_nothing_half_done() {
         (format!("{}/x", "n".repeat(300)), "cannot look at"),
         ("n".repeat(300), "Choose a shorter name"),
     ] {
-        declare(&world, &format!("it = p.local.file & {{ path = \"{path}\", content = p.secret \"canary-disk\" }},"));
+        world.declare(&format!("it = p.local.file & {{ path = \"{path}\", content = p.secret \"canary-disk\" }},"));
         let refused = world.fails("provision apply --yes");
         let told = format!("{refused:?}");
         assert!(told.contains("provision::provider::rejected") && told.contains(said), "{told}");
@@ -378,7 +356,7 @@ fn a_secret_in_a_file_is_in_the_file_and_nowhere_else() {
              env = p.local.file & {{ path = \"out/env\", content = p.join [\"P=\", p.ref \"pass\" \"value\"] }},"
         )
     };
-    declare(&world, &infra(canary));
+    world.declare(&infra(canary));
     let mut said = world.ok("provision plan | to json");
     said += &world.ok("provision apply --yes | to json");
     assert_eq!(world.read("out/plain"), canary);
@@ -399,7 +377,7 @@ fn a_secret_in_a_file_is_in_the_file_and_nowhere_else() {
     said += &world.ok("provision heal | to json");
     said += &world.ok("provision plan | to json");
     said += &world.ok("provision apply --yes | to json");
-    declare(&world, &infra("canary-second-4711"));
+    world.declare(&infra("canary-second-4711"));
     said += &world.ok("provision plan | to json");
     said += &world.ok("provision apply --yes | to json");
     said += &world.ok("provision history | to json");
@@ -425,18 +403,18 @@ fn random_values_stay_until_what_they_are_made_of_changes() {
              out = p.local.file & {{ path = \"out\", content = p.join [p.ref \"pass\" \"value\", \" \", p.ref \"token\" \"value\", \" \", p.ref \"uuid\" \"value\", \" \", p.ref \"name\" \"hex\"] }},"
         )
     };
-    declare(&world, &infra(1));
-    apply(&world);
+    world.declare(&infra(1));
+    world.settle();
     let first = world.read("out");
     let parts: Vec<usize> = first.split(' ').map(str::len).collect();
     assert_eq!(parts, [16, 16, 36, 10], "{first}");
     assert!(world.ok("provision state show name | get attributes.hex").starts_with("web-"));
-    apply(&world);
+    world.settle();
     assert_eq!(world.read("out"), first);
-    declare(&world, &infra(2));
+    world.declare(&infra(2));
     let plan = world.json("provision plan | select address action | sort-by address");
     assert_eq!(plan, json!([{"address": "out", "action": "update"}, {"address": "pass", "action": "replace"}]));
-    apply(&world);
+    world.settle();
     let second = world.read("out");
     assert_ne!(first[..16], second[..16]);
     assert_eq!(first[16..], second[16..]);
@@ -462,15 +440,13 @@ fn keys_are_those_of_age_and_of_ssh() {
     };
     let all = [("ed", "ed25519", "ED25519"), ("p256", "ecdsa_p256", "ECDSA"), ("p384", "ecdsa_p384", "ECDSA")];
     let keys: String = all.iter().map(|(name, algorithm, _)| key(name, algorithm)).collect();
-    declare(
-        &world,
-        &format!(
+    world.declare(&format!(
             "{keys} age = p.local.age_key,\n\
              recipients = p.local.file & {{ path = \"secrets/recipients.txt\", content = p.join [p.ref \"age\" \"recipient\", \"\\n\"] }},\n\
              identity = p.local.file & {{ path = \"identity\", content = p.ref \"age\" \"identity\" }},"
         ),
     );
-    apply(&world);
+    world.settle();
     for (name, _, shown) in all {
         let (good, said) = run(&world, "ssh-keygen", &["-l", "-f", &format!("{name}.pub")]);
         assert!(good && said.contains(shown), "{said}");

@@ -11,22 +11,6 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-fn infra(resources: &str) -> String {
-    format!(
-        "let p = import \"provision.ncl\" in\n{{ name = \"t\", resources = {{\n{resources}\n}} }} | p.Infrastructure\n"
-    )
-}
-
-fn declare(world: &World, resources: &str) {
-    world.write("infra.ncl", &infra(resources));
-}
-
-#[track_caller]
-fn apply(world: &World) {
-    world.ok("provision apply --yes | ignore");
-    assert_eq!(world.json("provision plan | select address action reason"), json!([]));
-}
-
 /// Runs OpenSSL and gives what it said.
 fn openssl(world: &World, args: &[&str]) -> (bool, String) {
     let said = Command::new("openssl").args(args).current_dir(world.project()).output().unwrap();
@@ -52,8 +36,8 @@ fn chain(authority: &str, server: &str) -> String {
 #[test]
 fn a_chain_is_one_that_openssl_verifies() {
     let world = World::new();
-    declare(&world, &chain("", "common_name = \"web\", organization = \"Shop\""));
-    apply(&world);
+    world.declare(&chain("", "common_name = \"web\", organization = \"Shop\""));
+    world.settle();
     for name in ["localhost", "shop.example.org"] {
         let (good, said) =
             openssl(&world, &["verify", "-x509_strict", "-CAfile", "ca.pem", "-verify_hostname", name, "cert.pem"]);
@@ -79,11 +63,11 @@ fn a_chain_is_one_that_openssl_verifies() {
 #[test]
 fn a_certificate_that_is_about_to_end_is_made_anew_with_what_hangs_on_it() {
     let world = World::new();
-    declare(&world, &chain("validity = \"20day\"", "validity = \"1wk\", renew_before = \"6day\""));
-    apply(&world);
+    world.declare(&chain("validity = \"20day\"", "validity = \"1wk\", renew_before = \"6day\""));
+    world.settle();
     // It has ended for sure when this much time has passed.
     let short = chain("validity = \"20day\"", "validity = \"1s\"");
-    declare(&world, &short);
+    world.declare(&short);
     world.ok("provision apply --yes | ignore");
     let before = world.read("cert.pem");
     std::thread::sleep(Duration::from_millis(1100));
@@ -91,37 +75,37 @@ fn a_certificate_that_is_about_to_end_is_made_anew_with_what_hangs_on_it() {
     assert_eq!(plan, json!([{"address": "cert", "action": "replace"}, {"address": "cert_pem", "action": "update"}]));
     let reason = world.json("provision plan | where address == cert | get 0.reason");
     assert!(reason.as_str().unwrap().starts_with("it expired 20"), "{reason}");
-    declare(&world, &short.replace("validity = \"1s\"", "validity = \"1day\", renew_before = \"1h\""));
-    apply(&world);
+    world.declare(&short.replace("validity = \"1s\"", "validity = \"1day\", renew_before = \"1h\""));
+    world.settle();
     assert_ne!(world.read("cert.pem"), before);
     // The key stays, and so does the authority.
     assert!(openssl(&world, &["verify", "-CAfile", "ca.pem", "cert.pem"]).0);
     // A longer time before the end is no change of the certificate, until it says that the end is near.
-    declare(&world, &short.replace("validity = \"1s\"", "validity = \"1day\", renew_before = \"2h\""));
+    world.declare(&short.replace("validity = \"1s\"", "validity = \"1day\", renew_before = \"2h\""));
     let row = world.json("provision plan | first | select action reason");
     assert_eq!(row, json!({"action": "update", "reason": "renew_before changed"}));
-    apply(&world);
+    world.settle();
 }
 
 #[test]
 fn a_key_or_an_authority_that_does_not_fit_is_refused() {
     let world = World::new();
     let wrong = chain("", "").replace("ca_key = p.ref \"ca_key\"", "ca_key = p.ref \"key\"");
-    declare(&world, &wrong);
+    world.declare(&wrong);
     let refused = world.fails("provision apply --yes");
     let told = refused.all().into_iter().find(|it| it.msg.contains("is not the key")).unwrap().clone();
     told.is("provision::plan::value", "`cert.ca_key` is not the key of `ca_certificate`", "Refer to the key");
-    declare(&world, &chain("", "").replace("is_ca = true", "is_ca = false"));
+    world.declare(&chain("", "").replace("is_ca = true", "is_ca = false"));
     let refused = format!("{:?}", world.fails("provision apply --yes"));
     assert!(refused.contains("is no certificate of an authority"), "{refused}");
     // An authority whose time is over signs nothing.
     let world = World::new();
-    declare(&world, &chain("validity = \"1s\"", ""));
+    world.declare(&chain("validity = \"1s\"", ""));
     world.nu("provision apply --yes | ignore");
     std::thread::sleep(Duration::from_millis(1100));
     let old = world.read("ca.pem");
     let anew = chain("", "common_name = \"another\"");
-    declare(&world, &anew.replace("p.ref \"ca\" \"certificate\", ", &format!("{}, ", json!(old))));
+    world.declare(&anew.replace("p.ref \"ca\" \"certificate\", ", &format!("{}, ", json!(old))));
     let refused = format!("{:?}", world.fails("provision apply --yes"));
     assert!(refused.contains("`ca_certificate` expired") && refused.contains("anew first"), "{refused}");
 }
@@ -211,33 +195,33 @@ fn a_request_is_made_once_and_again_when_it_is_another_one() {
              seen = p.local.data & {{ input = [p.ref \"it\" \"status\", p.ref \"it\" \"response_body\"] }},"
         )
     };
-    declare(&world, &infra("/ok", "headers.accept = \"text/plain\""));
-    apply(&world);
+    world.declare(&infra("/ok", "headers.accept = \"text/plain\""));
+    world.settle();
     assert_eq!(world.json("provision state show seen | get attributes.output"), json!([200, "fine\n"]));
     let headers = world.json("provision state show it | get attributes.response_headers | select x-from set-cookie");
     assert_eq!(headers, json!({"x-from": "loopback", "set-cookie": "a, b"}));
     assert_eq!(count(&asked, "/ok"), 1);
     assert!(asked.lock().unwrap()[0].contains("accept: text/plain"));
     // How long it may take is no other request; what is asked is.
-    declare(&world, &infra("/ok", "headers.accept = \"text/plain\", timeout = \"3s\""));
-    apply(&world);
+    world.declare(&infra("/ok", "headers.accept = \"text/plain\", timeout = \"3s\""));
+    world.settle();
     assert_eq!(count(&asked, "/ok"), 1);
-    declare(&world, &infra("/missing", "expect_status = [200, 404]"));
+    world.declare(&infra("/missing", "expect_status = [200, 404]"));
     let plan = world.json("provision plan | select address action | sort-by address");
     assert_eq!(plan, json!([{"address": "it", "action": "replace"}, {"address": "seen", "action": "update"}]));
-    apply(&world);
+    world.settle();
     assert_eq!(world.json("provision state show seen | get attributes.output.0"), json!(404));
-    declare(&world, &infra("/moved", ""));
-    apply(&world);
+    world.declare(&infra("/moved", ""));
+    world.settle();
     assert_eq!(world.json("provision state show seen | get attributes.output"), json!([200, "fine\n"]));
-    declare(&world, &infra("/soon", "retries = 3"));
-    apply(&world);
+    world.declare(&infra("/soon", "retries = 3"));
+    world.settle();
     assert_eq!(count(&asked, "/soon"), 3);
-    declare(&world, &format!("it = p.local.http & {{ url = \"{url}/bytes\" }},"));
-    apply(&world);
+    world.declare(&format!("it = p.local.http & {{ url = \"{url}/bytes\" }},"));
+    world.settle();
     assert_eq!(world.json("provision state show it | get attributes.response_body_base64"), json!("//4A"));
-    declare(&world, &format!("it = p.local.http & {{ url = \"{url}/large\" }},"));
-    apply(&world);
+    world.declare(&format!("it = p.local.http & {{ url = \"{url}/large\" }},"));
+    world.settle();
 }
 
 #[test]
@@ -266,7 +250,7 @@ fn an_answer_that_is_none_is_an_error_with_a_next_step() {
         ("/elsewhere", "headers.authorization = p.secret \"canary-header\"", rejected, "redirects to `127.0.0.2:1`", 1),
     ] {
         asked.lock().unwrap().clear();
-        declare(&world, &format!("it = p.local.http & {{ url = \"{url}{path}\", {more} }},"));
+        world.declare(&format!("it = p.local.http & {{ url = \"{url}{path}\", {more} }},"));
         let refused = world.fails("provision apply --yes");
         let told = format!("{refused:?}");
         assert!(told.contains(said) && told.contains(code), "{path}: {told}");
@@ -275,7 +259,7 @@ fn an_answer_that_is_none_is_an_error_with_a_next_step() {
         assert_eq!(count(&asked, path), times, "{path} {more}");
         assert_eq!(world.json("provision state list | length"), json!(0), "{path}");
     }
-    declare(&world, &format!("it = p.local.http & {{ url = \"http://{free}/\", retries = 1 }},"));
+    world.declare(&format!("it = p.local.http & {{ url = \"http://{free}/\", retries = 1 }},"));
     let told = format!("{:?}", world.fails("provision apply --yes"));
     assert!(told.contains(unavailable) && told.contains("refused"), "{told}");
     for (fields, code, said) in [
@@ -288,12 +272,12 @@ fn an_answer_that_is_none_is_an_error_with_a_next_step() {
         ("url = \"http://127.0.0.1/\", expect_status = [20]", "value", "no status: 20"),
         ("url = \"http://127.0.0.1/\", body = \"x\"", "value", "not sent with this method"),
     ] {
-        declare(&world, &format!("it = p.local.http & {{ {fields} }},"));
+        world.declare(&format!("it = p.local.http & {{ {fields} }},"));
         let refused = world.fails("provision plan");
         refused.is(&format!("provision::plan::{code}"), said, "");
         assert!(!refused.msg.contains("canary"), "{refused:?}");
     }
-    declare(&world, "it = p.local.http & { url = \"http://127.0.0.1:1/\", headers.x = \"a\\nb: c\", retries = 0 },");
+    world.declare("it = p.local.http & { url = \"http://127.0.0.1:1/\", headers.x = \"a\\nb: c\", retries = 0 },");
     let told = format!("{:?}", world.fails("provision apply --yes"));
     assert!(told.contains("cannot be asked"), "{told}");
 }
@@ -302,9 +286,7 @@ fn an_answer_that_is_none_is_an_error_with_a_next_step() {
 fn what_is_secret_in_a_request_is_secret_in_its_answer() {
     let world = World::new();
     let (url, _) = server();
-    declare(
-        &world,
-        &format!(
+    world.declare(&format!(
             "it = p.local.http & {{ url = \"{url}/echo\", method = \"POST\", headers.authorization = p.secret \"Bearer canary-bearer\", body = p.join [\"x=\", p.secret \"canary-body\"] }},\n\
              out = p.local.file & {{ path = \"out\", content = p.ref \"it\" \"response_body\" }},"
         ),
@@ -328,7 +310,7 @@ fn the_example_without_a_cloud_is_made_healed_and_taken_down() {
     world.env("SITE_URL", Some(&url));
     let example = std::fs::read_to_string(workspace().join("examples/no-cloud/infra.ncl")).unwrap();
     world.write("infra.ncl", &example);
-    apply(&world);
+    world.settle();
     assert_eq!(count(&asked, "/index.html"), 1);
     assert_eq!(world.ok("provision output answer"), "<h1>No cloud</h1>");
     assert_eq!(world.read("site/app.env").len(), "DB_PASSWORD=".len() + 33);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
-use provision_tests::ocean::Ocean;
+use provision_tests::ocean::{ACME, Ocean};
 use provision_tests::{World, workspace};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -427,29 +427,7 @@ fn one_type_of_a_manifest_is_implemented_by_a_module() {
     let ocean = Ocean::start("canary-t0k3n");
     let mut world = World::new();
     world.env("ACME_TOKEN", Some("canary-t0k3n")).env("ACME_URL", Some(&ocean.url));
-    world.write(
-        "extensions/providers/acme/manifest.ncl",
-        r#"{
-  name = "acme", version = "1.0.0", api = "1", protocol = "rest-json",
-  endpoint = { default = "https://api.acme.example", env = [{ name = "ACME_URL" }] },
-  auth = [{ kind = "bearer", token = { setting = "token", env = ["ACME_TOKEN"] } }],
-  errors = { code = ["id"], message = ["message"], conflict = [], quota = [] },
-  pagination = { kind = "link", size = "per_page", max = 2, next = "links.pages.next" },
-  types.key = {
-    doc = "A key.",
-    identity = "keyed",
-    unique = ["name"],
-    fields = {
-      name = { type = "string", doc = "Name.", required = true },
-      public_key = { type = "string", doc = "The key.", required = true, on_change = "replace" },
-    },
-    attributes.id = { type = "int", doc = "Its id." },
-    create = { method = "POST", path = "/v2/account/keys", result = "ssh_key" },
-    list = { path = "/v2/account/keys", items = "ssh_keys" },
-    update = [{ name = "rename", fields = ["name"], call = { method = "PUT", path = "/v2/account/keys/{id}" } }],
-    delete = [{ name = "delete", call = { method = "DELETE", path = "/v2/account/keys/{id}" } }],
-  },
-  types.note = {
+    let note = r#"types.note = {
     doc = "A note about a key.",
     identity = "keyed",
     unique = ["name"],
@@ -459,9 +437,8 @@ fn one_type_of_a_manifest_is_implemented_by_a_module() {
     },
     implemented_by = "mod.nu",
   },
-}
-"#,
-    );
+  types.key = {"#;
+    world.write("extensions/providers/acme/manifest.ncl", &ACME.replace("types.key = {", note));
     let module = r#"
 export def create [request: record]: nothing -> record {
   print $"($request.account.endpoint) with ($request.account.token)"

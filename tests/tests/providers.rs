@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
-use provision_tests::ocean::Ocean;
+use provision_tests::ocean::{ACME, Ocean};
 use provision_tests::{World, workspace};
 use serde_json::json;
 
@@ -99,32 +99,6 @@ fn the_guide_to_a_fourth_cloud_holds_as_it_is_written() {
         assert!(!text.contains("canary-"), "{text}");
     }
 }
-
-const ACME: &str = r#"{
-  name = "acme",
-  version = "1.0.0",
-  api = "1",
-  protocol = "rest-json",
-  endpoint = { default = "https://api.acme.example", env = [{ name = "ACME_URL" }] },
-  auth = [{ kind = "bearer", token = { setting = "token", env = ["ACME_TOKEN"] } }],
-  errors = { code = ["id"], message = ["message"], conflict = [], quota = [] },
-  pagination = { kind = "link", size = "per_page", max = 2, next = "links.pages.next" },
-  types.key = {
-    doc = "A key.",
-    identity = "keyed",
-    unique = ["public_key"],
-    fields = {
-      name = { type = "string", doc = "Name.", required = true },
-      public_key = { type = "string", doc = "The key.", required = true, on_change = "replace" },
-    },
-    attributes.id = { type = "int", doc = "Its id." },
-    create = { method = "POST", path = "/v2/account/keys", result = "ssh_key" },
-    list = { path = "/v2/account/keys", items = "ssh_keys" },
-    update = [{ name = "rename", fields = ["name"], call = { method = "PUT", path = "/v2/account/keys/{id}" } }],
-    delete = [{ name = "delete", call = { method = "DELETE", path = "/v2/account/keys/{id}" } }],
-  },
-}
-"#;
 
 const INFRA: &str = "let p = import \"provision.ncl\" in { name = \"s\", resources.pool = p.each [\"a\", \"b\", \"c\", \"d\", \"e\"] (fun it => p.acme.key & { name = it, public_key = it }) } | p.Infrastructure\n";
 
