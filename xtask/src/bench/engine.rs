@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Processor time in seconds and memory in MiB of this plugin, read where Nushell runs.
 const USED: &str = "def used [] { let pid = plugin list | where name == provision | get 0.pid; let stat = open --raw $'/proc/($pid)/stat' | split row ') ' | last | split row ' '; {cpu: ((($stat.11 | into int) + ($stat.12 | into int)) / 100), peak: (open --raw $'/proc/($pid)/status' | lines | where $it =~ VmHWM | first | parse -r '(\\d+)' | first | get capture0 | into int | $in / 1024), written: (open --raw $'/proc/($pid)/io' | lines | where $it =~ '^write_bytes' | first | parse -r '(\\d+)' | get capture0.0 | into int)} }";
@@ -135,7 +135,8 @@ fn clouds(run: &Run<'_>, count: usize) -> Result<(), String> {
 /// How near an apply comes to what latency and parallelism allow.
 fn throughput(run: &Run<'_>) -> Result<(), String> {
     const COUNT: usize = 320;
-    const LATENCY: f64 = 0.2;
+    const PARALLEL: usize = 16;
+    const LATENCY: Duration = Duration::from_millis(200);
     let mut text = String::from("let p = import \"provision.ncl\" in {\n  name = \"bench\",\n  resources = {\n");
     for at in 0..COUNT {
         let _ = writeln!(
@@ -146,19 +147,36 @@ fn throughput(run: &Run<'_>) -> Result<(), String> {
         );
     }
     text.push_str("  },\n} | p.Infrastructure\n");
-    let folder = project(run, "through", &text)?;
-    let script = format!(
-        "cd {folder}; load-env (provision sandbox start | get env); let rows = provision plan; provision sandbox faults --latency 200ms | ignore; let took = timeit {{ $rows | provision apply --quiet --parallel 16 | ignore }}; provision sandbox faults --latency 0ms | ignore; let calls = provision sandbox requests | length; provision sandbox stop | ignore; {{took: ($took / 1sec), calls: $calls}} | to json --raw"
-    );
-    let found = run.json(&script)?;
-    let bound = number(&found["calls"]) / 16.0 * LATENCY;
+    let Creates { took, calls } = creates(run, "through", &text, PARALLEL, LATENCY)?;
+    let bound = calls / PARALLEL as f64 * LATENCY.as_secs_f64();
     println!(
-        "{COUNT} creates at 200 ms, 16 in parallel: {:.2} s for {} calls, the bound is {bound:.2} s: {:.2} of it",
-        number(&found["took"]),
-        found["calls"],
-        bound / number(&found["took"]),
+        "{COUNT} creates at 200 ms, {PARALLEL} in parallel: {took:.2} s for {calls} calls, the bound is {bound:.2} s: {:.2} of it",
+        bound / took,
     );
     Ok(())
+}
+
+/// What many creates took, in seconds, and how many calls they made.
+pub(super) struct Creates {
+    pub took: f64,
+    pub calls: f64,
+}
+
+/// Makes what a project declares in a new sandbox that answers after so long.
+pub(super) fn creates(
+    run: &Run<'_>,
+    name: &str,
+    infra: &str,
+    parallel: usize,
+    latency: Duration,
+) -> Result<Creates, String> {
+    let folder = project(run, name, infra)?;
+    let latency = latency.as_millis();
+    let script = format!(
+        "cd {folder}; load-env (provision sandbox start | get env); let rows = provision plan; let before = provision sandbox requests | length; provision sandbox faults --latency {latency}ms | ignore; let took = timeit {{ $rows | provision apply --quiet --parallel {parallel} | ignore }}; provision sandbox faults --latency 0ms | ignore; let calls = (provision sandbox requests | length) - $before; provision sandbox stop | ignore; {{took: ($took / 1sec), calls: $calls}} | to json --raw"
+    );
+    let found = run.json(&script)?;
+    Ok(Creates { took: number(&found["took"]), calls: number(&found["calls"]) })
 }
 
 fn local(count: usize) -> String {
@@ -171,7 +189,7 @@ fn local(count: usize) -> String {
     text
 }
 
-fn project(run: &Run<'_>, name: &str, infra: &str) -> Result<String, String> {
+pub(super) fn project(run: &Run<'_>, name: &str, infra: &str) -> Result<String, String> {
     let folder = run.home.join(name);
     std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
     write(&folder, infra)?;
@@ -182,7 +200,7 @@ fn write(folder: &Path, infra: &str) -> Result<(), String> {
     std::fs::write(folder.join("infra.ncl"), infra).map_err(|error| error.to_string())
 }
 
-fn number(value: &Value) -> f64 {
+pub(super) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 

@@ -1,10 +1,11 @@
 //! Owns `cargo xtask bench providers`: how many calls the clouds get, against the fewest there could be.
 
 use super::Bench;
+use super::engine::{Creates, project};
 use super::run::Run;
 use crate::{nu, process, workspace};
-use serde_json::Value;
 use std::fmt::Write;
+use std::time::Duration;
 
 /// A type, the fields of one, and how many of it a page of the vendor's list holds (docs of each list call).
 const LISTED: [(&str, &str, usize); 3] = [
@@ -55,8 +56,7 @@ struct Calls {
 
 /// Makes so many of a type in a new sandbox, then runs a piece of Nushell.
 fn in_sandbox(run: &Run<'_>, kind: &str, fields: &str, count: usize, piece: &str) -> Result<Calls, String> {
-    let folder = format!("{kind}-{count}");
-    project(run, &folder, kind, fields, count)?;
+    let folder = project(run, &format!("{kind}-{count}"), &infra(kind, fields, count))?;
     let script = format!(
         "cd {folder}; load-env (provision sandbox start --hetzner-rate-limit 1000000 | get env); $env.AWS_REGION = \"eu-north-1\"; provision apply --yes --quiet --parallel 32 | ignore; let making = provision sandbox requests | length; {piece}; let all = provision sandbox requests | length; provision sandbox stop | ignore; {{making: $making, asked: ($all - $making)}} | to json --raw"
     );
@@ -69,15 +69,11 @@ fn in_sandbox(run: &Run<'_>, kind: &str, fields: &str, count: usize, piece: &str
 fn creates(run: &Run<'_>) -> Result<(), String> {
     const COUNT: usize = 500;
     const PARALLEL: usize = 32;
-    const LATENCY: f64 = 0.2;
-    project(run, "creates", "upcloud.router", "", COUNT)?;
-    let script = format!(
-        "cd creates; load-env (provision sandbox start | get env); let rows = provision plan; let before = provision sandbox requests | length; provision sandbox faults --latency 200ms | ignore; let took = timeit {{ $rows | provision apply --quiet --parallel {PARALLEL} | ignore }}; provision sandbox faults --latency 0ms | ignore; let calls = (provision sandbox requests | length) - $before; provision sandbox stop | ignore; {{took: ($took / 1sec), calls: $calls}} | to json --raw"
-    );
-    let found: Value = run.json(&script)?;
-    let (took, calls) = (found["took"].as_f64().unwrap_or(f64::NAN), found["calls"].as_f64().unwrap_or(f64::NAN));
+    const LATENCY: Duration = Duration::from_millis(200);
+    let infra = infra("upcloud.router", "", COUNT);
+    let Creates { took, calls } = super::engine::creates(run, "creates", &infra, PARALLEL, LATENCY)?;
     // The last round of calls is not full.
-    let bound = (COUNT as f64 / PARALLEL as f64).ceil() * LATENCY;
+    let bound = COUNT.div_ceil(PARALLEL) as f64 * LATENCY.as_secs_f64();
     println!(
         "{COUNT} creates at 200 ms, {PARALLEL} in parallel: {took:.2} s and {calls} calls, the bound is {bound:.2} s: {:.2} of it",
         took / bound
@@ -85,7 +81,8 @@ fn creates(run: &Run<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn project(run: &Run<'_>, folder: &str, kind: &str, fields: &str, count: usize) -> Result<(), String> {
+/// So many of a type, and what it stands in.
+fn infra(kind: &str, fields: &str, count: usize) -> String {
     let mut text = String::from("let p = import \"provision.ncl\" in {\n  name = \"bench\",\n  resources = {\n");
     if fields.contains("\"sub\"") {
         text.push_str("    net = p.aws.vpc & { cidr_block = \"10.0.0.0/16\" },\n");
@@ -95,10 +92,7 @@ fn project(run: &Run<'_>, folder: &str, kind: &str, fields: &str, count: usize) 
         // Writing to a String cannot fail.
         let _ = writeln!(text, "    r{at} = p.{kind} & {{ {fields} }},");
     }
-    text.push_str("  },\n} | p.Infrastructure\n");
-    let folder = run.home.join(folder);
-    std::fs::create_dir(&folder).map_err(|error| error.to_string())?;
-    std::fs::write(folder.join("infra.ncl"), text).map_err(|error| error.to_string())
+    text + "  },\n} | p.Infrastructure\n"
 }
 
 fn ratio(count: usize, bound: usize) -> f64 {
