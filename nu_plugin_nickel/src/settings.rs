@@ -3,7 +3,7 @@
 use crate::NickelPlugin;
 use nu_plugin::EngineInterface;
 use nu_protocol::{LabeledError, Span, Value};
-use provision_diagnostic::nearest;
+use provision_diagnostic::did_you_mean;
 use provision_nickel::Options;
 use std::time::Duration;
 
@@ -44,10 +44,7 @@ fn read(config: &Value) -> Result<Options, LabeledError> {
             ("memory_limit" | "cache_size", _) => return Err(wrong(name, "be a filesize, such as 2GB", span)),
             ("time_limit", _) => return Err(wrong(name, "be a duration, such as 30sec", span)),
             _ => {
-                let near = nearest(name, SETTINGS).map_or_else(
-                    || format!("The settings are {}.", SETTINGS.join(", ")),
-                    |near| format!("Did you mean `{near}`?"),
-                );
+                let near = did_you_mean(name, SETTINGS, || format!("The settings are {}.", SETTINGS.join(", ")));
                 return Err(LabeledError::new(format!("$env.config.plugins.nickel has no setting `{name}`"))
                     .with_label("set here", span)
                     .with_code("nickel::config")

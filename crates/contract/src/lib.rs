@@ -13,7 +13,7 @@ pub use cloud::{Target, sandbox_environment};
 pub use samples::{CANARY, Samples, Way};
 
 use bench::Bench;
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Failure, did_you_mean};
 use provision_engine::{Environment, RustProviders};
 use provision_nickel::Evaluator;
 use provision_registry::{Protocol, Registry};
@@ -89,15 +89,14 @@ impl Suite {
         for wanted in &self.types {
             let name = wanted.strip_prefix(&format!("{}.", self.provider)).unwrap_or(wanted);
             let Some((known, _)) = manifest.types.get_key_value(name) else {
-                let near = nearest(name, manifest.types.keys().map(String::as_str));
                 let all = || manifest.types.keys().cloned().collect::<Vec<_>>().join(", ");
                 return Err(Failure::new(
                     "provision::plan::unknown_type",
                     format!("{} has no type `{name}`", self.provider),
                 )
-                .with_help(
-                    near.map_or_else(|| format!("Its types are {}.", all()), |near| format!("Did you mean `{near}`?")),
-                ));
+                .with_help(did_you_mean(name, manifest.types.keys().map(String::as_str), || {
+                    format!("Its types are {}.", all())
+                })));
             };
             kinds.push(known);
         }

@@ -191,6 +191,15 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// What helps with a name that is unknown: the candidate that was most likely meant, else what `otherwise` says.
+pub fn did_you_mean<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    otherwise: impl FnOnce() -> String,
+) -> String {
+    nearest(name, candidates).map_or_else(otherwise, |near| format!("Did you mean `{near}`?"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use crate::gate::{Answer, Gate, denial};
 use crate::people::USER;
 use crate::plan::Plan;
 use crate::question::{Questions, cedar_time, totals};
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Failure, did_you_mean};
 use provision_model::{Action, Address, Question};
 use provision_state::Approval;
 use serde_json::json;
@@ -33,10 +33,7 @@ impl Session {
         for address in &options.addresses {
             if plan.find(address.as_str()).is_none() {
                 let known = plan.rows.iter().map(|planned| planned.row.address.as_str());
-                let help = match nearest(address.as_str(), known) {
-                    Some(near) => format!("Did you mean `{near}`?"),
-                    None => "Name rows of the plan.".to_owned(),
-                };
+                let help = did_you_mean(address.as_str(), known, || "Name rows of the plan.".to_owned());
                 return Err(Failure::new("provision::apply::approval", format!("the plan has no row `{address}`"))
                     .with_help(help));
             }

@@ -11,8 +11,7 @@ use crate::refresh::Sought;
 use crate::session::Sabotage;
 use provision_diagnostic::Failure;
 use provision_model::{
-    Action, Address, Event, Identity, IdentityClass, Json, Map, Remote, Resource, Status, normalised, resolve,
-    type_name,
+    Action, Address, Event, Identity, IdentityClass, Json, Map, Remote, Resource, Status, resolve, type_name,
 };
 use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
 use provision_registry::TypeSpec;
@@ -242,11 +241,7 @@ impl<'a> Executor<'a> {
             if resolved.sensitive || provision_model::is_sealed(value) {
                 secrets.insert(field.clone());
             }
-            let value = match run.spec.fields.get(field) {
-                Some(rule) => normalised(rule, resolved.value),
-                None => resolved.value,
-            };
-            inputs.insert(field.clone(), value);
+            inputs.insert(field.clone(), run.spec.normalised(field, resolved.value));
         }
         if run.action != Action::Delete {
             complete(&run.account, type_name(&run.place.kind), &address, &mut inputs, &mut secrets)?;

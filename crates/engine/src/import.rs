@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{
     AccountConfig, Action, Address, Config, Declaration, Disruption, Json, Lifecycle, Map, PlanRow, Question, Remote,
-    Resource, type_name, unknown,
+    Resource, is_account_of, type_name, unknown,
 };
 use provision_providers::{Account, Class};
 use provision_registry::{Manifest, TypeSpec};
@@ -225,15 +225,13 @@ impl Session {
         let accounts = self.known_accounts(config)?;
         let name = name.unwrap_or(&manifest.name);
         let account = accounts.get(name);
-        let fits = account.map_or(name == manifest.name, |account| account.provider == manifest.name);
-        if !fits {
+        if !is_account_of(&accounts, name, &manifest.name) {
             let known = accounts.iter().filter(|(_, it)| it.provider == manifest.name).map(|(name, _)| name.as_str());
             let others = known.filter(|name| *name != manifest.name);
             let known: Vec<&str> = std::iter::once(manifest.name.as_str()).chain(others).collect();
-            let help = match provision_diagnostic::nearest(name, known.iter().copied()) {
-                Some(near) => format!("Did you mean `{near}`?"),
-                None => format!("Accounts of {} are {}.", manifest.name, known.join(", ")),
-            };
+            let help = provision_diagnostic::did_you_mean(name, known.iter().copied(), || {
+                format!("Accounts of {} are {}.", manifest.name, known.join(", "))
+            });
             return Err(Failure::new(
                 "provision::config::invalid",
                 format!("there is no account `{name}` of {}", manifest.name),

@@ -3,7 +3,7 @@
 use crate::Session;
 use crate::plan::PlannedRow;
 use crate::project::Input;
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Failure, did_you_mean};
 use provision_model::{Action, Address, Json, Map, Resource, SENSITIVE};
 use provision_state::{Edit, Lease, NewChange};
 use serde::Serialize;
@@ -186,11 +186,10 @@ impl Session {
             return Ok(resource);
         }
         let all = self.store.resources()?;
-        let near = nearest(address, all.iter().map(|resource| resource.address.as_str()));
         Err(Failure::new("provision::state::unknown_address", format!("the state has no resource `{address}`"))
-            .with_help(
-                near.map_or_else(|| "See `provision state list`.".to_owned(), |near| format!("Did you mean `{near}`?")),
-            ))
+            .with_help(did_you_mean(address, all.iter().map(|resource| resource.address.as_str()), || {
+                "See `provision state list`.".to_owned()
+            })))
     }
 }
 

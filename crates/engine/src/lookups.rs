@@ -4,9 +4,10 @@
 use crate::Session;
 use crate::project::Located;
 use crate::refresh::bounded;
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Failure, did_you_mean};
 use provision_model::{
-    Config, Declaration, FieldType, Json, Lookup, Map, NEWEST, Problem, Step, display_path, lookups, put_found,
+    Config, Declaration, FieldType, Json, Lookup, Map, NEWEST, Problem, Step, display_path, is_account_of, lookups,
+    put_found,
 };
 use provision_registry::{LookupSpec, Manifest};
 use std::cmp::Ordering;
@@ -92,10 +93,7 @@ impl Session {
     /// Where a look-up is asked: where it says, or where the resource is that it stands in.
     fn asked(&self, config: &Config, within: Option<&Declaration>, mut lookup: Lookup) -> Result<Asked, Failure> {
         let (manifest, _) = self.looked_up(&lookup)?;
-        let of_provider = |name: &str| match config.accounts.get(name) {
-            Some(account) => account.provider == manifest.name,
-            None => name == manifest.name,
-        };
+        let of_provider = |name: &str| is_account_of(&config.accounts, name, &manifest.name);
         let named = lookup.filter.shift_remove(ACCOUNT).and_then(|name| name.as_str().map(str::to_owned));
         let own = within.filter(|it| of_provider(&it.account));
         let account = named.or_else(|| own.map(|it| it.account.clone())).unwrap_or_else(|| manifest.name.clone());
@@ -111,10 +109,11 @@ impl Session {
     fn looked_up(&self, lookup: &Lookup) -> Result<(&Manifest, &LookupSpec), Failure> {
         let (provider, name) = lookup.kind.split_once('.').unwrap_or((&lookup.kind, ""));
         let unknown = |message: String, help: String| Failure::new(FORM, message).with_help(help);
-        let list = |known: Vec<&str>, what: &str, name: &str| match nearest(name, known.iter().copied()) {
-            Some(near) => format!("Did you mean `{near}`?"),
-            None if known.is_empty() => format!("{what} says nothing of look-ups."),
-            None => format!("There are {}.", known.join(", ")),
+        let list = |known: Vec<&str>, what: &str, name: &str| {
+            did_you_mean(name, known.iter().copied(), || match known.is_empty() {
+                true => format!("{what} says nothing of look-ups."),
+                false => there_are(&known),
+            })
         };
         let Some(manifest) = self.registry.manifest(provider) else {
             let known = self.registry.manifests().map(|it| it.name.as_str()).collect();
@@ -195,6 +194,10 @@ fn told(row: &Map) -> String {
     format!("({})", row.values().filter(|it| !it.is_null()).take(3).map(text).collect::<Vec<_>>().join(" "))
 }
 
+fn there_are(known: &[&str]) -> String {
+    format!("There are {}.", known.join(", "))
+}
+
 fn order(a: &Json, b: &Json) -> Ordering {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a.total_cmp(&b),
@@ -248,41 +251,33 @@ fn check_one(
             return;
         }
     };
-    let mut wrong = |message: String, near: Option<&str>, known: Vec<&str>| {
-        let help = match near {
-            Some(near) => format!("Did you mean `{near}`?"),
-            None => format!("There are {}.", known.join(", ")),
-        };
-        problems.push(Problem::value(FORM, message, path).help(help));
-    };
+    let mut wrong = |message: String, help: String| problems.push(Problem::value(FORM, message, path).help(help));
     let region = manifest.region.as_ref().map(|rule| rule.field.as_str());
     let known: Vec<&str> = spec.filters.keys().map(String::as_str).chain(region).collect();
     for (name, value) in &lookup.filter {
         if name == ACCOUNT {
-            let fits = value.as_str().is_some_and(|name| match config.accounts.get(name) {
-                Some(account) => account.provider == manifest.name,
-                None => name == manifest.name,
-            });
-            if !fits {
+            let of_provider = |name: &str| is_account_of(&config.accounts, name, &manifest.name);
+            if !value.as_str().is_some_and(of_provider) {
                 let accounts = config.accounts.iter().filter(|(_, it)| it.provider == manifest.name);
-                let accounts = accounts.map(|(name, _)| name.as_str()).chain([manifest.name.as_str()]).collect();
-                wrong(format!("there is no account {value} of {}", manifest.name), None, accounts);
+                let accounts: Vec<&str> =
+                    accounts.map(|(name, _)| name.as_str()).chain([manifest.name.as_str()]).collect();
+                wrong(format!("there is no account {value} of {}", manifest.name), there_are(&accounts));
             }
         } else if !known.contains(&name.as_str()) {
-            let near = nearest(name, known.iter().copied());
-            wrong(format!("a {} is not known by `{name}`", lookup.kind), near, known.clone());
+            let help = did_you_mean(name, known.iter().copied(), || there_are(&known));
+            wrong(format!("a {} is not known by `{name}`", lookup.kind), help);
         }
     }
     for (name, _) in spec.filters.iter().filter(|(_, rule)| rule.required) {
         if !lookup.filter.contains_key(name) {
-            wrong(format!("a {} cannot be looked up without `{name}`", lookup.kind), None, known.clone());
+            wrong(format!("a {} cannot be looked up without `{name}`", lookup.kind), there_are(&known));
         }
     }
     let columns: Vec<&str> = spec.columns.keys().map(String::as_str).collect();
     for name in lookup.newest.iter().chain([&lookup.attribute]) {
         if !spec.columns.contains_key(name) {
-            let near = nearest(name, columns.iter().copied());
-            wrong(format!("a {} has no `{name}`", lookup.kind), near, columns.clone());
+            let help = did_you_mean(name, columns.iter().copied(), || there_are(&columns));
+            wrong(format!("a {} has no `{name}`", lookup.kind), help);
         }
     }
     if let (Some(kind), Some(column)) = (kind, spec.columns.get(&lookup.attribute))

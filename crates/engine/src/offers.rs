@@ -4,7 +4,7 @@
 use crate::Session;
 use crate::session::{Environment, location};
 use indexmap::IndexMap;
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Failure, did_you_mean};
 use provision_model::{Json, Map};
 use provision_nickel::Evaluator;
 use provision_registry::{Manifest, Registry};
@@ -37,10 +37,9 @@ impl Session {
             let (message, help) = match only {
                 Some(only) if !manifest.listings.is_empty() => (
                     format!("{provider} has no catalogue `{only}`"),
-                    match nearest(only, known.clone()) {
-                        Some(near) => format!("Did you mean `{near}`?"),
-                        None => format!("There are {}.", known.collect::<Vec<_>>().join(", ")),
-                    },
+                    did_you_mean(only, known.clone(), || {
+                        format!("There are {}.", known.collect::<Vec<_>>().join(", "))
+                    }),
                 ),
                 _ => (
                     format!("the manifest of {provider} does not say how a catalogue is read"),

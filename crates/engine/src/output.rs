@@ -23,12 +23,10 @@ pub fn outputs(session: &Session) -> Result<Map, Failure> {
 pub fn output(session: &Session, name: &str) -> Result<Json, Failure> {
     let written = session.store.outputs()?;
     let Some(value) = written.get(name) else {
-        let near = provision_diagnostic::nearest(name, written.keys().map(String::as_str));
         return Err(Failure::new("provision::output::unknown", format!("there is no output `{name}`")).with_help(
-            near.map_or_else(
-                || "Run `provision output` for all of them.".to_owned(),
-                |near| format!("Did you mean `{near}`?"),
-            ),
+            provision_diagnostic::did_you_mean(name, written.keys().map(String::as_str), || {
+                "Run `provision output` for all of them.".to_owned()
+            }),
         ));
     };
     value_of(session, value)?.map(|(value, _)| value).ok_or_else(|| {

@@ -3,7 +3,7 @@
 
 use crate::Session;
 use crate::desired::needs;
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Failure, did_you_mean};
 use provision_model::{Address, Graph, cycle_of};
 use rust_sugiyama::configure::{Config, RankingType};
 use std::collections::{HashMap, HashSet};
@@ -43,10 +43,7 @@ impl Picture {
             "mermaid" => Picture::Mermaid,
             "svg" => Picture::Svg,
             _ => {
-                let help = match nearest(name, Self::NAMES) {
-                    Some(near) => format!("Did you mean `{near}`?"),
-                    None => format!("Use one of {}.", Self::NAMES.join(", ")),
-                };
+                let help = did_you_mean(name, Self::NAMES, || format!("Use one of {}.", Self::NAMES.join(", ")));
                 return Err(
                     Failure::new("provision::graph::format", format!("a graph has no format `{name}`")).with_help(help)
                 );

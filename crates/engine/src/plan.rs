@@ -15,7 +15,7 @@ use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
     Action, Address, Declaration, Graph, Json, Lifecycle, Map, PackedQuestion, PlanRow, Problem, Question, Remote,
-    Resource, has_secret, is_sealed, normalised, references, resolve, without_secrets,
+    Resource, has_secret, is_sealed, references, resolve, without_secrets,
 };
 use provision_registry::TypeSpec;
 use std::collections::{HashMap, HashSet};
@@ -388,13 +388,9 @@ impl<'a> Planner<'a> {
                 Err(failure) => return Err(failure),
             };
             desired_unknown |= resolved.unknown;
-            let one_form = |value: Json| match spec.fields.get(field) {
-                Some(rule) => normalised(rule, value),
-                None => value,
-            };
-            let whole = one_form(resolved.value);
+            let whole = spec.normalised(field, resolved.value);
             let open = match resolved.sensitive {
-                true => one_form(without_secrets(value, &attribute, self.session)?),
+                true => spec.normalised(field, without_secrets(value, &attribute, self.session)?),
                 false => whole.clone(),
             };
             if resolved.sensitive {

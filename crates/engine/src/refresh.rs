@@ -155,7 +155,7 @@ impl Sought<'_> {
     /// Reads it. What was made a moment ago may be there unseen, now and then even after it was seen: it counts as gone
     /// only when its type's consistency window is over.
     pub fn read(&self, control: &Control<'_>) -> Result<Option<Remote>, CallError> {
-        let window = crate::settle::duration(&self.spec.window);
+        let window = crate::settle::window(self.spec);
         let age = self.born.and_then(|born| chrono::DateTime::parse_from_rfc3339(born).ok());
         // Made in what is now the future, because the clock was set back, it is as young as can be.
         let age = age.map_or(window, |born| (chrono::Utc::now() - born.to_utc()).to_std().unwrap_or_default());

@@ -27,12 +27,10 @@ pub fn link(rows: &mut [PlannedRow], state: &HashMap<&str, &Resource>) {
 pub fn known<'a>(wanted: impl Iterator<Item = &'a String>, names: &HashSet<&str>) -> Result<(), Failure> {
     for wanted in wanted {
         if !names.contains(wanted.as_str()) {
-            let near = provision_diagnostic::nearest(wanted, names.iter().copied());
             return Err(Failure::new("provision::plan::target", format!("there is no resource `{wanted}` to plan"))
-                .with_help(near.map_or_else(
-                    || "See `provision plan --all` for the addresses.".to_owned(),
-                    |near| format!("Did you mean `{near}`?"),
-                )));
+                .with_help(provision_diagnostic::did_you_mean(wanted, names.iter().copied(), || {
+                    "See `provision plan --all` for the addresses.".to_owned()
+                })));
         }
     }
     Ok(())

@@ -31,7 +31,7 @@ impl Executor<'_> {
     fn send(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> Result<Result<Sent, CallError>, Failure> {
         // Nothing is sent by somebody who may not be the writer any more, and nothing is sent again.
         self.lease.check()?;
-        let secrets = secrets_of(run.spec, operation);
+        let secrets = operation.secret_texts(run.spec);
         let sent = self.with_secrets(run, &secrets, |control| run.account.provider.send(operation, step, control));
         let sent = sent.map_err(|error| error.without(&secrets));
         if matches!(&sent, Err(error) if error.class == Class::Interrupted) {
@@ -60,15 +60,10 @@ impl Executor<'_> {
             if conflict && sends == 1 {
                 return Err(self.give_up(run, entry, &what, &error, None));
             }
-            if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Raised | Class::Conflict) {
+            if !error.class.is_unclear() && !conflict {
                 return Err(self.give_up(run, entry, &what, &error, None));
             }
-            self.tell(
-                run,
-                Status::Retrying,
-                None,
-                Some(format!("no clear answer, asking the cloud whether it was done: {error}")),
-            );
+            self.asking(run, &error);
             let blind = self.session.sabotage == Some(Sabotage::BlindResend) && error.class == Class::InDoubt;
             let found = self.with_control(run, |control| {
                 if blind {
@@ -105,6 +100,12 @@ impl Executor<'_> {
         }
     }
 
+    /// Tells that a call's fate is not known, and that the cloud is asked for it.
+    fn asking(&self, run: &Run<'_>, error: &CallError) {
+        let message = format!("no clear answer, asking the cloud whether it was done: {error}");
+        self.tell(run, Status::Retrying, None, Some(message));
+    }
+
     /// Sends a step of an update. A lost answer is settled by reading.
     pub(crate) fn send_change(
         &self,
@@ -125,7 +126,7 @@ impl Executor<'_> {
             {
                 return Ok(Sent::default());
             }
-            if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Raised) || sends >= SENDS {
+            if !error.class.is_unclear() || sends >= SENDS {
                 let id = operation.remote_id.clone().unwrap_or_default();
                 let remote = self.look(run, operation, &id, false).ok().flatten();
                 // Refused, and as it was to be: somebody else did it.
@@ -134,12 +135,7 @@ impl Executor<'_> {
                 }
                 return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
             }
-            self.tell(
-                run,
-                Status::Retrying,
-                None,
-                Some(format!("no clear answer, asking the cloud whether it was done: {error}")),
-            );
+            self.asking(run, &error);
             let id = operation.remote_id.clone().unwrap_or_default();
             let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
             if remote.as_ref().is_some_and(|remote| step_took_effect(run.spec, operation, step, remote)) {
@@ -173,7 +169,7 @@ impl Executor<'_> {
             if error.class == Class::Gone {
                 return Ok(None);
             }
-            if !matches!(error.class, Class::InDoubt | Class::Malformed | Class::Raised) || sends >= SENDS {
+            if !error.class.is_unclear() || sends >= SENDS {
                 let remote = self.look(run, operation, &id, false);
                 // Refused, and not there any more: somebody else took it away.
                 if matches!(remote, Ok(None)) && error.class == Class::Busy {
@@ -181,12 +177,7 @@ impl Executor<'_> {
                 }
                 return Err(self.give_up(run, entry, &what, &error, remote.ok().flatten().as_ref()));
             }
-            self.tell(
-                run,
-                Status::Retrying,
-                None,
-                Some(format!("no clear answer, asking the cloud whether it was done: {error}")),
-            );
+            self.asking(run, &error);
             let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
             if remote.is_none() {
                 return Ok(None);
@@ -219,7 +210,7 @@ impl Executor<'_> {
         if !sent.pending.is_empty() || run.spec.status.is_some() {
             self.tell(run, Status::Waiting, Some(id.clone()), Some(step.name.clone()));
         }
-        let secrets = secrets_of(run.spec, operation);
+        let secrets = operation.secret_texts(run.spec);
         let waited = self
             .with_secrets(run, &secrets, |control| run.account.provider.wait(operation, step, &id, sent, control))
             .map_err(|error| error.without(&secrets));
@@ -240,23 +231,6 @@ impl Executor<'_> {
         }
         Err(Stopped::Failed(error.failure(&what)))
     }
-}
-
-/// The secret texts that an operation sends. Short ones are left: their letters are in every word.
-fn secrets_of(spec: &TypeSpec, operation: &Operation) -> Vec<String> {
-    fn texts(value: &Json, out: &mut Vec<String>) {
-        match value {
-            Json::String(text) if text.len() >= 4 => out.push(text.clone()),
-            Json::Array(items) => items.iter().for_each(|item| texts(item, out)),
-            Json::Object(map) => map.values().for_each(|item| texts(item, out)),
-            _ => {}
-        }
-    }
-    let is_secret =
-        |name: &String| operation.secrets.contains(name) || spec.fields.get(name).is_some_and(|rule| rule.sensitive);
-    let mut out = Vec::new();
-    operation.inputs.iter().filter(|(name, _)| is_secret(name)).for_each(|(_, value)| texts(value, &mut out));
-    out
 }
 
 /// Whether an item that was to come is there already, or one that was to go is gone: a life before this one got so far,
@@ -281,12 +255,12 @@ fn step_took_effect(spec: &TypeSpec, operation: &Operation, step: &CallStep, rem
         (None, Some(fields)) => fields.iter().collect(),
         (None, None) => spec.fields.keys().collect(),
     };
-    if let Some((field, _)) = &step.item
+    if let Some((field, gone)) = &step.item
         && (operation.action == Action::Delete || !operation.inputs.contains_key(field))
         && spec.fields.get(field).is_some_and(|spec| spec.visible != Visible::Never)
     {
         return remote.fields.get(field).is_none_or(|shown| match shown {
-            Json::Array(items) => !items.iter().any(|item| step.item.as_ref().is_some_and(|(_, gone)| item == gone)),
+            Json::Array(items) => !items.contains(gone),
             Json::Object(map) => map.is_empty(),
             other => other.is_null(),
         });

@@ -18,17 +18,9 @@ pub enum Found {
     Many(Vec<String>),
 }
 
-/// `"5s"`, `"250ms"`, `"2m"`; anything else is no time.
-pub fn duration(text: &str) -> Duration {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().unwrap_or(0);
-    match unit {
-        "ms" => Duration::from_millis(number),
-        "s" => Duration::from_secs(number),
-        "m" => Duration::from_secs(number * 60),
-        _ => Duration::ZERO,
-    }
+/// The consistency window of a type. One that cannot be read, which `provision provider check` tells, is none.
+pub fn window(spec: &TypeSpec) -> Duration {
+    provision_registry::time_of(&spec.window).unwrap_or_default()
 }
 
 /// Puts what a cloud shows into a resource's attributes.
@@ -54,9 +46,10 @@ pub fn overlay(resource: &mut Resource, remote: &Remote) {
     resource.updated_at = now();
 }
 
-/// Whether a cloud shows these fields as they are to be.
-fn shows(spec: &TypeSpec, remote: &Remote, wanted: &Map) -> bool {
-    let mut fields = remote.fields.clone();
+/// Whether a cloud shows these fields as they are to be, and none of what else is `ours`.
+fn shows(spec: &TypeSpec, remote: &Remote, wanted: &Map, ours: &dyn Fn(&String) -> bool) -> bool {
+    let shown = remote.fields.iter().filter(|(name, _)| ours(name));
+    let mut fields: Map = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
     fields.extend(remote.said_as(&spec.fields, wanted));
     compare(&spec.fields, wanted, &fields, &[], &|a, b| a == b).changes.is_empty()
 }
@@ -223,10 +216,7 @@ impl Session {
             .collect();
         // What others attach is none of ours.
         let ours = |name: &String| entry.inputs.contains_key(name) || resource.inputs.contains_key(name);
-        let mut shown: Map =
-            remote.fields.iter().filter(|(name, _)| ours(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
-        shown.extend(remote.said_as(&spec.fields, &visible));
-        let equal = compare(&spec.fields, &visible, &shown, &[], &|a, b| a == b).changes.is_empty();
+        let equal = shows(spec, &remote, &visible, &ours);
         overlay(&mut resource, &remote);
         resource.restore = unrestored(spec, entry, &remote);
         if equal && all_seen {
@@ -274,7 +264,7 @@ impl Session {
         let type_name = type_name(&entry.kind);
         let failed = |error: CallError| error.failure(&format!("cannot look for `{}`", entry.address));
         let inputs = self.open_inputs(entry)?;
-        let window = duration(&spec.window);
+        let window = window(spec);
         // However old the entry is: nobody wrote down when its call was sent for the last time.
         let until = control.clock.now() + window;
         loop {
@@ -346,7 +336,7 @@ impl Session {
                     .filter(|(name, _)| remote.fields.contains_key(*name) && !later(name))
                     .map(|(name, value)| (name.clone(), value.clone()))
                     .collect();
-                !seen.is_empty() && shows(spec, remote, &seen)
+                !seen.is_empty() && shows(spec, remote, &seen, &|_| true)
             }
         }
     }

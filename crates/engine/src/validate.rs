@@ -198,14 +198,12 @@ fn type_at<'a>(kind: &'a FieldType, path: &[Step]) -> Option<&'a FieldType> {
 }
 
 fn unknown_address(address: &str, path: Vec<Step>, by_address: &HashMap<&str, &Declaration>) -> Problem {
-    let near = provision_diagnostic::nearest(address, by_address.keys().copied());
     Problem {
         code: "provision::plan::unknown_reference",
         message: format!("there is no resource `{address}`"),
-        help: Some(near.map_or_else(
-            || "Refer to the address of a resource in this configuration.".to_owned(),
-            |near| format!("Did you mean `{near}`?"),
-        )),
+        help: Some(provision_diagnostic::did_you_mean(address, by_address.keys().copied(), || {
+            "Refer to the address of a resource in this configuration.".to_owned()
+        })),
         path,
         site: Site::Value,
     }
@@ -227,22 +225,15 @@ fn check_reference(
     match attribute_type(spec, &reference.attribute) {
         None => {
             let names = spec.attributes.keys().chain(spec.fields.keys()).map(String::as_str);
-            let near = provision_diagnostic::nearest(&reference.attribute, names);
             problems.push(
                 Problem::value(
                     "provision::plan::unknown_attribute",
                     format!("`{}` ({}) has no attribute `{}`", target.address, target.kind, reference.attribute),
                     &path,
                 )
-                .help(near.map_or_else(
-                    || {
-                        format!(
-                            "Its attributes are {}.",
-                            spec.attributes.keys().cloned().collect::<Vec<_>>().join(", ")
-                        )
-                    },
-                    |near| format!("Did you mean `{near}`?"),
-                )),
+                .help(provision_diagnostic::did_you_mean(&reference.attribute, names, || {
+                    format!("Its attributes are {}.", spec.attributes.keys().cloned().collect::<Vec<_>>().join(", "))
+                })),
             );
         }
         Some(found) => {
@@ -347,15 +338,14 @@ fn check_unique(session: &Session, config: &Config, problems: &mut Vec<Problem>)
             if values.len() < names.len() {
                 continue;
             }
+            let last = names.last().map(|name| Step::from(*name));
             let names = names.join(", ");
             // References to the same attribute are the same value, whatever it will be.
             let written = values.iter().map(|it| it.to_string()).collect::<Vec<_>>().join(",");
             let key = (scope.clone(), declaration.kind.clone(), names.clone(), written);
             if let Some(first) = seen.insert(key, declaration) {
                 let mut path = declaration.path.clone();
-                path.extend(
-                    spec.keys().find(|key| key.join(", ") == names).and_then(|key| Some(Step::from(*key.last()?))),
-                );
+                path.extend(last);
                 let shown = match values.as_slice() {
                     [Json::String(text)] => format!(" `{text}`"),
                     _ => String::new(),

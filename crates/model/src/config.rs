@@ -24,6 +24,11 @@ pub struct AccountConfig {
     pub settings: Map,
 }
 
+/// Whether a name is that of an account of a provider; the provider's own account has its name without being configured.
+pub fn is_account_of(accounts: &IndexMap<String, AccountConfig>, name: &str, provider: &str) -> bool {
+    accounts.get(name).map_or(name == provider, |account| account.provider == provider)
+}
+
 /// One resource as written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Declaration {
@@ -119,17 +124,15 @@ impl Config {
             return (config, problems);
         };
         for key in top.keys().filter(|key| !TOP.contains(&key.as_str())) {
-            let near = provision_diagnostic::nearest(key, TOP.iter().copied());
             problems.push(
                 Problem::key(
                     "provision::config::invalid",
                     format!("unknown field `{key}` of an infrastructure"),
                     &[key.as_str().into()],
                 )
-                .help(near.map_or_else(
-                    || format!("The fields are {}.", TOP.join(", ")),
-                    |near| format!("Did you mean `{near}`?"),
-                )),
+                .help(provision_diagnostic::did_you_mean(key, TOP.iter().copied(), || {
+                    format!("The fields are {}.", TOP.join(", "))
+                })),
             );
         }
         match top.get("name").and_then(Json::as_str) {
@@ -354,11 +357,12 @@ fn wrong_type(at: &[Step], expected: &str, help: &str) -> Problem {
 }
 
 fn unknown_field(at: &[Step], key: &str, fields: &[&str]) -> Problem {
-    let near = provision_diagnostic::nearest(key, fields.iter().copied());
     let message = format!("unknown field `{}`", crate::display_path(at));
-    Problem::key("provision::plan::unknown_field", message, at).help(
-        near.map_or_else(|| format!("The fields are {}.", fields.join(", ")), |near| format!("Did you mean `{near}`?")),
-    )
+    Problem::key("provision::plan::unknown_field", message, at).help(provision_diagnostic::did_you_mean(
+        key,
+        fields.iter().copied(),
+        || format!("The fields are {}.", fields.join(", ")),
+    ))
 }
 
 /// One value stands for a list of one, and a condition's text for the whole condition.

@@ -146,11 +146,15 @@ fn same(kind: &FieldType, unordered: bool, before: &Json, after: &Json) -> bool 
             differ(kind, unordered, "", before, after, &mut found);
             found.is_empty()
         }
-        _ => before == after || scalar_text(before).is_some_and(|text| scalar_text(after) == Some(text)),
+        _ => is_same_scalar(before, after),
     }
 }
 
 /// Ids come as numbers or text depending on the call; they are the same id.
+pub(crate) fn is_same_scalar(one: &Json, other: &Json) -> bool {
+    one == other || scalar_text(one).is_some_and(|text| scalar_text(other) == Some(text))
+}
+
 fn scalar_text(value: &Json) -> Option<String> {
     match value {
         Json::String(text) => Some(text.clone()),

@@ -1,6 +1,7 @@
 //! Owns resources as the state keeps them and as a cloud shows them.
 
-use crate::{Address, FieldSpec, Json, Map, short_hash};
+use crate::diff::is_same_scalar;
+use crate::{Address, FieldSpec, Map, short_hash};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -80,10 +81,9 @@ pub struct Remote {
 impl Remote {
     /// The fields that are as expected under another name: the id of an image where the cloud shows its name.
     pub fn said_as(&self, specs: &IndexMap<String, FieldSpec>, expected: &Map) -> Map {
-        let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let same = |(name, spec): (&String, &FieldSpec)| {
             let (value, other) = (expected.get(name)?, self.attributes.get(spec.also.as_ref()?)?);
-            (text(value) == text(other)).then(|| (name.clone(), value.clone()))
+            is_same_scalar(value, other).then(|| (name.clone(), value.clone()))
         };
         specs.iter().filter_map(same).collect()
     }

@@ -248,16 +248,12 @@ pub fn check_fields(
         path.push(Step::Field(name.clone()));
         match fields.get(name) {
             None => {
-                let near = provision_diagnostic::nearest(name, fields.keys().map(String::as_str));
-                let help = match near {
-                    Some(near) => format!("Did you mean `{near}`?"),
-                    None => {
-                        format!(
-                            "The fields are {}.",
-                            fields.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
-                        )
-                    }
-                };
+                let help = provision_diagnostic::did_you_mean(name, fields.keys().map(String::as_str), || {
+                    format!(
+                        "The fields are {}.",
+                        fields.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+                    )
+                });
                 problems.push(
                     Problem::key(
                         "provision::plan::unknown_field",
@@ -273,17 +269,17 @@ pub fn check_fields(
                 if let (false, Some(text)) = (spec.one_of.is_empty(), value.as_str())
                     && !spec.one_of.iter().any(|choice| choice == text)
                 {
-                    let near = provision_diagnostic::nearest(text, spec.one_of.iter().map(String::as_str));
                     problems.push(
                         Problem::value(
                             "provision::plan::unknown_value",
                             format!("`{}` cannot be `{text}`", crate::display_path(path)),
                             path,
                         )
-                        .help(match near {
-                            Some(near) => format!("Did you mean `{near}`?"),
-                            None => format!("Use one of {}.", spec.one_of.join(", ")),
-                        }),
+                        .help(provision_diagnostic::did_you_mean(
+                            text,
+                            spec.one_of.iter().map(String::as_str),
+                            || format!("Use one of {}.", spec.one_of.join(", ")),
+                        )),
                     );
                 }
             }

@@ -78,9 +78,7 @@ impl Account {
                 let (mut told, mut secrets) = module::settings(name, manifest, settings, env)?;
                 told.insert("endpoint".into(), Json::from(endpoint));
                 for credential in manifest.auth.iter().flat_map(Auth::credentials) {
-                    let found = setting(settings, &credential.setting, env)?
-                        .or_else(|| credential.env.iter().find_map(|name| env(name).filter(|value| !value.is_empty())));
-                    if let Some(found) = found {
+                    if let Some(found) = given(settings, credential, env)? {
                         secrets.push(found.clone());
                         told.insert(credential.setting.clone(), Json::from(found));
                     }
@@ -118,6 +116,12 @@ pub(crate) fn setting(settings: &Map, name: &str, env: &Environment<'_>) -> Resu
     }
 }
 
+/// A credential: the account's setting, else the first of its variables that is set.
+fn given(settings: &Map, credential: &Credential, env: &Environment<'_>) -> Result<Option<String>, Failure> {
+    let variable = || credential.env.iter().find_map(|name| env(name).filter(|value| !value.is_empty()));
+    Ok(setting(settings, &credential.setting, env)?.or_else(variable))
+}
+
 pub(crate) fn absent(what: &str, variables: &[String]) -> Failure {
     Failure::new(
         "provision::provider::credential",
@@ -146,10 +150,7 @@ fn authenticator(
     if manifest.auth.is_empty() {
         return Ok(Authenticator::None);
     }
-    let get = |credential: &Credential| -> Result<Option<String>, Failure> {
-        Ok(setting(settings, &credential.setting, env)?
-            .or_else(|| credential.env.iter().find_map(|name| env(name).filter(|value| !value.is_empty()))))
-    };
+    let get = |credential: &Credential| given(settings, credential, env);
     for auth in &manifest.auth {
         let found = match auth {
             Auth::Bearer { token } => get(token)?

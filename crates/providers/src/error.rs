@@ -33,6 +33,13 @@ pub enum Class {
     Interrupted,
 }
 
+impl Class {
+    /// Whether a change whose call failed so may have been made all the same: the cloud has to be asked.
+    pub fn is_unclear(self) -> bool {
+        matches!(self, Class::InDoubt | Class::Malformed | Class::Raised)
+    }
+}
+
 /// A failed call.
 #[derive(Debug, Clone)]
 pub struct CallError {

@@ -27,7 +27,7 @@ pub use runtime::ManifestProvider;
 pub use rust::{Opened, RustProviders};
 
 use provision_model::{Action, Address, Identity, Json, Map, Remote};
-use provision_registry::{Call, Manifest};
+use provision_registry::{Call, Manifest, TypeSpec};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -92,6 +92,29 @@ pub struct Operation {
     pub name: String,
 }
 
+impl Operation {
+    /// The secret texts in what it sends and in what was there before: never to be shown.
+    pub fn secret_texts(&self, spec: &TypeSpec) -> Vec<String> {
+        let is_secret =
+            |name: &String| self.secrets.contains(name) || spec.fields.get(name).is_some_and(|rule| rule.sensitive);
+        let mut out = Vec::new();
+        for (_, value) in self.inputs.iter().chain(&self.prior).filter(|(name, _)| is_secret(name)) {
+            secret_texts(value, &mut out);
+        }
+        out
+    }
+}
+
+/// The texts of a secret value. Short ones are left: their letters are in every word.
+pub(crate) fn secret_texts(value: &Json, out: &mut Vec<String>) {
+    match value {
+        Json::String(text) if text.len() >= 4 => out.push(text.clone()),
+        Json::Array(items) => items.iter().for_each(|item| secret_texts(item, out)),
+        Json::Object(map) => map.values().for_each(|item| secret_texts(item, out)),
+        _ => {}
+    }
+}
+
 /// What a step is to the resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepKind {
@@ -112,6 +135,31 @@ pub struct CallStep {
     /// The item of a collection step, in the user's shape.
     pub item: Option<(String, Json)>,
     pub until: Vec<String>,
+}
+
+impl CallStep {
+    /// The steps of an operation that is done at one go: one named after what it does, none where nothing is done.
+    pub fn at_once(operation: &Operation) -> Vec<CallStep> {
+        let kind = match operation.action {
+            Action::Create | Action::Replace => StepKind::Create,
+            Action::Update => StepKind::Change,
+            Action::Delete => StepKind::Delete,
+            Action::Adopt | Action::Forget | Action::NoOp => return Vec::new(),
+        };
+        let name = kind.command().to_owned();
+        vec![CallStep { name, kind, call: Call::default(), fields: None, item: None, until: Vec::new() }]
+    }
+}
+
+impl StepKind {
+    /// What it does, in one word; the command of a module that does it.
+    pub fn command(self) -> &'static str {
+        match self {
+            StepKind::Create => "create",
+            StepKind::Change => "update",
+            StepKind::Delete => "delete",
+        }
+    }
 }
 
 /// A long-running action the cloud works on.

@@ -3,11 +3,12 @@
 use crate::account::absent;
 use crate::http::backoff;
 use crate::runtime::text_of;
+use crate::secret_texts;
 use crate::wire;
 use crate::{CallError, CallStep, Class, Control, Operation, Provider, Sent, StepKind};
-use provision_diagnostic::{Failure, nearest};
-use provision_model::{Action, Identity, Json, Map, Problem, Remote, SENSITIVE};
-use provision_registry::{Call, Manifest, Protocol, Setting, TypeSpec, time_of};
+use provision_diagnostic::{Failure, did_you_mean};
+use provision_model::{Identity, Json, Map, Problem, Remote, SENSITIVE};
+use provision_registry::{Manifest, Protocol, Setting, TypeSpec, time_of};
 use provision_worker::{Asked, Commands, Fault, Raised};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -226,32 +227,6 @@ fn shown(time: Duration) -> String {
     }
 }
 
-/// The texts of a value that are long enough to be told from other words.
-fn texts(value: &Json, out: &mut Vec<String>) {
-    match value {
-        Json::String(text) if text.len() >= 4 => out.push(text.clone()),
-        Json::Array(items) => items.iter().for_each(|item| texts(item, out)),
-        Json::Object(map) => map.values().for_each(|item| texts(item, out)),
-        _ => {}
-    }
-}
-
-/// What of an operation is never shown.
-fn secrets_of(spec: &TypeSpec, operation: &Operation) -> Vec<String> {
-    let named: HashSet<&String> = spec
-        .fields
-        .iter()
-        .filter(|(_, field)| field.sensitive)
-        .map(|(name, _)| name)
-        .chain(&operation.secrets)
-        .collect();
-    let mut out = Vec::new();
-    for (_, value) in operation.inputs.iter().chain(&operation.prior).filter(|(name, _)| named.contains(name)) {
-        texts(value, &mut out);
-    }
-    out
-}
-
 /// The settings of an account, resolved, and the texts among them that are never shown.
 pub fn settings(
     account: &str,
@@ -263,15 +238,13 @@ pub fn settings(
     let (mut out, mut secrets) = (Map::new(), Vec::new());
     for (name, value) in given {
         if !declared.is_empty() && !declared.contains_key(name) {
-            let near = nearest(name, declared.keys().map(String::as_str));
             return Err(Failure::new(
                 "provision::config::invalid",
                 format!("`providers.{account}` has the unknown setting `{name}`"),
             )
-            .with_help(match near {
-                Some(near) => format!("Did you mean `{near}`?"),
-                None => format!("There are {}.", declared.keys().cloned().collect::<Vec<_>>().join(", ")),
-            }));
+            .with_help(did_you_mean(name, declared.keys().map(String::as_str), || {
+                format!("There are {}.", declared.keys().cloned().collect::<Vec<_>>().join(", "))
+            })));
         }
         let inner = value.get("$secret").unwrap_or(value);
         let variable = inner.get("$env").and_then(Json::as_str);
@@ -286,7 +259,7 @@ pub fn settings(
             || given.get(name).is_some_and(|value| value.get("$secret").is_some())
             || declared.get(name).is_some_and(|setting| setting.sensitive);
         if is_secret {
-            texts(&value, &mut secrets);
+            secret_texts(&value, &mut secrets);
         }
         out.insert(name.clone(), value);
     }
@@ -321,40 +294,18 @@ impl Provider for ModuleProvider {
     }
 
     fn steps(&self, operation: &Operation) -> Vec<CallStep> {
-        let kind = match operation.action {
-            Action::Create | Action::Replace => StepKind::Create,
-            Action::Update => StepKind::Change,
-            Action::Delete => StepKind::Delete,
-            Action::Adopt | Action::Forget | Action::NoOp => return Vec::new(),
-        };
-        let name = match kind {
-            StepKind::Create => "create",
-            StepKind::Change => "update",
-            StepKind::Delete => "delete",
-        };
-        vec![CallStep {
-            name: name.to_owned(),
-            kind,
-            call: Call::default(),
-            fields: None,
-            item: None,
-            until: Vec::new(),
-        }]
+        CallStep::at_once(operation)
     }
 
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {
         let spec = self.spec(&operation.type_name)?;
-        let command = match step.kind {
-            StepKind::Create => "create",
-            StepKind::Change => "update",
-            StepKind::Delete => "delete",
-        };
+        let command = step.kind.command();
         let request = Request {
             command,
             type_name: &operation.type_name,
             body: self.body(operation, command),
             changes: true,
-            secrets: secrets_of(spec, operation),
+            secrets: operation.secret_texts(spec),
         };
         let answer = self.call(request, control)?;
         let mut sent = Sent::default();

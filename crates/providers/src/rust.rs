@@ -2,7 +2,7 @@
 
 use crate::account::setting;
 use crate::{Local, Opening, Outside, Provider};
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Failure, did_you_mean};
 use provision_model::Map;
 use provision_registry::Manifest;
 use std::collections::BTreeMap;
@@ -73,10 +73,9 @@ impl RustProviders {
     pub(crate) fn open(&self, opened: &Opened<'_>) -> Result<Arc<dyn Provider>, Failure> {
         let name = opened.manifest.name.as_str();
         let Some(open) = self.by_name.get(name) else {
-            let help = match nearest(name, self.by_name.keys().map(String::as_str)) {
-                Some(near) => format!("Did you mean `{near}`?"),
-                None => "Use a build of the plugin that has it, or the protocol `rest-json` or `ec2-query`.".to_owned(),
-            };
+            let help = did_you_mean(name, self.by_name.keys().map(String::as_str), || {
+                "Use a build of the plugin that has it, or the protocol `rest-json` or `ec2-query`.".to_owned()
+            });
             let message = format!("the provider `{name}` says `rust`, and this build has no Rust type of that name");
             return Err(Failure::new("provision::provider::manifest", message).with_help(help));
         };

@@ -29,7 +29,7 @@ pub use shown::{FieldRow, TypeRow, field_rows, type_rows};
 pub use warm::Warm;
 
 use indexmap::IndexMap;
-use provision_diagnostic::{Diagnostic, Failure, Severity, nearest};
+use provision_diagnostic::{Diagnostic, Failure, Severity, did_you_mean, nearest};
 use provision_nickel::{Evaluator, Library, Request, Source};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -159,17 +159,13 @@ impl Registry {
     pub fn type_of(&self, kind: &str) -> Result<(&Arc<Manifest>, &TypeSpec), Failure> {
         let (provider, name) = kind.split_once('.').unwrap_or((kind, ""));
         let Some(manifest) = self.manifests.get(provider) else {
-            let near = nearest(provider, self.manifests.keys().map(String::as_str));
             return Err(Failure::new("provision::provider::unknown", format!("there is no provider `{provider}`"))
-                .with_help(near.map_or_else(
-                    || {
-                        let all = self.manifests.keys().cloned().collect::<Vec<_>>().join(", ");
-                        format!(
-                            "Installed: {all}. One of a session is given with `--provider {{{provider}: …}}` each time."
-                        )
-                    },
-                    |near| format!("Did you mean `{near}`?"),
-                )));
+                .with_help(did_you_mean(provider, self.manifests.keys().map(String::as_str), || {
+                    let all = self.manifests.keys().cloned().collect::<Vec<_>>().join(", ");
+                    format!(
+                        "Installed: {all}. One of a session is given with `--provider {{{provider}: …}}` each time."
+                    )
+                })));
         };
         let Some(spec) = manifest.types.get(name) else {
             let near = nearest(name, manifest.types.keys().map(String::as_str));

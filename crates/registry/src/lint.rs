@@ -10,7 +10,7 @@ mod values;
 
 use crate::Manifest;
 use indexmap::IndexMap;
-use provision_diagnostic::{Diagnostic, Failure, Position, Severity, nearest};
+use provision_diagnostic::{Diagnostic, Failure, Position, Severity, did_you_mean, nearest};
 use provision_model::{FieldSpec, FieldType, Json, Map, Problem, Site, Step, check_fields, display_path};
 use provision_nickel::{Evaluator, PathElement, Positions, Request, Source};
 use serde::Deserialize;
@@ -83,6 +83,14 @@ pub struct Linted {
     pub manifest: Option<Manifest>,
     /// Everything found, in the order of the text where that is known.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Linted {
+    /// The manifest where nothing is wrong with it; `None` where it cannot be read all the same.
+    pub fn sound(self) -> Result<Option<Manifest>, Failure> {
+        Failure::check(self.diagnostics.into_iter().filter(|one| one.severity == Severity::Error).collect())?;
+        Ok(self.manifest)
+    }
 }
 
 /// Reads and checks a manifest. A failure means that it cannot be evaluated at all.
@@ -330,10 +338,7 @@ fn kinded(kinds: &IndexMap<String, Fields>, value: &Json, path: &[Step], what: &
         return;
     };
     let Some(fields) = kinds.get(kind) else {
-        let help = match nearest(kind, kinds.keys().map(String::as_str)) {
-            Some(near) => format!("Did you mean `{near}`?"),
-            None => format!("There are {}.", names()),
-        };
+        let help = did_you_mean(kind, kinds.keys().map(String::as_str), || format!("There are {}.", names()));
         findings.error(wrong, format!("there is no {what} of the kind `{kind}`"), &at(path, "kind"), help);
         return;
     };

@@ -4,6 +4,7 @@ use crate::Module;
 use indexmap::IndexMap;
 use provision_model::{FieldSpec, FieldType, IdentityClass, Json, Map};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// A provider: how to reach it, how it errs, and its resource types.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -310,6 +311,14 @@ pub struct TypeSpec {
 }
 
 impl TypeSpec {
+    /// A value of a field in its one form.
+    pub fn normalised(&self, field: &str, value: Json) -> Json {
+        match self.fields.get(field) {
+            Some(rule) => provision_model::normalised(rule, value),
+            None => value,
+        }
+    }
+
     /// The keys of which the account has one each: the fields that make up a key.
     pub fn keys(&self) -> impl Iterator<Item = Vec<&str>> {
         self.unique.iter().map(|key| key.split(',').map(str::trim).collect())
@@ -493,17 +502,19 @@ impl Manifest {
     }
 }
 
-/// `90s`, `500ms`, `5m`; `None` for anything else.
-pub fn time_of(text: &str) -> Option<std::time::Duration> {
-    let split = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
-    match unit {
-        "ms" => Some(std::time::Duration::from_millis(number)),
-        "s" => Some(std::time::Duration::from_secs(number)),
-        "m" => Some(std::time::Duration::from_secs(number.checked_mul(60)?)),
-        _ => None,
-    }
+/// The longest time that a manifest can say.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// A length of time as a manifest says it: `90s`, `500ms`, `1.5s`, `5m` or `5min`, a day at most; `None` for anything else.
+pub fn time_of(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok().filter(|time| *time <= LONGEST)
 }
 
 /// `SshKey` of `ssh_key`: the Cedar entity name.
@@ -514,4 +525,19 @@ pub fn pascal(name: &str) -> String {
             chars.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + chars.as_str())
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_says_lengths_of_time_in_one_way() {
+        for (text, milliseconds) in [("0s", 0), ("250ms", 250), ("1.5s", 1500), ("5m", 300_000), ("2min", 120_000)] {
+            assert_eq!(time_of(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "5", "s", "-1s", "1 s", "1h", "infs", "25000m", "99999999999999999999m"] {
+            assert_eq!(time_of(text), None, "{text}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::lint::{Linted, lint_value};
 use crate::{Call, Manifest, TypeSpec};
-use provision_diagnostic::{Diagnostic, Failure, Severity};
+use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{Json, Map};
 use provision_nickel::Evaluator;
 use provision_worker::{COMMANDS, Commands, Described, MODULE, Worker, describe};
@@ -86,9 +86,7 @@ pub fn read(folder: &Path, digest: &str, evaluator: &Evaluator, schemas: &Schema
     }
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let linted = check_module(folder, &name, evaluator)?;
-    let errors = linted.diagnostics.into_iter().filter(|one| one.severity == Severity::Error).collect();
-    Failure::check(errors)?;
-    let Some(manifest) = linted.manifest else { return Err(unreadable(folder)) };
+    let Some(manifest) = linted.sound()? else { return Err(unreadable(folder)) };
     let mut known = lock();
     // Of one folder only the last is asked for again.
     known.retain(|(other, _), _| other != folder);
@@ -134,12 +132,11 @@ pub fn given(
         map.entry("api").or_insert_with(|| Json::from(crate::ENGINE_API));
     }
     let linted = held(name, schema, evaluator)?;
-    let errors = linted.diagnostics.into_iter().filter(|one| one.severity == Severity::Error).collect();
-    Failure::check(errors).map_err(|mut failure| {
+    let manifest = linted.sound().map_err(|mut failure| {
         failure.first.message = format!("the provider `{name}`: {}", failure.first.message);
         failure
     })?;
-    let Some(mut manifest) = linted.manifest else {
+    let Some(mut manifest) = manifest else {
         return Err(Failure::new(WRONG, format!("what `schema` of `{name}` gives cannot be read")));
     };
     manifest.module = Some(Module::Session(commands));

@@ -2,7 +2,7 @@
 
 use crate::installed::{self, Lock, Pin};
 use crate::{MANIFEST, Manifest, check_module, lint, module};
-use provision_diagnostic::{Failure, Severity};
+use provision_diagnostic::Failure;
 use provision_nickel::{Evaluator, Source};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -80,9 +80,7 @@ pub fn open(path: &Path, expected: Option<&str>, evaluator: &Evaluator) -> Resul
         false if path.is_dir() => check_module(path, &called(path), evaluator)?,
         false => check_module(&scratch.0, &called(path), evaluator)?,
     };
-    let errors = linted.diagnostics.into_iter().filter(|one| one.severity == Severity::Error).collect();
-    Failure::check(errors)?;
-    let Some(mut manifest) = linted.manifest else { return Err(refused(path, "its manifest cannot be read")) };
+    let Some(mut manifest) = linted.sound()? else { return Err(refused(path, "its manifest cannot be read")) };
     module::attach(&mut manifest, if path.is_dir() { path } else { &scratch.0 })?;
     Ok(Candidate { manifest, digest, files })
 }

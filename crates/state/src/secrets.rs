@@ -371,11 +371,9 @@ impl Secrets {
 
     fn unknown(&self, name: &str) -> Failure {
         let names = self.names().unwrap_or_default();
-        let near = provision_diagnostic::nearest(name, names.iter().map(String::as_str));
-        let help = match near {
-            Some(near) => format!("Did you mean `{near}`?"),
-            None => format!("See `provision secret list`, or write it with `provision secret encrypt {name}`."),
-        };
+        let help = provision_diagnostic::did_you_mean(name, names.iter().map(String::as_str), || {
+            format!("See `provision secret list`, or write it with `provision secret encrypt {name}`.")
+        });
         let message = format!("there is no secret `{name}` in this project");
         Failure::new("provision::secret::unknown", message).with_help(help)
     }

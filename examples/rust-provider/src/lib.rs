@@ -1,11 +1,11 @@
 //! Owns the provider `notes`: notes in a folder, one JSON file each. It stands for any API that a manifest cannot describe.
 
 use provision_diagnostic::Failure;
-use provision_model::{Action, Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote};
+use provision_model::{Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote};
 use provision_providers::{
     CallError, CallStep, Class, Control, Objection, Opened, Operation, Provider, RustProviders, Sent, StepKind,
 };
-use provision_registry::{Call, Manifest};
+use provision_registry::Manifest;
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -103,14 +103,7 @@ impl Provider for Notes {
     }
 
     fn steps(&self, operation: &Operation) -> Vec<CallStep> {
-        let kind = match operation.action {
-            Action::Create | Action::Replace => StepKind::Create,
-            Action::Update => StepKind::Change,
-            Action::Delete => StepKind::Delete,
-            Action::Adopt | Action::Forget | Action::NoOp => return Vec::new(),
-        };
-        let name = operation.action.name().to_owned();
-        vec![CallStep { name, kind, call: Call::default(), fields: None, item: None, until: Vec::new() }]
+        CallStep::at_once(operation)
     }
 
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {

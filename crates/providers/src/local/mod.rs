@@ -13,8 +13,8 @@ mod tls_certificate;
 mod tls_key;
 
 use crate::{CallError, CallStep, Class, Control, Objection, Opened, Operation, Outside, Provider, Sent, StepKind};
-use provision_model::{Action, Json, Map, Remote, unknown};
-use provision_registry::{Call, Manifest};
+use provision_model::{Json, Map, Remote, unknown};
+use provision_registry::Manifest;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,14 +43,7 @@ impl Provider for Local {
     }
 
     fn steps(&self, operation: &Operation) -> Vec<CallStep> {
-        let kind = match operation.action {
-            Action::Create | Action::Replace => StepKind::Create,
-            Action::Update => StepKind::Change,
-            Action::Delete => StepKind::Delete,
-            Action::Adopt | Action::Forget | Action::NoOp => return Vec::new(),
-        };
-        let name = operation.action.name().to_owned();
-        vec![CallStep { name, kind, call: Call::default(), fields: None, item: None, until: Vec::new() }]
+        CallStep::at_once(operation)
     }
 
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {

@@ -3,7 +3,7 @@
 use super::meaning::field;
 use super::{Findings, at};
 use crate::{Call, Collection, Manifest, Protocol, StepSpec, TypeSpec};
-use provision_diagnostic::nearest;
+use provision_diagnostic::did_you_mean;
 use provision_model::{FieldType, Json, Step};
 use std::collections::HashSet;
 
@@ -55,9 +55,7 @@ fn check_step(manifest: &Manifest, spec: &TypeSpec, step: &StepSpec, here: &[Ste
             };
             let known = || status.ready.iter().chain(&status.failed).chain(&status.gone);
             if !known().any(|known| known == word) {
-                let near = nearest(word, known().map(String::as_str));
-                let help =
-                    near.map_or_else(|| "Name it in `status`.".to_owned(), |near| format!("Did you mean `{near}`?"));
+                let help = did_you_mean(word, known().map(String::as_str), || "Name it in `status`.".to_owned());
                 findings.error(STATUS, format!("the status `{word}` is named nowhere in `status`"), &place, help);
             }
         }
@@ -227,8 +225,7 @@ fn placeholder(spec: Option<&TypeSpec>, name: &str, place: Place<'_>, here: &[St
         _ => return,
     };
     if !known.contains(&first) {
-        let help = nearest(first, known.iter().copied())
-            .map_or_else(|| format!("An item has {}.", known.join(", ")), |near| format!("Did you mean `{near}`?"));
+        let help = did_you_mean(first, known.iter().copied(), || format!("An item has {}.", known.join(", ")));
         findings.error(
             "provision::provider::unknown_field",
             format!("a template names the unknown field `{wanted}` of an item"),

@@ -3,7 +3,7 @@
 use super::calls::{self, Place};
 use super::{Contract, Findings, against, at, fields};
 use crate::Manifest;
-use provision_diagnostic::nearest;
+use provision_diagnostic::did_you_mean;
 use provision_model::{FieldType, Json, Map, NEWEST, Step};
 
 const LINT: &str = "provision::provider::lint";
@@ -48,10 +48,8 @@ pub fn check(manifest: &Manifest, findings: &mut Findings) {
         for (filter, rule) in &lookup.filters {
             let here = at(&at(&path, "filters"), filter.as_str());
             if rule.query.is_empty() && !known.contains(&filter.as_str()) {
-                let help = nearest(filter, known.iter().copied()).map_or_else(
-                    || "Give it a `query`, or add the column.".to_owned(),
-                    |near| format!("Did you mean `{near}`?"),
-                );
+                let help =
+                    did_you_mean(filter, known.iter().copied(), || "Give it a `query`, or add the column.".to_owned());
                 let message = format!("the filter `{filter}` is neither asked for nor a column of `{name}`");
                 findings.error("provision::provider::unknown_field", message, &here, help);
             }

@@ -5,7 +5,7 @@ use super::calls::{self, Place};
 use super::{Findings, at, fits, lookups, values};
 use crate::{Auth, Endpoint, Manifest, Pagination, Protocol, TypeSpec};
 use indexmap::IndexMap;
-use provision_diagnostic::nearest;
+use provision_diagnostic::did_you_mean;
 use provision_model::{Disruption, FieldSpec, FieldType, IdentityClass, Json, Step};
 
 const UNKNOWN_FIELD: &str = "provision::provider::unknown_field";
@@ -69,7 +69,9 @@ fn account(manifest: &Manifest, findings: &mut Findings) {
             }
         }
     }
-    if let Some(timeout) = manifest.timeout.as_ref().filter(|text| crate::time_of(text).is_none()) {
+    if let Some(timeout) =
+        manifest.timeout.as_ref().filter(|text| crate::time_of(text).is_none_or(|time| time.is_zero()))
+    {
         let message = format!("the time `{timeout}` is not valid");
         findings.error(LINT, message, &path(&["timeout"]), "Write for example `90s`, `500ms` or `5m`.");
     }
@@ -352,13 +354,9 @@ pub(super) fn field(spec: &TypeSpec, name: &str, what: &str, place: &[Step], fin
     if spec.fields.contains_key(name) {
         return;
     }
-    let help = match nearest(name, spec.fields.keys().map(String::as_str)) {
-        Some(near) => format!("Did you mean `{near}`?"),
-        None => format!(
-            "The fields are {}.",
-            spec.fields.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
-        ),
-    };
+    let help = did_you_mean(name, spec.fields.keys().map(String::as_str), || {
+        format!("The fields are {}.", spec.fields.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "))
+    });
     findings.error(UNKNOWN_FIELD, format!("{what} names the unknown field `{name}`"), place, help);
 }
 
@@ -384,8 +382,7 @@ fn own(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], findings
     }
     for (name, rule) in &spec.fields {
         let Some(also) = rule.also.as_ref().filter(|also| !spec.attributes.contains_key(*also)) else { continue };
-        let near = nearest(also, spec.attributes.keys().map(String::as_str));
-        let help = near.map_or_else(|| "Add the attribute.".to_owned(), |near| format!("Did you mean `{near}`?"));
+        let help = did_you_mean(also, spec.attributes.keys().map(String::as_str), || "Add the attribute.".to_owned());
         let place = at(&at(&at(here, "fields"), name.as_str()), "also");
         findings.error(UNKNOWN_FIELD, format!("`also` names the unknown attribute `{also}`"), &place, help);
     }
@@ -409,8 +406,7 @@ fn own(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], findings
             "Name the map of labels in `labels`.",
         );
     }
-    let window = spec.window.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    if window.parse::<f64>().is_err() || !["ms", "s", "m", "min"].contains(&&spec.window[window.len()..]) {
+    if crate::time_of(&spec.window).is_none() {
         findings.error(
             LINT,
             format!("`{}` is no length of time", spec.window),
@@ -436,9 +432,9 @@ fn fields(manifest: &Manifest, specs: &IndexMap<String, FieldSpec>, here: &[Step
         if let Some(catalog) = &spec.catalog
             && !manifest.catalog.contains_key(catalog)
         {
-            let near = nearest(catalog, manifest.catalog.keys().map(String::as_str));
-            let help =
-                near.map_or_else(|| "Add it under `catalog`.".to_owned(), |near| format!("Did you mean `{near}`?"));
+            let help = did_you_mean(catalog, manifest.catalog.keys().map(String::as_str), || {
+                "Add it under `catalog`.".to_owned()
+            });
             findings.error(LINT, format!("there is no catalogue `{catalog}`"), &at(&here, "catalog"), help);
         }
         if spec.required && (spec.default.is_some() || spec.default_name) {

@@ -4,7 +4,7 @@ use super::meaning::field;
 use super::{Findings, at};
 use crate::{Auth, Manifest, Protocol, TypeSpec};
 use indexmap::IndexMap;
-use provision_diagnostic::nearest;
+use provision_diagnostic::did_you_mean;
 use provision_model::{IdentityClass, Step};
 
 const LINT: &str = "provision::provider::lint";
@@ -87,10 +87,9 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
             continue;
         };
         if provider == manifest.name && !manifest.types.contains_key(kind) {
-            let help = match nearest(kind, manifest.types.keys().map(String::as_str)) {
-                Some(near) => format!("Did you mean `{near}`?"),
-                None => "Name one of the types of this manifest.".to_owned(),
-            };
+            let help = did_you_mean(kind, manifest.types.keys().map(String::as_str), || {
+                "Name one of the types of this manifest.".to_owned()
+            });
             let message = format!("`needs` names the unknown type `{kind}`");
             findings.error(
                 "provision::provider::unknown_field",

@@ -53,12 +53,10 @@ fn registry(
 fn manifest<'a>(registry: &'a Registry, name: &Spanned<String>) -> Result<&'a Arc<Manifest>, LabeledError> {
     registry.manifest(&name.item).ok_or_else(|| {
         let known: Vec<&str> = registry.manifests().map(|manifest| manifest.name.as_str()).collect();
-        let near = provision_diagnostic::nearest(&name.item, known.iter().copied());
         let failure = Failure::new("provision::provider::unknown", format!("there is no provider `{}`", name.item))
-            .with_help(match near {
-                Some(near) => format!("Did you mean `{near}`?"),
-                None => format!("Installed: {}.", known.join(", ")),
-            });
+            .with_help(provision_diagnostic::did_you_mean(&name.item, known.iter().copied(), || {
+                format!("Installed: {}.", known.join(", "))
+            }));
         labeled(&failure, name.span, "this provider")
     })
 }

@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, project_folder};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Failure, did_you_mean};
 use provision_nu_bridge::labeled;
 use provision_registry::type_rows;
 
@@ -84,12 +84,12 @@ impl PluginCommand for ProviderSchema {
         match rows.iter().find(|row| row.kind == wanted) {
             Some(row) => Ok(PipelineData::value(shown(row), None)),
             None => {
-                let near = nearest(&kind.item, manifest.types.keys().map(String::as_str));
                 let message = format!("{} has no type `{}`", manifest.name, kind.item);
-                let failure = Failure::new("provision::plan::unknown_type", message).with_help(match near {
-                    Some(near) => format!("Did you mean `{near}`?"),
-                    None => format!("Its types are {}.", manifest.types.keys().cloned().collect::<Vec<_>>().join(", ")),
-                });
+                let failure = Failure::new("provision::plan::unknown_type", message).with_help(did_you_mean(
+                    &kind.item,
+                    manifest.types.keys().map(String::as_str),
+                    || format!("Its types are {}.", manifest.types.keys().cloned().collect::<Vec<_>>().join(", ")),
+                ));
                 Err(labeled(&failure, kind.span, "this type"))
             }
         }

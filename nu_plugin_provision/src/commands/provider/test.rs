@@ -34,12 +34,7 @@ impl PluginCommand for ProviderTest {
     fn signature(&self) -> Signature {
         let signature = Signature::build(self.name())
             .required("provider", SyntaxShape::String, "Name of the provider.")
-            .named(
-                "type",
-                SyntaxShape::OneOf(vec![SyntaxShape::List(Box::new(SyntaxShape::String)), SyntaxShape::String]),
-                "Only this type, or these.",
-                Some('t'),
-            )
+            .named("type", crate::commands::texts_shape(), "Only this type, or these.", Some('t'))
             .named(
                 "endpoint",
                 SyntaxShape::String,
@@ -78,11 +73,7 @@ impl PluginCommand for ProviderTest {
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
         let name: Spanned<String> = call.req(0)?;
-        let types = match call.get_flag::<Value>("type")? {
-            None => Vec::new(),
-            Some(Value::List { vals, .. }) => vals.iter().map(Value::coerce_string).collect::<Result<_, _>>()?,
-            Some(one) => vec![one.coerce_string()?],
-        };
+        let types = crate::commands::texts(call, "type")?.unwrap_or_default();
         let folder = |flag: &str| -> Result<Option<std::path::PathBuf>, LabeledError> {
             let given: Option<String> = call.get_flag(flag)?;
             Ok(match given {
