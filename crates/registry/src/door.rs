@@ -81,7 +81,8 @@ fn name(name: &str) -> String {
     text(name)
 }
 
-fn text(text: &str) -> String {
+/// A text as Nickel writes it.
+pub fn text(text: &str) -> String {
     // JSON strings are Nickel strings but for interpolation.
     Json::from(text).to_string().replace("%{", "\\%{")
 }

@@ -9,6 +9,7 @@ mod door;
 mod installed;
 mod lint;
 mod manifest;
+mod manifest_contract;
 mod module;
 mod pack;
 mod shown;
@@ -198,6 +199,7 @@ pub fn built_in(name: &str) -> Option<Source> {
 fn library(manifests: &IndexMap<String, Arc<Manifest>>) -> Arc<Library> {
     let files = BTreeMap::from([
         ("infrastructure.ncl".to_owned(), INFRASTRUCTURE.to_owned()),
+        (manifest_contract::NAME.to_owned(), manifest_contract::TEXT.to_owned()),
         ("provision.ncl".to_owned(), door::generate(manifests.values().map(AsRef::as_ref))),
     ]);
     Arc::new(Library { files })

@@ -8,7 +8,7 @@ mod lookups;
 mod meaning;
 mod values;
 
-use crate::Manifest;
+use crate::{Manifest, manifest_contract};
 use indexmap::IndexMap;
 use provision_diagnostic::{Diagnostic, Failure, Position, Severity, did_you_mean, nearest};
 use provision_model::{FieldSpec, FieldType, Json, Map, Problem, Site, Step, check_fields, display_path};
@@ -17,7 +17,8 @@ use serde::Deserialize;
 use std::sync::OnceLock;
 
 const CONTRACT: &str = include_str!("../../../schemas/provider.ncl");
-const SCALARS: [&str; 5] = ["string", "int", "number", "bool", "any"];
+/// The types without parts.
+pub const SCALARS: [&str; 5] = ["string", "int", "number", "bool", "any"];
 
 type Fields = IndexMap<String, FieldSpec>;
 
@@ -96,7 +97,8 @@ impl Linted {
 /// Reads and checks a manifest. A failure means that it cannot be evaluated at all.
 pub fn lint(source: Source, evaluator: &Evaluator, shown_from: Option<std::path::PathBuf>) -> Result<Linted, Failure> {
     let contract = Contract::get(evaluator)?;
-    let request = Request { sources: vec![source], positions: true, shown_from, ..Request::default() };
+    let library = Some(manifest_contract::library());
+    let request = Request { sources: vec![source], positions: true, shown_from, library, ..Request::default() };
     let (evaluated, diagnostics) = evaluator.eval_partial(&request)?;
     Ok(looked_at(contract, evaluated.value.clone(), &evaluated.positions, diagnostics))
 }
