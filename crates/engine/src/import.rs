@@ -7,7 +7,7 @@ use crate::desired::with_defaults;
 use crate::plan::PlannedRow;
 use crate::refresh::bounded;
 use crate::shown::{Shown, part};
-use crate::written::{Ids, nickel};
+use crate::written::{Ids, Referring, nickel};
 use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{
@@ -315,7 +315,9 @@ impl Session {
             }
         }
         for one in &found {
-            ids.add(&one.address, &one.kind, one.spec, &one.remote.id, &one.remote.attributes);
+            let mut shown = one.remote.fields.clone();
+            shown.extend(one.remote.attributes.clone());
+            ids.add(&one.address, &one.kind, one.spec, &one.remote.id, &shown);
         }
         let drafts = found.iter().map(|one| self.draft(config, &ids, one)).collect::<Result<Vec<_>, Failure>>()?;
         let gate = self.gate(config.policies.as_deref())?;
@@ -374,8 +376,9 @@ impl Session {
         let fields = shown.fields.clone();
         let mut declared = fields.clone();
         let mut depends_on = Vec::new();
+        let from = Referring { address, provider: &manifest.name, spec };
         for (field, value) in &mut declared {
-            ids.refer(address, &manifest.name, field, value, &mut depends_on);
+            ids.refer(&from, field, value, &mut depends_on);
         }
         let declaration = Declaration {
             address: address.clone(),

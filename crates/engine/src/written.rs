@@ -17,6 +17,15 @@ const TELLING: usize = 7;
 #[derive(Default)]
 pub struct Ids {
     by_id: HashMap<String, Vec<Owner>>,
+    /// Who has a value, by type, attribute and value.
+    by_value: HashMap<(String, String, String), Vec<Address>>,
+}
+
+/// A resource whose fields may refer to others: the examples in its manifest tell to what.
+pub struct Referring<'a> {
+    pub address: &'a Address,
+    pub provider: &'a str,
+    pub spec: &'a TypeSpec,
 }
 
 struct Owner {
@@ -27,8 +36,12 @@ struct Owner {
 }
 
 impl Ids {
-    /// Adds a resource, where one of its attributes gives its id.
+    /// Adds a resource: its id, where one of its attributes gives it, and all that it has (`attributes`: what the cloud
+    /// shows of it, its fields too).
     pub fn add(&mut self, address: &Address, kind: &str, spec: &TypeSpec, id: &str, attributes: &Map) {
+        for (name, value) in attributes.iter().filter_map(|(name, value)| Some((name, text(value)?))) {
+            self.by_value.entry((kind.to_owned(), name.clone(), value)).or_default().push(address.clone());
+        }
         let gives = |name: &str| attributes.get(name).and_then(text).is_some_and(|text| text == id);
         let names = std::iter::once("id").chain(spec.attributes.keys().map(String::as_str));
         let Some(attribute) = names.filter(|name| spec.attributes.contains_key(*name)).find(|name| gives(name)) else {
@@ -43,37 +56,62 @@ impl Ids {
         });
     }
 
-    /// Puts references into a field of a resource of `provider`; gives the addresses they refer to.
-    pub fn refer(&self, own: &Address, provider: &str, field: &str, value: &mut Json, found: &mut Vec<Address>) {
+    /// Puts references into a field; gives the addresses they refer to.
+    pub fn refer(&self, from: &Referring<'_>, field: &str, value: &mut Json, found: &mut Vec<Address>) {
+        let example = from.spec.fields.get(field).and_then(|field| field.example.as_ref().or(field.other.as_ref()));
+        self.refer_like(from, field, value, example, found);
+    }
+
+    fn refer_like(
+        &self,
+        from: &Referring<'_>,
+        field: &str,
+        value: &mut Json,
+        example: Option<&Json>,
+        found: &mut Vec<Address>,
+    ) {
         match value {
             Json::Array(items) => {
                 for item in items {
-                    self.refer(own, provider, field, item, found);
+                    self.refer_like(from, field, item, example.and_then(|example| example.get(0)), found);
                 }
             }
             Json::Object(map) => {
                 for (name, item) in map {
-                    self.refer(own, provider, name, item, found);
+                    self.refer_like(from, name, item, example.and_then(|example| example.get(name)), found);
                 }
             }
             scalar => {
-                let Some(owner) = text(scalar).and_then(|id| self.owner(own, provider, field, &id)) else { return };
-                *scalar =
-                    serde_json::json!({"$ref": {"address": owner.address.as_str(), "attribute": owner.attribute}});
-                if !found.contains(&owner.address) {
-                    found.push(owner.address.clone());
+                let Some(text) = text(scalar) else { return };
+                let meant = example.and_then(|example| self.meant(from, example, &text));
+                let owner = || self.owner(from, field, &text).map(|it| (it.address.clone(), it.attribute.clone()));
+                let Some((address, attribute)) = meant.or_else(owner) else { return };
+                *scalar = serde_json::json!({"$ref": {"address": address.as_str(), "attribute": attribute}});
+                if !found.contains(&address) {
+                    found.push(address);
                 }
             }
         }
     }
 
+    /// The one resource of the type that the example refers to whose attribute has this value.
+    fn meant(&self, from: &Referring<'_>, example: &Json, value: &str) -> Option<(Address, String)> {
+        let of = example.get("$ref")?;
+        let kind = from.spec.needs.get(of["address"].as_str()?)?["$type"].as_str()?;
+        let attribute = of["attribute"].as_str()?;
+        match self.by_value.get(&(kind.to_owned(), attribute.to_owned(), value.to_owned()))?.as_slice() {
+            [one] if one != from.address => Some((one.clone(), attribute.to_owned())),
+            _ => None,
+        }
+    }
+
     /// A number may be anything: it is an id where the field is called after the type. Other ids are told by their look.
-    fn owner(&self, own: &Address, provider: &str, field: &str, id: &str) -> Option<&Owner> {
+    fn owner(&self, from: &Referring<'_>, field: &str, id: &str) -> Option<&Owner> {
         let number = id.chars().all(|c| c.is_ascii_digit());
         let telling = !number && id.len() >= TELLING && id.contains(|c: char| c.is_ascii_digit());
         self.by_id.get(id)?.iter().find(|owner| {
-            let named = owner.provider == provider && field.contains(&owner.type_name);
-            owner.address != *own && (telling || named)
+            let named = owner.provider == from.provider && field.contains(&owner.type_name);
+            owner.address != *from.address && (telling || named)
         })
     }
 }
@@ -267,11 +305,13 @@ mod tests {
         };
         add("net", "hetzner.network", json!(20));
         add("vpc", "aws.vpc", json!("vpc-0123456789"));
+        let (_, spec) = registry.type_of("hetzner.server").unwrap();
         let own = Address::new("web");
+        let from = Referring { address: &own, provider: "hetzner", spec };
         let mut fields = json!({"networks": [20, 21], "size": 20, "vpc_id": "vpc-0123456789", "labels": {"a": "20"}});
         let mut found = Vec::new();
         for (field, value) in fields.as_object_mut().unwrap() {
-            ids.refer(&own, "hetzner", field, value, &mut found);
+            ids.refer(&from, field, value, &mut found);
         }
         let reference = |address: &str| json!({"$ref": {"address": address, "attribute": "id"}});
         assert_eq!(
@@ -280,7 +320,32 @@ mod tests {
         );
         assert_eq!(found, [Address::new("net"), Address::new("vpc")]);
         let mut own_id = json!("vpc-0123456789");
-        ids.refer(&Address::new("vpc"), "aws", "vpc_id", &mut own_id, &mut found);
+        let vpc = Address::new("vpc");
+        ids.refer(&Referring { address: &vpc, provider: "aws", spec }, "vpc_id", &mut own_id, &mut found);
         assert_eq!(own_id, "vpc-0123456789");
+    }
+
+    #[test]
+    fn what_the_example_of_a_field_refers_to_its_value_does_too() {
+        let evaluator = Evaluator::default();
+        let registry = Registry::load(None, None, &evaluator).unwrap();
+        let mut ids = Ids::default();
+        let mut add = |address: &str, kind: &str, shown: Json| {
+            let (_, spec) = registry.type_of(kind).unwrap();
+            ids.add(&Address::new(address), kind, spec, "", shown.as_object().unwrap());
+        };
+        add("me", "aws.key_pair", json!({"key_name": "me"}));
+        add("twice", "aws.key_pair", json!({"key_name": "twice"}));
+        add("again", "aws.key_pair", json!({"key_name": "twice"}));
+        add("me2", "aws.vpc", json!({"key_name": "me"}));
+        let (_, spec) = registry.type_of("aws.instance").unwrap();
+        let own = Address::new("web");
+        let refer = |field: &str, mut value: Json| {
+            ids.refer(&Referring { address: &own, provider: "aws", spec }, field, &mut value, &mut Vec::new());
+            value
+        };
+        assert_eq!(refer("key_name", json!("me")), json!({"$ref": {"address": "me", "attribute": "key_name"}}));
+        assert_eq!(refer("key_name", json!("twice")), json!("twice"));
+        assert_eq!(refer("image_id", json!("me")), json!("me"));
     }
 }
