@@ -23,6 +23,11 @@ def networks():
     return [net for net in manager.get_networks() if net.type == "private"]
 
 
+def floating():
+    addresses = manager.api.get_request("/ip_address")["ip_addresses"]["ip_address"]
+    return [one for one in addresses if one["floating"] == "yes"]
+
+
 def rule(port):
     return FirewallRule(action="accept", direction="in", family="IPv4", protocol="tcp",
                         destination_port_start=port, destination_port_end=port)
@@ -48,8 +53,10 @@ def make(key):
     server.configure_firewall([FirewallRule(action="drop", direction="in", family="IPv4")])
     manager.create_tag("prod", "in use", [server])
     address = server.add_ip()
+    mac = manager.api.get_request(f"/server/{server.uuid}/networking")["networking"]["interfaces"]["interface"][0]["mac"]
+    moving = manager.create_floating_ip("fi-hel1", mac)
     return {"net": net.uuid, "data": data.uuid, "web": server.uuid, "rules": server.uuid, "tag": "prod",
-            "more": address.address}
+            "more": address.address, "moving": moving.address}
 
 
 def see():
@@ -61,6 +68,7 @@ def see():
         seen["addresses"] = sorted(f"{ip.access} {ip.family}" for ip in server.ip_addresses)
         seen["rules"] = [[r.position, r.action, r.destination_port_start] for r in server.get_firewall_rules()]
     seen["storages"] = [[s.title, s.size, s.tier] for s in manager.get_storages(storage_type="normal") if s.title == "data"]
+    seen["floating"] = [[one["zone"], "server" in one, "mac" in one] for one in floating()]
     seen["tagged"] = [[tag.description, len(tag.servers)] for tag in manager.get_tags()]
     return seen
 
@@ -71,6 +79,7 @@ def change():
     manager.modify_network(networks()[0].uuid, dhcp="yes", family="IPv4", name="theirs")
     manager.modify_storage(next(s for s in manager.get_storages(storage_type="normal") if s.title == "data").uuid, 20, "theirs")
     server.get_firewall_rules()[0].destroy()
+    manager.api.patch_request("/ip_address/" + floating()[0]["address"], {"ip_address": {"mac": None}})
     # Its modify_tag trips over the answer that its own request unwraps.
     tag = manager.get_tag("prod")
     tag.description = "theirs"
@@ -82,6 +91,8 @@ def delete():
         server.shutdown(hard=True)
         wait(server, "stopped")
         manager.delete_server(server.uuid, delete_storages=True)
+    for one in floating():
+        manager.release_ip(one["address"])
     for storage in manager.get_storages(storage_type="normal"):
         manager.delete_storage(storage.uuid)
     for net in networks():

@@ -211,3 +211,41 @@ fn of_addresses_that_nothing_tells_apart_the_new_one_is_ours_and_two_are_nobodys
     assert_eq!(settled, json!([{"outcome": "adopted", "remote_id": new[1]}]));
     assert_eq!(world.json("provision plan --deep"), json!([]));
 }
+
+#[test]
+fn a_floating_address_moves_in_one_call_and_outlives_its_servers() {
+    let world = World::new().with_sandbox();
+    let two = format!("{UPCLOUD}, other = p.upcloud.server & {{ zone = \"fi-hel1\", plan = \"1xCPU-2GB\" }}");
+    let with = |fields: &str| format!("{two}, ip = p.upcloud.floating_ip & {{ zone = \"fi-hel1\" {fields} }}");
+    let on = |name: &str| with(&format!(", mac = p.ref \"{name}\" \"public_mac\""));
+    declare(&world, &on("web"));
+    world.ok("provision apply --yes | collect | ignore");
+    assert_eq!(world.json("provision plan --deep"), json!([]));
+    let address = world.json("provision state show ip | get remote_id").as_str().unwrap().to_owned();
+    let holder = || world.json("provision state show ip | get attributes.server?");
+    let server = |name: &str| world.json(&format!("provision state show {name} | get remote_id"));
+    assert_eq!(holder(), server("web"));
+    // Both servers' own addresses are another type's, and not to be imported as this one.
+    let own = "let own = provision state show web | get attributes.public_ip";
+    let refused = world.fails(&format!("{own}; provision import x $own --type upcloud.floating_ip"));
+    refused.is("provision::import::not_found", "upcloud.floating_ip", "");
+
+    declare(&world, &on("other"));
+    let steps = world.json("provision apply --yes | where address == ip | get action | uniq");
+    assert_eq!((steps, holder()), (json!(["update"]), server("other")));
+    let moved = world.mutating().iter().filter(|call| call.method == "PATCH").count();
+    assert_eq!(moved, 1, "it was detached in between");
+
+    declare(&world, &with(""));
+    world.ok("provision apply --yes | collect | ignore");
+    assert_eq!((holder(), world.json("provision plan --deep")), (json!(null), json!([])));
+
+    declare(&world, &on("web"));
+    world.ok("provision apply --yes | collect | ignore");
+    declare(&world, "ip = p.upcloud.floating_ip & { zone = \"fi-hel1\" }");
+    world.ok("provision apply --yes | collect | ignore");
+    assert_eq!(world.json("provision state show ip | get remote_id"), json!(address));
+    assert_eq!(world.json("provision plan --deep"), json!([]));
+    world.ok("provision destroy --yes | collect | ignore");
+    assert!(!call(&world, "GET", "/1.3/ip_address", "").contains(&address));
+}

@@ -157,8 +157,9 @@ fn the_python_client_of_upcloud_lives_a_whole_life() {
         ("rules", "upcloud.firewall_rules"),
         ("tag", "upcloud.tag"),
         ("more", "upcloud.ip_address"),
+        ("moving", "upcloud.floating_ip"),
     ];
-    life(&world, &client, &kinds, &["data", "net", "rules", "tag", "web"]);
+    life(&world, &client, &kinds, &["data", "moving", "net", "rules", "tag", "web"]);
 }
 
 #[test]

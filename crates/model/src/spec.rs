@@ -143,6 +143,11 @@ pub struct FieldSpec {
 }
 
 impl FieldType {
+    /// Whether it holds any number of values rather than one.
+    pub fn is_many(&self) -> bool {
+        matches!(self, FieldType::List(_) | FieldType::Map(_))
+    }
+
     /// The name users see in a message.
     pub fn name(&self) -> String {
         match self {

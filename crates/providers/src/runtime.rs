@@ -511,7 +511,8 @@ fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, prior: &Map, 
         });
     }
     let Some(collection) = &step.collection else { return };
-    let is_map = spec.fields.get(&collection.field).is_some_and(|field| matches!(field.kind, FieldType::Map(_)));
+    let kind = spec.fields.get(&collection.field).map(|field| &field.kind);
+    let is_map = matches!(kind, Some(FieldType::Map(_)));
     let old = items(prior.get(&collection.field), is_map);
     // Of what goes, nothing stays.
     let wanted = operation.inputs.get(&collection.field).filter(|_| operation.action != Action::Delete);
@@ -529,9 +530,10 @@ fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, prior: &Map, 
             until: step.until.clone(),
         });
     };
-    // A changed entry of a map is set again; a changed item of a list is changed where there is a call for it, and goes
-    // first and comes then where there is none.
-    let keyed = |a: &Json, b: &Json| collection.key.as_ref().is_some_and(|key| a.get(key) == b.get(key));
+    // A changed entry of a map is set again; a changed item of a list, or a single value, is changed where there is a call
+    // for it, and goes first and comes then where there is none.
+    let single = !kind.is_some_and(FieldType::is_many);
+    let keyed = |a: &Json, b: &Json| single || collection.key.as_ref().is_some_and(|key| a.get(key) == b.get(key));
     for item in &old {
         let stays = new.iter().any(|other| match is_map {
             true => item.get("key") == other.get("key"),

@@ -1,8 +1,9 @@
 //! Owns the way values take between the user's shape and a vendor's: paths, renames, encodings. Pure.
 //!
 //! One path language serves both directions: `a.b` walks objects, `a[].b` maps over a list (null is none, anything else a
-//! list of one), `a.0` takes one item,
-//! `a[k=v].b` the first item whose `k` is `v` (an object is a list of one), `a[k].b` maps over those that have a `k`, and `x|y` is the first of the two that is there.
+//! list of one), `a.0` takes one item, `a[k=v].b` the first item whose `k` is `v` (an object is a list of one), `[k=v].b`
+//! the value itself if its `k` is `v`, `a[k].b` maps over those that have a `k`, `x|y` is the first of the two that is
+//! there, and `x|[]` says that there is none where `x` is not there.
 
 use base64::Engine;
 use indexmap::IndexMap;
@@ -200,6 +201,8 @@ fn collect(value: &Json, path: &[&str], found: &mut Vec<Json>) -> bool {
         segment.strip_suffix(']').and_then(|it| it.split_once('[')).filter(|(_, key)| !key.contains('='))
     {
         return match value.get(name) {
+            // No list at all: none.
+            None if name.is_empty() => true,
             Some(Json::Array(items)) => {
                 let has = |item: &&Json| key.is_empty() || item.get(key).is_some_and(|it| !it.is_null());
                 for item in items.iter().filter(has) {
@@ -215,7 +218,8 @@ fn collect(value: &Json, path: &[&str], found: &mut Vec<Json>) -> bool {
     }
     if let Some((name, condition)) = segment.split_once('[') {
         let (key, wanted) = condition.trim_end_matches(']').split_once('=').unwrap_or((condition, ""));
-        let items = match value.get(name) {
+        let of = if name.is_empty() { Some(value) } else { value.get(name) };
+        let items = match of {
             Some(Json::Array(items)) => items.as_slice(),
             // One thing is a list of one.
             Some(one @ Json::Object(_)) => std::slice::from_ref(one),

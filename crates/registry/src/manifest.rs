@@ -2,7 +2,7 @@
 
 use crate::Module;
 use indexmap::IndexMap;
-use provision_model::{FieldSpec, FieldType, IdentityClass, Json, Map};
+use provision_model::{FieldSpec, IdentityClass, Json, Map};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -484,7 +484,7 @@ impl Manifest {
             let TypeSpec { fields, update, .. } = spec;
             for collection in update.iter().filter_map(|step| step.collection.as_ref()) {
                 if let Some(field) = fields.get_mut(&collection.field) {
-                    field.detaches = !field.required && !matches!(field.kind, FieldType::List(_) | FieldType::Map(_));
+                    field.detaches = !field.required && !field.kind.is_many();
                 }
             }
         }

@@ -84,7 +84,8 @@ fn check_step(manifest: &Manifest, spec: &TypeSpec, step: &StepSpec, here: &[Ste
                         one(manifest, Some(spec), call, Place::Item(collection), &at(&inside, name), findings);
                     }
                 }
-                if collection.change.is_some() && collection.key.is_none() {
+                let many = spec.fields.get(&collection.field).is_some_and(|field| field.kind.is_many());
+                if collection.change.is_some() && collection.key.is_none() && many {
                     findings.error(
                         LINT,
                         "items are said to be changed, but nothing tells which is which",

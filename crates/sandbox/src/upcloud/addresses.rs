@@ -1,6 +1,7 @@
-//! Owns UpCloud's addresses as things of their own: those that servers have, given one more, named and released.
+//! Owns UpCloud's addresses as things of their own: those that servers have, given one more, named and released, and the
+//! floating ones, which are in `floating`.
 
-use super::{Answer, Cx, error, interfaces, invalid, no_such_method};
+use super::{Answer, Cx, error, floating, interfaces, invalid, is_yes, no_such_method};
 use crate::call::Reply;
 use serde_json::{Value, json};
 
@@ -11,16 +12,22 @@ const MOST: usize = 5;
 pub fn answer(cx: &mut Cx<'_>, rest: &[&str]) -> Answer {
     let fields = cx.body["ip_address"].clone();
     match (cx.call.method.as_str(), rest) {
-        ("GET", []) => Ok(Reply::json(200, &json!({"ip_addresses": {"ip_address": interfaces::all(cx)}}))),
-        ("GET", [address]) => Ok(Reply::json(200, &json!({"ip_address": find(cx, address)?}))),
+        ("GET", []) => Ok(Reply::json(200, &json!({"ip_addresses": {"ip_address": all(cx)}}))),
+        ("GET", [address]) => Ok(Reply::json(200, &shown(cx, address)?)),
+        ("POST", []) if is_yes(&fields["floating"]) => floating::create(cx, &fields),
         ("POST", []) => assign(cx, &fields),
+        ("PUT" | "PATCH", [address]) if floating::is_one(cx, address) => floating::modify(cx, address, &fields),
+        ("DELETE", [address]) if floating::is_one(cx, address) => {
+            cx.world.store.remove(&cx.scope, floating::KIND, address);
+            Ok(Reply::empty().about(*address))
+        }
         ("PUT" | "PATCH", [address]) => {
             let mut server = holder(cx, address)?;
             if let Some(name) = fields["ptr_record"].as_str() {
                 server["_names"][*address] = json!(name);
                 cx.put("server", &server);
             }
-            Ok(Reply::json(202, &json!({"ip_address": find(cx, address)?})).about(*address))
+            Ok(Reply::json(202, &shown(cx, address)?).about(*address))
         }
         ("DELETE", [address]) => {
             let mut server = holder(cx, address)?;
@@ -42,12 +49,22 @@ pub fn answer(cx: &mut Cx<'_>, rest: &[&str]) -> Answer {
     }
 }
 
+/// Every address of the account.
+fn all(cx: &Cx<'_>) -> Vec<Value> {
+    interfaces::all(cx).into_iter().chain(floating::all(cx)).collect()
+}
+
+/// One address as the vendor shows it.
+pub fn shown(cx: &Cx<'_>, address: &str) -> Result<Value, Reply> {
+    Ok(json!({"ip_address": find(cx, address)?}))
+}
+
 fn gone(address: &str) -> Reply {
     error(404, "IP_ADDRESS_NOT_FOUND", &format!("The IP address {address} does not exist."))
 }
 
 fn find(cx: &Cx<'_>, address: &str) -> Result<Value, Reply> {
-    interfaces::all(cx).into_iter().find(|one| one["address"] == address).ok_or_else(|| gone(address))
+    all(cx).into_iter().find(|one| one["address"] == address).ok_or_else(|| gone(address))
 }
 
 /// The server that has an address.
@@ -83,5 +100,5 @@ fn assign(cx: &mut Cx<'_>, fields: &Value) -> Answer {
         list.push(built[0].clone());
     }
     cx.put("server", &server);
-    Ok(Reply::json(201, &json!({"ip_address": find(cx, &address)?})).about(address))
+    Ok(Reply::json(201, &shown(cx, &address)?).about(address))
 }

@@ -49,13 +49,7 @@ pub fn build(cx: &mut Cx<'_>, networking: &Value, zone: &str) -> Result<Value, R
                     )
                     .to_string()
                 }
-                ("public", "IPv4") => {
-                    let number = cx.world.store.next("upcloud.address");
-                    Ipv4Addr::from(
-                        u32::from(Ipv4Addr::new(100, 64, 0, 0)) + u32::try_from(number % 60_000).unwrap_or(0) + 2,
-                    )
-                    .to_string()
-                }
+                ("public", "IPv4") => public_address(cx),
                 ("public", "IPv6") => format!("2001:db8:ffff::{:x}", cx.world.store.next("upcloud.address")),
                 _ => return Err(invalid("IP_ADDRESS_FAMILY_INVALID", "The attribute family has an invalid value.")),
             };
@@ -68,6 +62,13 @@ pub fn build(cx: &mut Cx<'_>, networking: &Value, zone: &str) -> Result<Value, R
             "type": kind, "bootable": yes(is_yes(&one["bootable"]))}));
     }
     Ok(Value::Array(built))
+}
+
+/// The next public IPv4 address.
+pub fn public_address(cx: &mut Cx<'_>) -> String {
+    let number = cx.world.store.next("upcloud.address");
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(100, 64, 0, 0)) + u32::try_from(number % 60_000).unwrap_or(0) + 2)
+        .to_string()
 }
 
 fn private(cx: &Cx<'_>, network_id: &str, ask: &Value, built: &[Value]) -> Result<String, Reply> {
@@ -105,7 +106,8 @@ pub fn addresses(server: &Value) -> Vec<Value> {
     for interface in server["_interfaces"].as_array().into_iter().flatten() {
         for address in interface["ip_addresses"]["ip_address"].as_array().into_iter().flatten() {
             all.push(json!({"access": interface["type"], "address": address["address"], "family": address["family"],
-                "part_of_plan": yes(interface["type"] == "public" && address["family"] == "IPv4" && interface["_added"] != true)}));
+                "part_of_plan": yes(interface["type"] == "public" && address["family"] == "IPv4" && interface["_added"] != true
+                    && address["floating"] != "yes")}));
         }
     }
     all
@@ -117,16 +119,11 @@ pub fn shown(server: &Value) -> Vec<Value> {
 }
 
 /// The name that a public address comes with.
-fn usual_name(address: &Value) -> String {
-    match address["address"].as_str().filter(|_| address["access"] == "public") {
-        Some(own) => {
-            format!("{}.{}.upcloud.host", own.replace(['.', ':'], "-"), address["zone"].as_str().unwrap_or(""))
-        }
-        None => String::new(),
-    }
+pub fn usual_name(address: &str, zone: &str) -> String {
+    format!("{}.{zone}.upcloud.host", address.replace(['.', ':'], "-"))
 }
 
-/// Every address of the account.
+/// Every address that came with a server or was added to one.
 pub fn all(cx: &Cx<'_>) -> Vec<Value> {
     let mut all = Vec::new();
     for server in cx.every("server") {
@@ -135,7 +132,11 @@ pub fn all(cx: &Cx<'_>) -> Vec<Value> {
             address["zone"] = server["zone"].clone();
             let own = address["address"].as_str().unwrap_or_default();
             let named = server["_names"][own].as_str().map(str::to_owned);
-            address["ptr_record"] = json!(named.unwrap_or_else(|| usual_name(&address)));
+            let usual = || match address["access"] == "public" {
+                true => usual_name(own, server["zone"].as_str().unwrap_or_default()),
+                false => String::new(),
+            };
+            address["ptr_record"] = json!(named.unwrap_or_else(usual));
             address["floating"] = json!("no");
             all.push(address);
         }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod catalog;
+mod floating;
 mod groups;
 mod interfaces;
 mod networks;

@@ -1,7 +1,8 @@
 //! Owns UpCloud's servers: creating, showing, changing and deleting them. Power and disks are in `power`.
 
 use super::{
-    Answer, Cx, catalog, error, interfaces, invalid, is_yes, labels, no_such_method, number, storages, uuid, yes,
+    Answer, Cx, catalog, error, floating, interfaces, invalid, is_yes, labels, no_such_method, number, storages, uuid,
+    yes,
 };
 use crate::call::Reply;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ pub fn answer(cx: &mut Cx<'_>, rest: &[&str]) -> Answer {
         ("DELETE", [id]) => delete(cx, id),
         (_, [id, "firewall_rule", rest @ ..]) => super::rules::answer(cx, id, rest),
         ("GET", [id, "networking"]) => {
-            let server = cx.find("server", id)?;
+            let server = floating::with(cx, &cx.find("server", id)?);
             Ok(Reply::json(200, &json!({"networking": {"interfaces": {"interface": interfaces::shown(&server)}}})))
         }
         ("POST", [id, verb @ ("start" | "stop" | "restart")]) => super::power::switch(cx, id, verb),
@@ -55,6 +56,7 @@ fn summary(server: &Value) -> Value {
 
 /// The server in full.
 pub fn details(cx: &Cx<'_>, server: &Value) -> Value {
+    let server = &floating::with(cx, server);
     let mut shown = crate::hetzner::public(server);
     shown["labels"] = json!({"label": server["labels"]});
     shown["ip_addresses"] = json!({"ip_address": interfaces::addresses(server)});
@@ -276,5 +278,6 @@ fn delete(cx: &mut Cx<'_>, id: &str) -> Answer {
     }
     cx.world.store.remove(&cx.scope, "server", id);
     super::groups::free(cx, id);
+    floating::free(cx, &server);
     Ok(Reply::empty().about(id))
 }
