@@ -303,3 +303,40 @@ fn a_service_of_a_load_balancer_is_changed_in_its_place() {
     assert!(sent[0].ends_with("/actions/update_service"), "{sent:?}");
     assert_eq!(world.json("provision plan"), json!([]));
 }
+
+#[test]
+fn what_a_rule_lets_in_comes_and_goes_alone_however_the_rules_are_written() {
+    let world = World::new().with_sandbox();
+    let with = |rules: &str| {
+        world.declare(&format!(
+            "vpc = p.aws.vpc & {{ cidr_block = \"10.0.0.0/16\" }},
+             other = p.aws.security_group & {{ vpc_id = p.ref \"vpc\" \"id\" }},
+             wall = p.aws.security_group & {{ vpc_id = p.ref \"vpc\" \"id\", ingress = [{rules}] }},"
+        ));
+    };
+    let https = |rest: &str| format!("{{ ip_protocol = \"tcp\", from_port = 443, to_port = 443, {rest} }},");
+    // Two rules with the same ports, and one thing said twice.
+    with(&format!(
+        "{}{}{}",
+        https("cidr_ips = [\"10.0.0.0/8\", \"192.168.0.7/16\"]"),
+        https("cidr_ips = [\"10.0.0.0/8\"], cidr_ipv6 = [\"2001:db8::/32\"]"),
+        "{ ip_protocol = \"all\", source_groups = [p.ref \"other\" \"id\"] },"
+    ));
+    world.settle();
+    assert_eq!(world.json("provision plan --deep"), json!([]));
+    // The same in other words is no change.
+    with(&format!(
+        "{}{}",
+        "{ ip_protocol = \"-1\", source_groups = [p.ref \"other\" \"id\"] },",
+        "{ ip_protocol = \"6\", from_port = 443, to_port = 443, cidr_ipv6 = [\"2001:db8::/32\"], cidr_ips = [\"192.168.0.0/16\", \"10.0.0.0/8\"] },"
+    ));
+    assert_eq!(world.json("provision plan --deep"), json!([]));
+    // One range comes, one goes, and the others are not touched in between.
+    let before = world.mutating().len();
+    with(&https("cidr_ips = [\"10.0.0.0/8\", \"172.16.0.0/12\"], cidr_ipv6 = [\"2001:db8::/32\"]"));
+    world.settle();
+    let actions: Vec<String> = world.mutating()[before..].iter().filter_map(|call| call.action.clone()).collect();
+    let count = |action: &str| actions.iter().filter(|one| *one == action).count();
+    assert_eq!(count("RevokeSecurityGroupIngress"), 2, "{actions:?}");
+    assert_eq!(count("AuthorizeSecurityGroupIngress"), 1, "{actions:?}");
+}

@@ -27,16 +27,19 @@ impl Normal {
 
 /// A value of a field in its one form.
 pub fn normalised(spec: &FieldSpec, value: Json) -> Json {
-    of_kind(&spec.kind, spec.normalise, value)
+    match of_kind(&spec.kind, spec, value) {
+        Json::Array(items) if !spec.split.is_empty() => Json::Array(split(&spec.split, items)),
+        value => value,
+    }
 }
 
-fn of_kind(kind: &FieldType, normal: Option<Normal>, value: Json) -> Json {
+fn of_kind(kind: &FieldType, spec: &FieldSpec, value: Json) -> Json {
     match (kind, value) {
         (FieldType::List(inner), Json::Array(items)) => {
-            items.into_iter().map(|item| of_kind(inner, normal, item)).collect()
+            items.into_iter().map(|item| of_kind(inner, spec, item)).collect()
         }
         (FieldType::Map(inner), Json::Object(map)) => {
-            Json::Object(map.into_iter().map(|(key, item)| (key, of_kind(inner, normal, item))).collect())
+            Json::Object(map.into_iter().map(|(key, item)| (key, of_kind(inner, spec, item))).collect())
         }
         (FieldType::Record(fields), Json::Object(map)) => {
             let one = |(key, item): (String, Json)| match fields.get(&key) {
@@ -45,12 +48,42 @@ fn of_kind(kind: &FieldType, normal: Option<Normal>, value: Json) -> Json {
             };
             Json::Object(map.into_iter().map(one).collect())
         }
-        (FieldType::String, Json::String(text)) => match normal {
-            Some(normal) => Json::String(normal.of(&text)),
-            None => Json::String(text),
-        },
+        (FieldType::String, Json::String(text)) => {
+            let text = spec.normalise.map_or(text.clone(), |normal| normal.of(&text));
+            Json::String(spec.spellings.get(&text).cloned().unwrap_or(text))
+        }
         (_, value) => value,
     }
+}
+
+/// As many items as the lists of these names have members, with one member each; what is there twice is there once. An item
+/// with a list that is known only later stays whole.
+fn split(lists: &[String], items: Vec<Json>) -> Vec<Json> {
+    let mut out: Vec<Json> = Vec::new();
+    for item in items {
+        let mut parts = Vec::new();
+        if let Json::Object(map) = &item
+            && lists.iter().filter_map(|name| map.get(name)).all(|list| list.is_array() || list.is_null())
+        {
+            for name in lists {
+                for member in map.get(name).and_then(Json::as_array).into_iter().flatten() {
+                    let mut one = map.clone();
+                    one.retain(|key, _| key == name || !lists.contains(key));
+                    one.insert(name.clone(), Json::Array(vec![member.clone()]));
+                    parts.push(Json::Object(one));
+                }
+            }
+        }
+        if parts.is_empty() {
+            parts.push(item);
+        }
+        for part in parts {
+            if !out.contains(&part) {
+                out.push(part);
+            }
+        }
+    }
+    out
 }
 
 /// `10.0.0.0/16` of `10.0.1.2/16`.

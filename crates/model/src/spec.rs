@@ -114,6 +114,13 @@ pub struct FieldSpec {
     /// The one form of a value that can be written in several.
     #[serde(default)]
     pub normalise: Option<Normal>,
+    /// Other spellings of a text, each with the one that the cloud shows.
+    #[serde(default)]
+    pub spellings: IndexMap<String, String>,
+    /// A list of records: an item is as many as these lists of it have members, one member each. The cloud puts together what
+    /// agrees in the rest.
+    #[serde(default)]
+    pub split: Vec<String>,
     /// Taken out of the file, it keeps what the cloud has: the cloud has no word for none.
     #[serde(default)]
     pub keep: bool,

@@ -117,6 +117,11 @@ fn each_mistake_is_told_at_its_place_with_its_code() {
         ("[\"title\", \"tags\"]", "[\"tags\"]", "16 never_changed `title` is changed in place, but no step"),
         ("{field.size}", "{field.sise}", "25 unknown_field a template names the unknown field `sise`"),
         ("until = [\"ready\"]", "until = [\"redy\"]", "25 unknown_status the status `redy` is named nowhere"),
+        (
+            "on_change = \"restart\" }",
+            "on_change = \"restart\", split = [\"a\"] }",
+            "17 lint `size` is split by `a`, which is no list of its items",
+        ),
         ("\"1.0.0\"", "\"one\"", "3 manifest `one` is no version"),
         ("api = \"1\"", "api = \"banana\"", "4 api `banana` is no version; write it like `1` or `1.2`"),
         (

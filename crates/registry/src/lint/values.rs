@@ -5,7 +5,7 @@ use super::{Findings, at};
 use crate::{Auth, Manifest, Protocol, TypeSpec};
 use indexmap::IndexMap;
 use provision_diagnostic::did_you_mean;
-use provision_model::{IdentityClass, Step};
+use provision_model::{FieldType, IdentityClass, Step};
 
 const LINT: &str = "provision::provider::lint";
 
@@ -80,6 +80,26 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
                 &at(&at(here, "fields"), field.as_str()),
                 "Give one of them another `wire`.",
             );
+        }
+    }
+    for (name, it) in &spec.fields {
+        let inside = match &it.kind {
+            FieldType::List(inner) => match &**inner {
+                FieldType::Record(inside) => Some(inside),
+                _ => None,
+            },
+            _ => None,
+        };
+        for (index, part) in it.split.iter().enumerate() {
+            let list = inside.and_then(|inside| inside.get(part));
+            if !list.is_some_and(|list| matches!(list.kind, FieldType::List(_))) {
+                findings.error(
+                    LINT,
+                    format!("`{name}` is split by `{part}`, which is no list of its items"),
+                    &at(&at(&at(&at(here, "fields"), name.as_str()), "split"), index),
+                    "Name lists of the records that this list is made of.",
+                );
+            }
         }
     }
     for (address, need) in &spec.needs {
