@@ -135,7 +135,11 @@ fn whatever_a_cloud_says_is_an_error_with_a_code_and_never_the_credential() {
     let redirect = format!(
         "HTTP/1.1 302 Found\r\nlocation: {elsewhere}/v1/networks\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
     );
+    let repeated = format!("{{\"error\": {{\"code\": \"unauthorized\", \"message\": \"bad token {TOKEN}\"}}}}");
+    let misfit = "{\"networks\": [{\"id\": 7, \"name\": \"n\", \"ip_range\": {\"x\": 1}}]}";
     let cases = [
+        ("the credential", error("401 X", &repeated).0, repeated, "unauthorized", "bad token <sensitive>"),
+        ("a record for a text", ok(misfit.len()), misfit.into(), "malformed", "`ip_range` of 7 is not a string"),
         ("HTML", ok(html.len()), html.to_owned(), "malformed", "request req-4711"),
         ("nothing", ok(0), String::new(), "malformed", "hetzner"),
         ("cut off", ok(1000), "{\"networks\": [".into(), "unavailable", "hetzner"),

@@ -20,6 +20,28 @@ impl Authenticator {
         Self::Header { name: "Authorization".into(), value: format!("Basic {text}") }
     }
 
+    /// The texts that are never to be shown, whoever repeats them.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        match self {
+            Self::None => {}
+            Self::Header { value, .. } => {
+                let credential = value.split_once(' ').map_or(value.as_str(), |(_, credential)| credential);
+                out.push(credential.to_owned());
+                // The password of basic authentication.
+                let plain = base64::engine::general_purpose::STANDARD.decode(credential).ok();
+                let plain = plain.filter(|_| value.starts_with("Basic ")).and_then(|it| String::from_utf8(it).ok());
+                out.extend(plain.and_then(|plain| Some(plain.split_once(':')?.1.to_owned())));
+            }
+            Self::Sigv4 { secret_key, session_token, .. } => {
+                out.push(secret_key.clone());
+                out.extend(session_token.clone());
+            }
+        }
+        out.retain(|secret| secret.len() >= crate::TELLING);
+        out
+    }
+
     /// The headers to add to a request.
     pub fn headers(
         &self,

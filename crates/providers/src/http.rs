@@ -173,12 +173,16 @@ impl Transport {
         }
         if let (300..400, Some(location)) = (answer.status, &answer.location) {
             // The credential goes where the account says, and nowhere else.
-            let host = location.split_once("://").map_or(location.as_str(), |(_, rest)| rest);
-            let host = host.split(['/', '?', '#']).next().unwrap_or_default();
-            let message = format!("{} redirects to `{host}`, which is not followed", request.path);
+            let to = match location.split_once("://") {
+                Some((_, rest)) => rest.split(['/', '?', '#']).next().unwrap_or_default(),
+                None => location.split(['?', '#']).next().unwrap_or_default(),
+            };
+            let message = format!("{} redirects to `{to}`, which is not followed", request.path);
             return Err(self.error(Class::Malformed, &answer.status.to_string(), message));
         }
-        Err(self.classify(&answer, parsed.unwrap_or(Json::Null), unknown_fate))
+        let error = self.classify(&answer, parsed.unwrap_or(Json::Null), unknown_fate);
+        // Some clouds repeat the credential that they do not like.
+        Err(error.without(&self.authenticator.secrets()))
     }
 
     fn parse(&self, body: &[u8]) -> Result<Json, String> {

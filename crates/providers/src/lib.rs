@@ -26,6 +26,8 @@ pub use outside::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, Wire
 pub use runtime::ManifestProvider;
 pub use rust::{Opened, RustProviders};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use provision_model::{Action, Address, Identity, Json, Map, Remote};
 use provision_registry::{Call, Manifest, TypeSpec};
 use std::collections::HashSet;
@@ -101,14 +103,21 @@ impl Operation {
         for (_, value) in self.inputs.iter().chain(&self.prior).filter(|(name, _)| is_secret(name)) {
             secret_texts(value, &mut out);
         }
+        // As they stand on the wire, too; the longest first, because one may hold another.
+        let encoded: Vec<String> = out.iter().map(|text| STANDARD.encode(text)).collect();
+        out.extend(encoded);
+        out.sort_by_key(|text| std::cmp::Reverse(text.len()));
         out
     }
 }
 
-/// The texts of a secret value. Short ones are left: their letters are in every word.
+/// A text shorter than this is not hidden: its letters are in every word.
+pub(crate) const TELLING: usize = 4;
+
+/// The texts of a secret value, without the short ones.
 pub(crate) fn secret_texts(value: &Json, out: &mut Vec<String>) {
     match value {
-        Json::String(text) if text.len() >= 4 => out.push(text.clone()),
+        Json::String(text) if text.len() >= TELLING => out.push(text.clone()),
         Json::Array(items) => items.iter().for_each(|item| secret_texts(item, out)),
         Json::Object(map) => map.values().for_each(|item| secret_texts(item, out)),
         _ => {}

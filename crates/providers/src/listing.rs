@@ -4,7 +4,7 @@ use crate::http::Outgoing;
 use crate::runtime::{is_absent, text_of};
 use crate::{CallError, Control, ManifestProvider, wire};
 use provision_model::{Json, LABEL_OP, LABEL_STATE, Map, Remote};
-use provision_registry::{Call, Pagination, Protocol};
+use provision_registry::{Call, Pagination, Protocol, TypeSpec};
 use std::collections::HashSet;
 
 /// More pages than any account has; a list that goes on longer is a fault.
@@ -34,17 +34,49 @@ impl ManifestProvider {
         let mut seen = HashSet::new();
         let mut found = Vec::new();
         let mut nameless = false;
-        self.pages(type_name, call, region, label, control, &mut |item| match self.remote(spec, item) {
+        let mut faulty = None;
+        self.pages(type_name, call, region, label, control, &mut |item| match self.shown(spec, item) {
             _ if is_absent(spec, item) => {}
-            Some(remote) if seen.insert(remote.id.clone()) && ours(&remote) => found.push(remote),
-            Some(_) => {}
-            None => nameless = true,
+            Ok(Some(remote)) if seen.insert(remote.id.clone()) && ours(&remote) => found.push(remote),
+            Ok(Some(_)) => {}
+            Ok(None) => nameless = true,
+            Err(error) => faulty = Some(error),
         })?;
+        if let Some(error) = faulty {
+            return Err(error);
+        }
         // One that cannot be recognised must not be taken for one that is gone.
         if nameless {
             return Err(self.fault(format!("the list of {type_name} has an item without `{}`", spec.id)));
         }
         Ok(found)
+    }
+
+    /// Those of what a resource is part of.
+    pub(crate) fn beside(
+        &self,
+        spec: &TypeSpec,
+        type_name: &str,
+        call: &Call,
+        value_of: &dyn Fn(&str) -> Option<Json>,
+        region: Option<&str>,
+        control: &Control<'_>,
+    ) -> Result<Vec<Remote>, CallError> {
+        let filled = |value: &Json| wire::fill(value, value_of);
+        let mut call = call.clone();
+        call.path = text_of(&filled(&Json::from(call.path.as_str()))).unwrap_or_default();
+        call.query.values_mut().chain(call.with.values_mut()).for_each(|value| *value = filled(value));
+        let mut found = Vec::new();
+        self.pages(type_name, &call, region, None, control, &mut |item| {
+            let mut item = item.clone();
+            if let Json::Object(map) = &mut item {
+                map.extend(call.with.iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
+            if !is_absent(spec, &item) {
+                found.push(self.shown(spec, &item));
+            }
+        })?;
+        found.into_iter().filter_map(Result::transpose).collect()
     }
 
     /// What the account offers in a catalogue, a row each.
@@ -164,6 +196,8 @@ impl ManifestProvider {
             let items = call.items.as_deref().unwrap_or_default();
             let items = match wire::extract(&answer, items) {
                 Some(Json::Array(items)) => items,
+                // An empty list of a program that writes it as null.
+                None if wire::is_null(&answer, items) => Vec::new(),
                 // XML has no empty list, and a list that is not there at all is only plausible there.
                 None if self.manifest.protocol == Protocol::Ec2Query && !answer.is_null() => Vec::new(),
                 _ => return Err(self.fault(format!("the answer to a list of {what} has no `{items}`"))),

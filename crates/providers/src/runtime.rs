@@ -5,7 +5,8 @@ use crate::http::{Outgoing, Transport, escape};
 use crate::waiting::{ActionBoard, Listed, StatusBoard};
 use crate::{CallError, CallStep, Class, Control, Operation, Outside, Pending, Provider, Sent, StepKind, wire};
 use provision_model::{
-    Action, FieldSpec, FieldType, Identity, Json, LABEL_OP, LABEL_STATE, Map, Remote, Visible, short_hash,
+    Action, FieldSpec, FieldType, Identity, IdentityClass, Json, LABEL_OP, LABEL_STATE, Map, Remote, Visible,
+    short_hash,
 };
 use provision_registry::{Call, Manifest, Protocol, StepSpec, TypeSpec};
 use std::sync::Arc;
@@ -123,6 +124,17 @@ impl ManifestProvider {
         let status =
             spec.status.as_ref().and_then(|status| wire::extract(item, &status.path)).and_then(|value| text_of(&value));
         Some(Remote { id, fields, attributes, identity, status })
+    }
+
+    /// The resource of an item of a read or a list; an error where a field is not what the manifest says.
+    pub(crate) fn shown(&self, spec: &TypeSpec, item: &Json) -> Result<Option<Remote>, CallError> {
+        let Some(remote) = self.remote(spec, item) else { return Ok(None) };
+        match wire::misfit(&spec.fields, &remote.fields) {
+            Some((name, field)) => {
+                Err(self.fault(format!("`{name}` of {} is not {} in the answer", remote.id, field.kind.name())))
+            }
+            None => Ok(Some(remote)),
+        }
     }
 
     /// The resource of an item that has everything a cloud ever shows of one, be it null, and is ready.
@@ -323,10 +335,14 @@ impl Provider for ManifestProvider {
             }
         }
         if step.kind == StepKind::Create {
-            let item = match &step.call.result {
+            let mut item = match &step.call.result {
                 Some(path) => wire::extract(&answer, path),
                 None => Some(answer.clone()),
             };
+            // What only the request said, such as what it is part of.
+            if let Some(Json::Object(map)) = &mut item {
+                map.extend(step.call.with.iter().map(|(name, value)| (name.clone(), wire::fill(value, &value_of))));
+            }
             sent.remote_id = match &step.call.id {
                 Some(template) => text_of(&wire::fill_text(template, &value_of)),
                 None => item.as_ref().and_then(|item| id_of(spec, item)),
@@ -446,13 +462,29 @@ impl Provider for ManifestProvider {
     ) -> Result<Option<Vec<Remote>>, CallError> {
         let spec = self.spec(type_name)?;
         let key = spec.create.as_ref().and_then(|call| call.id.as_ref());
-        let Some(template) = key.filter(|_| spec.list.is_none() && spec.read.is_some()) else { return Ok(None) };
         let value_of = |name: &str| {
             let field = name.strip_prefix("field.")?;
             Some(wire::encode(spec.fields.get(field)?, fields.get(field)?, self.manifest.protocol))
         };
-        let id = text_of(&wire::fill_text(template, &value_of)).unwrap_or_default();
-        Ok(Some(self.read(type_name, region, &id, control)?.into_iter().collect()))
+        if spec.list.is_some() {
+            return Ok(None);
+        }
+        match (key.filter(|_| spec.read.is_some()), &spec.among) {
+            (Some(template), _) => {
+                let id = text_of(&wire::fill_text(template, &value_of)).unwrap_or_default();
+                Ok(Some(self.read(type_name, region, &id, control)?.into_iter().collect()))
+            }
+            (None, Some(call)) => {
+                let mut found = self.beside(spec, type_name, call, &value_of, region, control)?;
+                // Where a key tells them apart, the others are none of this one's business.
+                let same = |remote: &Remote, name: &str| remote.fields.get(name) == fields.get(name);
+                if spec.identity == IdentityClass::Keyed {
+                    found.retain(|remote| spec.keys().all(|key| key.iter().all(|name| same(remote, name))));
+                }
+                Ok(Some(found))
+            }
+            (None, None) => Ok(None),
+        }
     }
 }
 
@@ -480,7 +512,7 @@ impl ManifestProvider {
                 if let Json::Object(map) = &mut item {
                     map.extend(call.with.iter().map(|(name, value)| (name.clone(), wire::fill(value, &value_of))));
                 }
-                Ok(self.remote(spec, &item))
+                self.shown(spec, &item)
             }
             Err(error) if error.class == Class::Gone => Ok(None),
             Err(error) => Err(error),
@@ -578,6 +610,7 @@ fn items(value: Option<&Json>, is_map: bool) -> Vec<Json> {
             })
             .collect(),
         // A single value is a list of one.
+        Some(Json::String(none)) if none.is_empty() => Vec::new(),
         Some(one @ (Json::String(_) | Json::Number(_) | Json::Object(_))) => vec![one.clone()],
         _ => Vec::new(),
     }

@@ -149,6 +149,11 @@ pub fn merge(target: &mut Json, value: Json) {
     }
 }
 
+/// Whether there is a null at a plain path of an answer.
+pub fn is_null(value: &Json, path: &str) -> bool {
+    !path.is_empty() && value.pointer(&format!("/{}", path.replace('.', "/"))).is_some_and(Json::is_null)
+}
+
 /// The value at a path of an answer; a path with `[]` gives a list.
 pub fn extract(value: &Json, path: &str) -> Option<Json> {
     path.split('|').find_map(|path| {
@@ -253,11 +258,28 @@ pub fn decode_fields(specs: &IndexMap<String, FieldSpec>, item: &Json, protocol:
         }
         let path = read_path(name, spec, protocol);
         let raw = extract(item, &path).or_else(|| empty_list(spec, item, &path));
+        // Of what is attached some clouds say with an empty text that it is not.
+        if spec.detaches && raw.as_ref().is_some_and(|raw| raw == "") {
+            out.insert(name.clone(), Json::Null);
+            continue;
+        }
         if let Some(value) = raw.and_then(|raw| decode(spec, &raw, protocol)) {
             out.insert(name.clone(), normalised(spec, value));
         }
     }
     out
+}
+
+/// The first field whose value has another form than the manifest says: a record where a text is documented, a text where a
+/// list is. It is a fault of the answer, and must not be taken for a change of the resource.
+pub fn misfit<'a>(specs: &'a IndexMap<String, FieldSpec>, fields: &Map) -> Option<(&'a str, &'a FieldSpec)> {
+    let wrong = |spec: &FieldSpec, value: &Json| match (&spec.kind, value) {
+        (FieldType::Any, _) | (_, Json::Null) => false,
+        (FieldType::List(_), value) => !value.is_array() && value != "",
+        (FieldType::Map(_) | FieldType::Record(_), value) => !value.is_object() && value != "",
+        (_, value) => value.is_array() || value.is_object(),
+    };
+    specs.iter().find_map(|(name, spec)| wrong(spec, fields.get(name)?).then_some((name.as_str(), spec)))
 }
 
 /// An XML list without entries is null, which for a list or a map means empty, not absent.
@@ -419,5 +441,17 @@ mod tests {
             _ => None,
         };
         assert_eq!(fill(&json!({"a": "{id}", "b": "/s/{id}/{item.x}"}), &of), json!({"a": 7, "b": "/s/7/v"}));
+    }
+
+    #[test]
+    fn an_empty_text_is_nothing_attached_and_anything_else_stays_what_it_is() {
+        let field = |detaches: bool| {
+            let mut spec: FieldSpec = serde_json::from_value(json!({"type": "string"})).unwrap();
+            spec.detaches = detaches;
+            IndexMap::from([("server".to_owned(), spec)])
+        };
+        let read = |detaches: bool| decode_fields(&field(detaches), &json!({"server": ""}), Protocol::RestJson);
+        assert_eq!(Json::Object(read(true)), json!({"server": null}));
+        assert_eq!(Json::Object(read(false)), json!({"server": ""}));
     }
 }

@@ -295,6 +295,9 @@ pub struct TypeSpec {
     pub read: Option<Call>,
     #[serde(default)]
     pub list: Option<Call>,
+    /// The call that lists those of what it is part of, for a type that has no list of all: looked in after a lost answer.
+    #[serde(default)]
+    pub among: Option<Call>,
     #[serde(default)]
     pub update: Vec<StepSpec>,
     #[serde(default)]

@@ -122,6 +122,21 @@ fn each_mistake_is_told_at_its_place_with_its_code() {
             "on_change = \"restart\", split = [\"a\"] }",
             "17 lint `size` is split by `a`, which is no list of its items",
         ),
+        (
+            "doc = \"Title.\"",
+            "doc = \"Title.\", read = \"a[k=v.title\"",
+            "16 lint `a[k=v.title` is no path into an answer",
+        ),
+        (
+            "doc = \"Title.\"",
+            "doc = \"Title.\", example = { \"$ref\" = { address = \"net\", attribute = \"id\" } }",
+            "16 unknown_field an example refers to `net`, which the type does not need",
+        ),
+        (
+            "    list = { path = \"/disks\", items = \"disks\" },\n",
+            "",
+            "10 lint whether a `disk` was made cannot be told once the answer is lost: it has no `list`",
+        ),
         ("\"1.0.0\"", "\"one\"", "3 manifest `one` is no version"),
         ("api = \"1\"", "api = \"banana\"", "4 api `banana` is no version; write it like `1` or `1.2`"),
         (

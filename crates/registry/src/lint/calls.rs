@@ -23,8 +23,12 @@ pub enum Place<'a> {
 
 /// The calls and steps of a type.
 pub fn check(manifest: &Manifest, spec: &TypeSpec, here: &[Step], findings: &mut Findings) {
-    let calls =
-        [("create", &spec.create, Place::Create), ("read", &spec.read, Place::Read), ("list", &spec.list, Place::List)];
+    let calls = [
+        ("create", &spec.create, Place::Create),
+        ("read", &spec.read, Place::Read),
+        ("list", &spec.list, Place::List),
+        ("among", &spec.among, Place::Create),
+    ];
     for (name, call, place) in calls {
         if let Some(call) = call {
             one(manifest, Some(spec), call, place, &at(here, name), findings);
@@ -223,10 +227,15 @@ fn placeholder(spec: Option<&TypeSpec>, name: &str, place: Place<'_>, here: &[St
             FieldType::Record(fields) => fields.keys().map(String::as_str).collect(),
             _ => Vec::new(),
         },
-        _ => return,
+        Some(FieldType::Record(fields)) => fields.keys().map(String::as_str).collect(),
+        Some(FieldType::Any) | None => return,
+        Some(_) => Vec::new(),
     };
     if !known.contains(&first) {
-        let help = did_you_mean(first, known.iter().copied(), || format!("An item has {}.", known.join(", ")));
+        let help = did_you_mean(first, known.iter().copied(), || match known.is_empty() {
+            true => "An item is a single value: write `{item}`.".to_owned(),
+            false => format!("An item has {}.", known.join(", ")),
+        });
         findings.error(
             "provision::provider::unknown_field",
             format!("a template names the unknown field `{wanted}` of an item"),

@@ -533,6 +533,14 @@ fn life(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], finding
             "Add one of them.",
         );
     }
+    if spec.list.is_none() && spec.among.is_none() && spec.create.as_ref().is_some_and(|create| create.id.is_none()) {
+        findings.error(
+            LINT,
+            format!("whether a `{name}` was made cannot be told once the answer is lost: it has no `list`"),
+            here,
+            "Add `list` or, for a part of something, `among`; or give `create` the `id` where the request says what it will be.",
+        );
+    }
     if spec.delete.is_empty() {
         findings.error(
             LINT,

@@ -82,6 +82,32 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
             );
         }
     }
+    for (part, fields) in [("fields", &spec.fields), ("attributes", &spec.attributes)] {
+        for (name, it) in fields {
+            let place = at(&at(here, part), name.as_str());
+            if let Some(path) = it.read.as_deref().filter(|path| !is_path(path)) {
+                findings.error(
+                    LINT,
+                    format!("`{path}` is no path into an answer"),
+                    &at(&place, "read"),
+                    "Write for example `server.id`, `items[k=v].name` or `server|[]`.",
+                );
+            }
+            for (key, sample) in [("example", &it.example), ("other", &it.other)] {
+                for address in sample.iter().flat_map(referred).filter(|it| !spec.needs.contains_key(*it)) {
+                    let help = did_you_mean(address, spec.needs.keys().map(String::as_str), || {
+                        "Name it in the type's `needs`.".to_owned()
+                    });
+                    findings.error(
+                        "provision::provider::unknown_field",
+                        format!("an example refers to `{address}`, which the type does not need"),
+                        &at(&place, key),
+                        help,
+                    );
+                }
+            }
+        }
+    }
     for (name, it) in &spec.fields {
         let inside = match &it.kind {
             FieldType::List(inner) => match &**inner {
@@ -118,5 +144,40 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
                 help,
             );
         }
+    }
+}
+
+/// Whether a text is a path of `wire`'s language, as far as its form tells.
+fn is_path(path: &str) -> bool {
+    let step = |step: &str| match step.split_once('[') {
+        None => !step.trim().is_empty() && !step.contains(']'),
+        Some((_, rest)) => rest.strip_suffix(']').is_some_and(|key| !key.contains(['[', ']'])),
+    };
+    let alternatives: Vec<&str> = path.split('|').collect();
+    alternatives.iter().enumerate().all(|(at, one)| match *one {
+        "[]" => at > 0 && at + 1 == alternatives.len(),
+        one => steps(one).iter().all(|one| step(one)),
+    })
+}
+
+/// The steps of a path; a dot between brackets belongs to the value looked for.
+fn steps(path: &str) -> Vec<&str> {
+    let mut depth = 0_i32;
+    path.split(|c: char| {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        c == '.' && depth == 0
+    })
+    .collect()
+}
+
+/// The addresses that a sample refers to.
+fn referred(value: &serde_json::Value) -> Vec<&str> {
+    match value {
+        serde_json::Value::Array(items) => items.iter().flat_map(referred).collect(),
+        serde_json::Value::Object(map) => match map.get("$ref") {
+            Some(of) => of["address"].as_str().into_iter().collect(),
+            None => map.values().flat_map(referred).collect(),
+        },
+        _ => Vec::new(),
     }
 }
