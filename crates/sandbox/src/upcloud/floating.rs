@@ -1,5 +1,5 @@
 //! Owns UpCloud's floating addresses: IPv4 addresses of a zone that are on one public interface, or on none.
-//! Source: https://developers.upcloud.com/1.3/10-ip-addresses and the exchanges recorded in upcloud-go-api.
+//! Source: <https://developers.upcloud.com/1.3/10-ip-addresses> and the exchanges recorded in upcloud-go-api.
 
 use super::{Answer, Cx, addresses, catalog, error, interfaces, invalid};
 use crate::call::Reply;
