@@ -291,3 +291,20 @@ fn a_clock_that_is_set_back_makes_nothing_twice() {
     world.ok("provision destroy --yes | ignore");
     assert_eq!((world.held(), world.json("provision audit verify | get valid")), (0, json!(true)));
 }
+
+#[test]
+fn a_restore_that_fails_changes_nothing() {
+    let world = World::new();
+    world.declare("plain = p.local.data & { input = \"x\" }");
+    world.settle();
+    world.ok("provision state move plain other");
+    let entries = world.json("provision audit verify | get entries");
+    let key = world.project().join(".provision/identity.txt");
+    let aside = world.project().join("key");
+    std::fs::rename(&key, &aside).unwrap();
+    world.fails("provision state restore").is("provision::state::io", "the key of the state is gone", "");
+    std::fs::rename(&aside, &key).unwrap();
+    assert_eq!(world.json("provision state list | get address"), json!(["other"]));
+    let verified = world.json("provision audit verify");
+    assert_eq!((&verified["valid"], &verified["entries"]), (&json!(true), &entries));
+}

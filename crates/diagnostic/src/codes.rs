@@ -372,7 +372,7 @@ pub const CODES: &[CodeEntry] = &[
     c(
         "provision::apply::incomplete",
         "Some operations failed, are in doubt or were not started.",
-        "Run `provision apply` again; what is done stays done.",
+        "Run again what was begun, as the message says; what is done stays done.",
     ),
     c("provision::state::io", "The state cannot be read or written.", "Check the folder's permissions and free space."),
     c("provision::state::version", "The state was written by a newer version.", "Update nu-provision."),

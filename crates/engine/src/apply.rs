@@ -62,7 +62,12 @@ impl Session {
                 "provision::apply::consent",
                 format!("{what} was given no plan rows and no consent"),
             )
-            .with_help(format!("Pipe in rows of `provision plan`, or run `{what} --yes`.")));
+            .with_help(match options.destroy {
+                true => {
+                    "Run `provision destroy --yes`, or pipe rows of `provision plan --destroy` into `provision apply`."
+                }
+                false => "Pipe in rows of `provision plan`, or run `provision apply --yes`.",
+            }));
         }
         // What cannot be applied at all needs no lease.
         let loaded = match rows {
@@ -130,7 +135,24 @@ impl Session {
         drop(lease);
         // The work is done and written down; a backup that cannot be made must not make it look undone.
         let _ = self.store.backup_when_due();
-        done
+        done.map_err(|mut failure| {
+            failure.first.help = Some(self.next_step(rows.is_some(), options));
+            failure
+        })
+    }
+
+    /// What goes on with an apply that is incomplete: the very thing that was begun, and no other.
+    fn next_step(&self, of_rows: bool, options: &ApplyOptions) -> String {
+        let environment = self.environment.as_ref().map(|name| format!(" --environment {name}")).unwrap_or_default();
+        let again = match (of_rows, options.destroy) {
+            (true, _) => format!(
+                "Make the same plan again and apply the same of its rows, or all that the project says with \
+                 `provision apply --yes{environment}`"
+            ),
+            (false, true) => format!("Run `provision destroy --yes{environment}` to go on"),
+            (false, false) => format!("Run `provision apply --yes{environment}` to go on"),
+        };
+        format!("{again}: what is done stays done, what is in doubt is settled first.")
     }
 
     fn new_change(&self, subset: &Subset, options: &ApplyOptions) -> Result<NewChange, Failure> {
@@ -344,8 +366,7 @@ impl Session {
                 "the apply is incomplete: {} done, {} failed, {} in doubt, {} not started",
                 counts.done, counts.failed, counts.in_doubt, counts.not_started
             ),
-        )
-        .with_help("Run `provision apply --yes` to go on: what is done stays done, what is in doubt is settled first.");
+        );
         (counts, Err(Failure { first: Box::new(summary), others: failures }))
     }
 }

@@ -105,9 +105,9 @@ impl CallError {
             Class::Rejected | Class::Gone | Class::Protected => "Mend the resource as the cloud's message says.",
             Class::Busy => {
                 "Something uses it, or works on it. Where others need what is replaced, give it \
-                 `lifecycle.create_before_destroy = true`; else run `provision apply` again: what is done stays done."
+                 `lifecycle.create_before_destroy = true`; else run the same again: what is done stays done."
             }
-            _ => "Run `provision apply` again; what is done stays done.",
+            _ => "Run the same again when the cloud can be reached; what is done stays done.",
         };
         Failure::new(code, format!("{what}: {self}")).with_help(self.help.as_deref().unwrap_or(help))
     }

@@ -14,6 +14,7 @@ mod module;
 mod outside;
 mod runtime;
 mod rust;
+mod steps;
 mod waiting;
 mod wire;
 mod xml;

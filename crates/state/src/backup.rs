@@ -153,8 +153,35 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
             std::fs::rename(&file, aside.join(&name)).map_err(failed)?;
         }
     }
+    let put = put_back(project, location, &folder, &chosen, head, user);
+    let store = put.inspect_err(|_| {
+        // What cannot be restored leaves everything as it was.
+        for name in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm"), crate::audit::HEAD.to_owned()] {
+            let _ = std::fs::remove_file(folder.join(&name));
+            let _ = std::fs::rename(aside.join(&name), folder.join(&name));
+        }
+        let _ = std::fs::remove_dir(&aside);
+    })?;
+    Ok(Restored {
+        backup: chosen.display().to_string(),
+        serial: store.serial()?,
+        resources: store.resources()?.len(),
+        damaged: aside.display().to_string(),
+    })
+}
+
+/// Copies a backup to where the state is, and notes that in its audit log.
+fn put_back(
+    project: &Path,
+    location: &Location,
+    folder: &Path,
+    chosen: &Path,
+    head: Option<crate::audit::Head>,
+    user: &str,
+) -> Result<Arc<Store>, Failure> {
+    let failed = |error: std::io::Error| file_io("restore", &error);
     let beside = folder.join(format!("{FILE}.new"));
-    std::fs::copy(&chosen, &beside).map_err(failed)?;
+    std::fs::copy(chosen, &beside).map_err(failed)?;
     std::fs::File::open(&beside).and_then(|file| file.sync_all()).map_err(failed)?;
     std::fs::rename(&beside, folder.join(FILE)).map_err(failed)?;
     let store: Arc<Store> = Store::open_at(project, location)?;
@@ -166,12 +193,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
     crate::audit::cut(store.audited()? + 1, head, &mut detail);
     store.audit(&lease, crate::audit::RESTORE, None, detail)?;
     store.checkpoint()?;
-    Ok(Restored {
-        backup: chosen.display().to_string(),
-        serial: store.serial()?,
-        resources: store.resources()?.len(),
-        damaged: aside.display().to_string(),
-    })
+    Ok(store)
 }
 
 /// A state somebody is writing to is not put aside under them.

@@ -135,7 +135,7 @@ impl DbError {
             ),
             Trouble::Corrupt => (
                 "provision::state::corrupt",
-                "Run `provision state restore` to go back to the newest good backup; what happened since is found in the clouds.",
+                "Run `provision state restore` to go back to the newest good backup; `provision refresh` then lists what was made since.",
             ),
             Trouble::Lost => (
                 "provision::state::unreachable",

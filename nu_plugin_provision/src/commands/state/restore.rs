@@ -21,8 +21,8 @@ impl PluginCommand for StateRestore {
     }
 
     fn extra_description(&self) -> &str {
-        "What is there now is put aside into `.provision/damaged-…`. What happened since the backup is found in the clouds: run\n\
-        `provision plan` afterwards."
+        "What is there now is put aside into `.provision/damaged-…`. What was made since the backup is\n\
+        still in the clouds, and a plan would make it once more: `provision refresh` lists it as strays, for `provision import`."
     }
 
     fn search_terms(&self) -> Vec<&str> {
