@@ -147,7 +147,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
     let aside = folder.join(format!("damaged-{stamp}"));
     let failed = |error: std::io::Error| file_io("restore", &error);
     std::fs::create_dir_all(&aside).map_err(failed)?;
-    for name in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm"), crate::audit::HEAD.to_owned()] {
+    for name in files() {
         let file = folder.join(&name);
         if file.exists() {
             std::fs::rename(&file, aside.join(&name)).map_err(failed)?;
@@ -156,7 +156,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
     let put = put_back(project, location, &folder, &chosen, head, user);
     let store = put.inspect_err(|_| {
         // What cannot be restored leaves everything as it was.
-        for name in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm"), crate::audit::HEAD.to_owned()] {
+        for name in files() {
             let _ = std::fs::remove_file(folder.join(&name));
             let _ = std::fs::rename(aside.join(&name), folder.join(&name));
         }
@@ -168,6 +168,11 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
         resources: store.resources()?.len(),
         damaged: aside.display().to_string(),
     })
+}
+
+/// The files that a state in a file is made of.
+fn files() -> [String; 4] {
+    [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm"), crate::audit::HEAD.to_owned()]
 }
 
 /// Copies a backup to where the state is, and notes that in its audit log.
