@@ -308,7 +308,7 @@ impl Session {
         if found.is_empty() {
             return Ok(Vec::new());
         }
-        let mut ids = Ids::default();
+        let mut ids = Ids::of(found.iter().map(|one| one.spec));
         for resource in state {
             if let Ok((_, spec)) = self.registry.type_of(&resource.kind) {
                 ids.add(&resource.address, &resource.kind, spec, &resource.remote_id, &resource.attributes);

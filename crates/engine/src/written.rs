@@ -1,10 +1,10 @@
 //! Owns the Nickel text of a resource that was not written by hand: its fields, and references where a value is the id of
 //! another resource. Pure.
 
-use provision_model::{Address, Json, Map};
+use provision_model::{Address, FieldSpec, Json, Map, Reference, references};
 use provision_nickel::to_ncl;
 use provision_registry::TypeSpec;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Lists and records that fit are written on one line.
 const WIDTH: usize = 90;
@@ -17,6 +17,8 @@ const TELLING: usize = 7;
 #[derive(Default)]
 pub struct Ids {
     by_id: HashMap<String, Vec<Owner>>,
+    /// The types and attributes that examples refer to: of no others are the values kept.
+    wanted: HashSet<(String, String)>,
     /// Who has a value, by type, attribute and value.
     by_value: HashMap<(String, String, String), Vec<Address>>,
 }
@@ -36,11 +38,22 @@ struct Owner {
 }
 
 impl Ids {
+    /// What resources of these types may refer to, none of it known yet.
+    pub fn of<'a>(specs: impl Iterator<Item = &'a TypeSpec>) -> Self {
+        let wanted = specs.flat_map(|spec| {
+            let examples = spec.fields.values().filter_map(example);
+            examples.flat_map(references).filter_map(|it| Some((needed(spec, &it)?.to_owned(), it.attribute)))
+        });
+        Self { wanted: wanted.collect(), ..Self::default() }
+    }
+
     /// Adds a resource: its id, where one of its attributes gives it, and all that it has (`attributes`: what the cloud
     /// shows of it, its fields too).
     pub fn add(&mut self, address: &Address, kind: &str, spec: &TypeSpec, id: &str, attributes: &Map) {
-        for (name, value) in attributes.iter().filter_map(|(name, value)| Some((name, text(value)?))) {
-            self.by_value.entry((kind.to_owned(), name.clone(), value)).or_default().push(address.clone());
+        for (_, name) in self.wanted.iter().filter(|(of, _)| of == kind) {
+            if let Some(value) = attributes.get(name).and_then(text) {
+                self.by_value.entry((kind.to_owned(), name.clone(), value)).or_default().push(address.clone());
+            }
         }
         let gives = |name: &str| attributes.get(name).and_then(text).is_some_and(|text| text == id);
         let names = std::iter::once("id").chain(spec.attributes.keys().map(String::as_str));
@@ -58,8 +71,7 @@ impl Ids {
 
     /// Puts references into a field; gives the addresses they refer to.
     pub fn refer(&self, from: &Referring<'_>, field: &str, value: &mut Json, found: &mut Vec<Address>) {
-        let example = from.spec.fields.get(field).and_then(|field| field.example.as_ref().or(field.other.as_ref()));
-        self.refer_like(from, field, value, example, found);
+        self.refer_like(from, field, value, from.spec.fields.get(field).and_then(example), found);
     }
 
     fn refer_like(
@@ -96,11 +108,10 @@ impl Ids {
 
     /// The one resource of the type that the example refers to whose attribute has this value.
     fn meant(&self, from: &Referring<'_>, example: &Json, value: &str) -> Option<(Address, String)> {
-        let of = example.get("$ref")?;
-        let kind = from.spec.needs.get(of["address"].as_str()?)?["$type"].as_str()?;
-        let attribute = of["attribute"].as_str()?;
-        match self.by_value.get(&(kind.to_owned(), attribute.to_owned(), value.to_owned()))?.as_slice() {
-            [one] if one != from.address => Some((one.clone(), attribute.to_owned())),
+        let of = references(example).into_iter().find(|it| it.path.is_empty())?;
+        let kind = needed(from.spec, &of)?;
+        match self.by_value.get(&(kind.to_owned(), of.attribute.clone(), value.to_owned()))?.as_slice() {
+            [one] if one != from.address => Some((one.clone(), of.attribute)),
             _ => None,
         }
     }
@@ -114,6 +125,16 @@ impl Ids {
             owner.address != *from.address && (telling || named)
         })
     }
+}
+
+/// What a field is tried with: it tells to what the field refers.
+fn example(field: &FieldSpec) -> Option<&Json> {
+    field.example.as_ref().or(field.other.as_ref())
+}
+
+/// The type of what an example refers to.
+fn needed<'a>(spec: &'a TypeSpec, reference: &Reference) -> Option<&'a str> {
+    spec.needs.get(reference.address.as_str())?["$type"].as_str()
 }
 
 fn text(value: &Json) -> Option<String> {
@@ -329,7 +350,8 @@ mod tests {
     fn what_the_example_of_a_field_refers_to_its_value_does_too() {
         let evaluator = Evaluator::default();
         let registry = Registry::load(None, None, &evaluator).unwrap();
-        let mut ids = Ids::default();
+        let (_, spec) = registry.type_of("aws.instance").unwrap();
+        let mut ids = Ids::of(std::iter::once(spec));
         let mut add = |address: &str, kind: &str, shown: Json| {
             let (_, spec) = registry.type_of(kind).unwrap();
             ids.add(&Address::new(address), kind, spec, "", shown.as_object().unwrap());
@@ -338,7 +360,6 @@ mod tests {
         add("twice", "aws.key_pair", json!({"key_name": "twice"}));
         add("again", "aws.key_pair", json!({"key_name": "twice"}));
         add("me2", "aws.vpc", json!({"key_name": "me"}));
-        let (_, spec) = registry.type_of("aws.instance").unwrap();
         let own = Address::new("web");
         let refer = |field: &str, mut value: Json| {
             ids.refer(&Referring { address: &own, provider: "aws", spec }, field, &mut value, &mut Vec::new());

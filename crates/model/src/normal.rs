@@ -49,7 +49,10 @@ fn of_kind(kind: &FieldType, spec: &FieldSpec, value: Json) -> Json {
             Json::Object(map.into_iter().map(one).collect())
         }
         (FieldType::String, Json::String(text)) => {
-            let text = spec.normalise.map_or(text.clone(), |normal| normal.of(&text));
+            let text = match spec.normalise {
+                Some(normal) => normal.of(&text),
+                None => text,
+            };
             Json::String(spec.spellings.get(&text).cloned().unwrap_or(text))
         }
         (_, value) => value,

@@ -65,13 +65,11 @@ impl ManifestProvider {
         let filled = |value: &Json| wire::fill(value, value_of);
         let mut call = call.clone();
         call.path = text_of(&filled(&Json::from(call.path.as_str()))).unwrap_or_default();
-        call.query.values_mut().chain(call.with.values_mut()).for_each(|value| *value = filled(value));
+        call.query.values_mut().for_each(|value| *value = filled(value));
         let mut found = Vec::new();
         self.pages(type_name, &call, region, None, control, &mut |item| {
             let mut item = item.clone();
-            if let Json::Object(map) = &mut item {
-                map.extend(call.with.iter().map(|(name, value)| (name.clone(), value.clone())));
-            }
+            wire::complete(&mut item, &call.with, value_of);
             if !is_absent(spec, &item) {
                 found.push(self.shown(spec, &item));
             }

@@ -340,8 +340,8 @@ impl Provider for ManifestProvider {
                 None => Some(answer.clone()),
             };
             // What only the request said, such as what it is part of.
-            if let Some(Json::Object(map)) = &mut item {
-                map.extend(step.call.with.iter().map(|(name, value)| (name.clone(), wire::fill(value, &value_of))));
+            if let Some(item) = &mut item {
+                wire::complete(item, &step.call.with, &value_of);
             }
             sent.remote_id = match &step.call.id {
                 Some(template) => text_of(&wire::fill_text(template, &value_of)),
@@ -509,9 +509,7 @@ impl ManifestProvider {
                     None => Some(answer),
                 };
                 let Some(mut item) = item.filter(|item| !is_absent(spec, item)) else { return Ok(None) };
-                if let Json::Object(map) = &mut item {
-                    map.extend(call.with.iter().map(|(name, value)| (name.clone(), wire::fill(value, &value_of))));
-                }
+                wire::complete(&mut item, &call.with, &value_of);
                 self.shown(spec, &item)
             }
             Err(error) if error.class == Class::Gone => Ok(None),

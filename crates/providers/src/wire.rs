@@ -8,7 +8,7 @@
 use base64::Engine;
 use indexmap::IndexMap;
 use provision_model::{Encode, FieldSpec, FieldType, Json, Map, Visible, normalised};
-use provision_registry::{Protocol, pascal};
+use provision_registry::{Protocol, pascal, path_steps};
 
 const BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::STANDARD;
 
@@ -157,27 +157,12 @@ pub fn is_null(value: &Json, path: &str) -> bool {
 /// The value at a path of an answer; a path with `[]` gives a list.
 pub fn extract(value: &Json, path: &str) -> Option<Json> {
     path.split('|').find_map(|path| {
-        let segments = segments(path);
+        let segments: Vec<&str> = path_steps(path).filter(|step| !step.is_empty()).collect();
         let many = segments.iter().any(|segment| segment.ends_with(']') && !segment.contains('='));
         let mut found = Vec::new();
         let there = collect(value, &segments, &mut found);
         if many { there.then_some(Json::Array(found)) } else { found.into_iter().next() }
     })
-}
-
-/// The segments of a path; a dot between brackets belongs to the value looked for.
-fn segments(path: &str) -> Vec<&str> {
-    let mut depth = 0;
-    path.split(|c: char| {
-        match c {
-            '[' => depth += 1,
-            ']' => depth -= 1,
-            _ => {}
-        }
-        c == '.' && depth == 0
-    })
-    .filter(|segment| !segment.is_empty())
-    .collect()
 }
 
 /// Gives every object below one that has a value of these names the same, where it has none.
@@ -336,6 +321,17 @@ fn decode_kind(kind: &FieldType, raw: &Json, protocol: Protocol) -> Option<Json>
         (FieldType::Bool, Json::String(text)) => Some(Json::Bool(text == "true")),
         (FieldType::String, Json::Number(number)) => Some(Json::from(number.to_string())),
         _ => Some(raw.clone()),
+    }
+}
+
+/// Gives an item what a call says that it gets besides, placeholders replaced.
+pub fn complete<'a>(
+    item: &mut Json,
+    with: impl IntoIterator<Item = (&'a String, &'a Json)>,
+    value_of: &dyn Fn(&str) -> Option<Json>,
+) {
+    if let Json::Object(map) = item {
+        map.extend(with.into_iter().map(|(name, value)| (name.clone(), fill(value, value_of))));
     }
 }
 

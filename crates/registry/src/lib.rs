@@ -18,7 +18,7 @@ mod warm;
 pub use manifest::{
     ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, FilterSpec, GoneWhen,
     Listing, LookupSpec, Manifest, Pagination, Protocol, RateLimit, Region, Setting, StatusSpec, StepSpec, TypeSpec,
-    pascal, time_of,
+    pascal, path_steps, time_of,
 };
 
 pub use api::ENGINE_API;

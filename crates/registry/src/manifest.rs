@@ -328,6 +328,15 @@ impl TypeSpec {
     }
 }
 
+/// The steps of a path into an answer; a dot between brackets belongs to the value looked for.
+pub fn path_steps(path: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_i32;
+    path.split(move |c: char| {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        c == '.' && depth == 0
+    })
+}
+
 fn id() -> String {
     "id".into()
 }

@@ -2,10 +2,10 @@
 
 use super::meaning::field;
 use super::{Findings, at};
-use crate::{Auth, Manifest, Protocol, TypeSpec};
+use crate::{Auth, Manifest, Protocol, TypeSpec, path_steps};
 use indexmap::IndexMap;
 use provision_diagnostic::did_you_mean;
-use provision_model::{FieldType, IdentityClass, Step};
+use provision_model::{FieldType, IdentityClass, Reference, Step, references};
 
 const LINT: &str = "provision::provider::lint";
 
@@ -94,8 +94,11 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
                 );
             }
             for (key, sample) in [("example", &it.example), ("other", &it.other)] {
-                for address in sample.iter().flat_map(referred).filter(|it| !spec.needs.contains_key(*it)) {
-                    let help = did_you_mean(address, spec.needs.keys().map(String::as_str), || {
+                for Reference { address, .. } in sample.iter().flat_map(references) {
+                    if spec.needs.contains_key(address.as_str()) {
+                        continue;
+                    }
+                    let help = did_you_mean(address.as_str(), spec.needs.keys().map(String::as_str), || {
                         "Name it in the type's `needs`.".to_owned()
                     });
                     findings.error(
@@ -156,28 +159,6 @@ fn is_path(path: &str) -> bool {
     let alternatives: Vec<&str> = path.split('|').collect();
     alternatives.iter().enumerate().all(|(at, one)| match *one {
         "[]" => at > 0 && at + 1 == alternatives.len(),
-        one => steps(one).iter().all(|one| step(one)),
+        one => path_steps(one).all(step),
     })
-}
-
-/// The steps of a path; a dot between brackets belongs to the value looked for.
-fn steps(path: &str) -> Vec<&str> {
-    let mut depth = 0_i32;
-    path.split(|c: char| {
-        depth += i32::from(c == '[') - i32::from(c == ']');
-        c == '.' && depth == 0
-    })
-    .collect()
-}
-
-/// The addresses that a sample refers to.
-fn referred(value: &serde_json::Value) -> Vec<&str> {
-    match value {
-        serde_json::Value::Array(items) => items.iter().flat_map(referred).collect(),
-        serde_json::Value::Object(map) => match map.get("$ref") {
-            Some(of) => of["address"].as_str().into_iter().collect(),
-            None => map.values().flat_map(referred).collect(),
-        },
-        _ => Vec::new(),
-    }
 }
