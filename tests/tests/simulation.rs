@@ -108,9 +108,10 @@ fn some(dice: &mut StdRng) -> Value {
             resources.insert(address.clone(), value.clone());
         }
         let mut resource = example.resource(fields);
-        // Two of a name, or of what it is tied to, are not allowed where one of these is there already.
+        // Two of a name, of a range, or of what it is tied to, are not allowed where one of these is there already.
         let tied = [
             "aws.key_pair",
+            "aws.subnet",
             "aws.security_group",
             "aws.route",
             "aws.route_table_association",
