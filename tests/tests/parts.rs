@@ -3,13 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
-use provision_engine::{ApplyOptions, Input, Outside, PlanOptions, Session, Wire, WireAnswer, WireError, WireRequest};
+use provision_engine::{
+    ApplyOptions, Clock, Input, Outside, PlanOptions, Session, Wire, WireAnswer, WireError, WireRequest,
+};
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 const MANIFEST: &str = r#"{
   name = "dns",
@@ -22,6 +25,7 @@ const MANIFEST: &str = r#"{
     doc = "A record.",
     identity = "anonymous",
     id = "zone,id",
+    window = "5s",
     fields = {
       zone = { type = "string", doc = "Zone.", required = true, on_change = "replace", wire = "", read = "zone" },
       name = { type = "string", doc = "Name.", required = true, on_change = "replace" },
@@ -36,12 +40,48 @@ const MANIFEST: &str = r#"{
   },
 }"#;
 
-/// The cloud: records by path, and how many answers to a POST are lost.
-#[derive(Default)]
+/// The cloud: records by path, and how many answers to a POST are lost. It has the time, too.
 struct Zones {
     records: Mutex<BTreeMap<String, Value>>,
     next: AtomicUsize,
     lost: AtomicUsize,
+    /// How many lists do not show the newest yet, and come when more than the window is over.
+    late: AtomicUsize,
+    begun: Instant,
+    passed: AtomicU64,
+}
+
+impl Zones {
+    fn new() -> Arc<Self> {
+        let zero = AtomicUsize::default;
+        Arc::new(Self {
+            records: Mutex::default(),
+            next: zero(),
+            lost: zero(),
+            late: zero(),
+            begun: Instant::now(),
+            passed: AtomicU64::default(),
+        })
+    }
+
+    /// Takes one of a number of orders.
+    fn takes(orders: &AtomicUsize) -> bool {
+        orders.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+impl Clock for Zones {
+    fn now(&self) -> Instant {
+        self.begun + Duration::from_millis(self.passed.load(Ordering::SeqCst))
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn wait(&self, time: Duration) {
+        self.passed.fetch_add(u64::try_from(time.as_millis()).unwrap().max(1), Ordering::SeqCst);
+    }
 }
 
 impl Wire for Zones {
@@ -55,14 +95,21 @@ impl Wire for Zones {
                 let mut record = body;
                 record["id"] = json!(id);
                 records.insert(format!("{path}/{id}"), record.clone());
-                if self.lost.load(Ordering::SeqCst) > 0 {
-                    self.lost.fetch_sub(1, Ordering::SeqCst);
+                if Self::takes(&self.lost) {
+                    self.late.store(1, Ordering::SeqCst);
                     return Err(WireError::Lost("the line went dead".into()));
                 }
                 Some(json!({ "record": record }))
             }
             "GET" if path.ends_with("/records") => {
-                let inside = records.iter().filter(|(key, _)| key.starts_with(&format!("{path}/")));
+                let late = Self::takes(&self.late);
+                if late {
+                    self.wait(Duration::from_secs(10));
+                }
+                let newest = format!("{path}/{}", self.next.load(Ordering::SeqCst).saturating_sub(1));
+                let inside = records
+                    .iter()
+                    .filter(|(key, _)| key.starts_with(&format!("{path}/")) && !(late && **key == newest));
                 Some(json!({"records": inside.map(|(_, record)| record).collect::<Vec<_>>()}))
             }
             "GET" => records.get(&path).map(|record| json!({ "record": record })),
@@ -88,12 +135,12 @@ fn a_part_without_a_list_of_its_own_is_made_once_whatever_is_lost() {
     let registry = Arc::new(Registry::load(Some(folder.path()), None, &evaluator).unwrap());
     let env = |name: &str| (name == "DNS_TOKEN").then(|| "a-token".to_owned());
     let mut session = Session::of_no_project(registry, evaluator, Arc::new(env), "ada".into()).unwrap();
-    let zones = Arc::new(Zones::default());
+    let zones = Zones::new();
     // Somebody's own, equal to one of ours, and one of another zone.
     let own = json!({"id": 900, "name": "www", "data": "192.0.2.1"});
     zones.records.lock().unwrap().insert("/zones/a.example/records/900".into(), own.clone());
     zones.records.lock().unwrap().insert("/zones/b.example/records/901".into(), own);
-    session.outside = Outside { wire: Some(zones.clone()), ..Outside::default() };
+    session.outside = Outside { clock: zones.clone(), wire: Some(zones.clone()) };
     let record =
         |name: &str, data: &str| json!({"$type": "dns.record", "zone": "a.example", "name": name, "data": data});
     let all = |resources: Value| Input::Data { value: json!({"name": "s", "resources": resources}), note: None };
@@ -104,6 +151,7 @@ fn a_part_without_a_list_of_its_own_is_made_once_whatever_is_lost() {
     };
     let held = || zones.records.lock().unwrap().len();
 
+    // What made it is told by no answer, and the first look at the list is from before and comes too late.
     zones.lost.store(1, Ordering::SeqCst);
     apply(&all(json!({"www": record("www", "192.0.2.1")})));
     assert_eq!(held(), 3, "one is ours, made once");

@@ -161,8 +161,9 @@ impl Sought<'_> {
         let age = age.map_or(window, |born| (chrono::Utc::now() - born.to_utc()).to_std().unwrap_or_default());
         let until = control.clock.now() + window.saturating_sub(age);
         loop {
-            let found = self.account.provider.read(self.type_name, self.region, self.id, control)?;
+            // What was asked before the window was over tells nothing, however late the answer is looked at.
             let over = control.clock.now() >= until || self.spec.read.is_none();
+            let found = self.account.provider.read(self.type_name, self.region, self.id, control)?;
             if found.is_some() || over || !control.sleep(Duration::from_millis(250)) {
                 return Ok(found);
             }

@@ -268,6 +268,9 @@ impl Session {
         // However old the entry is: nobody wrote down when its call was sent for the last time.
         let until = control.clock.now() + window;
         loop {
+            // What was asked before the window was over tells nothing, however late the answer is looked at: a process that
+            // slept in between would make the thing once more.
+            let over = control.clock.now() >= until;
             let label = match spec.identity {
                 IdentityClass::Tagged => Some((LABEL_OP, entry.identity.op.as_str())),
                 _ => None,
@@ -287,7 +290,7 @@ impl Session {
                 1 => return Ok(hits.pop().map_or(Found::None, |remote| Found::One(Box::new(remote)))),
                 _ => return Ok(Found::Many(hits.into_iter().map(|remote| remote.id).collect())),
             }
-            if control.clock.now() >= until || !control.sleep(Duration::from_millis(300)) {
+            if over || !control.sleep(Duration::from_millis(300)) {
                 return Ok(Found::None);
             }
         }
