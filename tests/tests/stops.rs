@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
 use provision_tests::{Faults, World};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn networks(count: usize) -> String {
@@ -75,4 +79,73 @@ fn after_a_reader_that_stops_early_the_next_command_waits_and_says_so() {
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(world.mutating().len(), done, "something was changed behind the prompt");
     assert_eq!(world.json("provision recover | length"), 0, "something was left open");
+}
+
+/// A hetzner cloud that has nothing, and says a space a second to whoever asks it for what is `slow`; whether it was asked.
+fn slow_cloud(slow: &'static str) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicBool::new(false));
+    let seen = asked.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let seen = seen.clone();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 8192];
+                while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                    if !buffer[..length].starts_with(slow.as_bytes()) {
+                        let body = r#"{"networks": [], "meta": {"pagination": {"next_page": null}}}"#;
+                        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                        let _ = stream.write_all(format!("{head}{body}").as_bytes());
+                        continue;
+                    }
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n");
+                    seen.store(true, Ordering::SeqCst);
+                    while stream.write_all(b" ").is_ok() {
+                        std::thread::sleep(Duration::from_secs(1));
+                    }
+                }
+            });
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_what_is_in_flight_to_the_next_apply() {
+    let mut world = World::new().with_sandbox();
+    world.write("infra.ncl", &networks(2));
+    let cloud = world.environment()["HCLOUD_ENDPOINT"].clone();
+    let (url, asked) = slow_cloud("POST");
+    world.env("HCLOUD_ENDPOINT", Some(&url));
+    let mut shell = start(&world, "provision apply --yes");
+    soon("a change", || asked.load(Ordering::SeqCst));
+    interrupt(&shell);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(shell.try_wait().unwrap().is_none(), "the first one did not wait for what is in flight");
+    interrupt(&shell);
+    let (took, well) = end(&mut shell);
+    assert!(took < Duration::from_secs(5), "it waited for an answer: {took:?}");
+    assert!(!well, "the exit code tells nothing");
+    world.env("HCLOUD_ENDPOINT", Some(&cloud));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!((world.held(), world.json("provision plan | length")), (2, 0.into()));
+}
+
+#[test]
+fn a_slow_answer_is_interrupted_at_once() {
+    let mut world = World::new().with_sandbox();
+    world.write("infra.ncl", &networks(1));
+    world.ok("provision apply --yes | ignore");
+    let (url, asked) = slow_cloud("GET");
+    world.env("HCLOUD_ENDPOINT", Some(&url));
+    for script in ["provision plan | ignore", "provision recover | ignore"] {
+        asked.store(false, Ordering::SeqCst);
+        let mut shell = start(&world, script);
+        soon("the call", || asked.load(Ordering::SeqCst));
+        interrupt(&shell);
+        let (took, well) = end(&mut shell);
+        assert!(took < Duration::from_secs(3), "{script}: it waited for the answer: {took:?}");
+        assert!(!well, "{script}: the exit code tells nothing");
+    }
 }

@@ -66,7 +66,7 @@ impl<'a> Bench<'a> {
             env = Arc::new(move |name: &str| given(name).or_else(|| Some(format!("{CANARY}replayed"))));
         }
         let secrets = secrets(manifest, &samples, &env);
-        let (mut clock, mut wire) = cloud::outside(&suite.target, &samples.kind())?;
+        let (mut clock, mut wire) = cloud::outside(&suite.target, &samples.kind(), &env)?;
         if is_module {
             // What a module works on takes the time it takes.
             clock = Arc::new(SystemClock);

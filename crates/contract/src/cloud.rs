@@ -3,6 +3,7 @@
 
 use crate::record::{Recorder, Replay};
 use provision_diagnostic::Failure;
+use provision_engine::Environment;
 use provision_providers::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
 use provision_sandbox::{Options, Simulation, control};
 use std::collections::BTreeMap;
@@ -41,13 +42,13 @@ pub fn sandbox_environment() -> BTreeMap<String, String> {
 pub type Ends = (Arc<dyn Clock>, Arc<dyn Wire>);
 
 /// Clock and wire of a target, fresh for one type.
-pub fn outside(target: &Target, kind: &str) -> Result<Ends, Failure> {
+pub fn outside(target: &Target, kind: &str, env: &Environment) -> Result<Ends, Failure> {
     Ok(match target {
         Target::Sandbox => {
             let cloud = Arc::new(InProcess::new()?);
             (cloud.clone(), cloud)
         }
-        Target::Network(_) => (Arc::new(SystemClock), provision_providers::network()),
+        Target::Network(_) => (Arc::new(SystemClock), provision_providers::network_in(&|name| env(name))),
         Target::Replay(folder) => (Arc::new(Passing::default()), Arc::new(Replay::open(folder, kind)?)),
     })
 }

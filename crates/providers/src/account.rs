@@ -3,6 +3,7 @@
 use crate::auth::Authenticator;
 use crate::mixed::Mixed;
 use crate::module::{self, ModuleProvider};
+use crate::network::network_in;
 use crate::{ManifestProvider, Opened, Outside, Provider, RustProviders};
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{AccountConfig, Json, Map};
@@ -69,6 +70,8 @@ impl Account {
             let provider = opening.rust.open(&opened)?;
             return Ok(Account { name: name.to_owned(), provider, region });
         }
+        let wire = outside.wire.clone().unwrap_or_else(|| network_in(env));
+        let outside = &Outside { wire: Some(wire), clock: outside.clock.clone() };
         let endpoint = endpoint(manifest, settings, env)?;
         let authenticator = authenticator(name, manifest, settings, env)?;
         let wire = ManifestProvider::new(manifest.clone(), endpoint.clone(), authenticator, region.clone(), outside);

@@ -10,11 +10,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Longest an answer may take. A create that waits for capacity is slow; a repeated one is expensive.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest answer that is read.
-const ANSWER_LIMIT: u64 = 64 << 20;
 const BUSY_LIMIT: Duration = Duration::from_secs(180);
 /// Longest pause a cloud may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
@@ -71,7 +66,7 @@ impl Transport {
         rate_limit: RateLimit,
         outside: &Outside,
     ) -> Self {
-        let wire = outside.wire.clone().unwrap_or_else(|| Arc::new(Http::new()));
+        let wire = outside.wire.clone().unwrap_or_else(crate::network::network);
         Self {
             provider: provider.to_owned(),
             protocol,
@@ -155,6 +150,11 @@ impl Transport {
             Err(WireError::Build(message)) => return Err(self.error(Class::Rejected, "", message)),
             Err(WireError::NotSent(message)) => return Err(self.error(Class::NotSent, "", message)),
             Err(WireError::Lost(message)) => return Err(self.error(unknown_fate, "", message)),
+            Err(WireError::Dropped) => {
+                // What changes something may have arrived.
+                let class = if request.mutating { Class::InDoubt } else { Class::Interrupted };
+                return Err(self.error(class, "", "stopped before the answer came"));
+            }
             Err(WireError::Unreadable(message)) => {
                 let message = format!("the answer to {} cannot be read: {message}", request.path);
                 return Err(self.error(Class::Malformed, "", message));
@@ -279,7 +279,13 @@ impl Transport {
             )
             .map_err(|error| build(&error))?;
         headers.extend(signed);
-        let answer = self.wire.exchange(WireRequest { method: request.method.clone(), url, headers, body })?;
+        let answer = self.wire.exchange(WireRequest {
+            method: request.method.clone(),
+            url,
+            headers,
+            body,
+            interrupt: control.interrupt,
+        })?;
         let header = |name: &str| answer.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
         let retry_after = header("retry-after").and_then(|value| retry_after(value, control.clock.wall()));
         let left = self.rate_limit.remaining_header.as_deref().map(str::to_ascii_lowercase);
@@ -292,88 +298,9 @@ impl Transport {
     }
 }
 
-/// HTTP over the network.
-struct Http {
-    agent: ureq::Agent,
-    /// Largest answer that is read, in bytes.
-    limit: u64,
-}
-
-impl Http {
-    fn new() -> Self {
-        Self::with(ANSWER_TIMEOUT, ANSWER_LIMIT)
-    }
-
-    fn with(timeout: Duration, limit: u64) -> Self {
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            // Credentials must not follow a redirect to another host; no vendor here redirects.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout)))
-            .timeout_global(Some(timeout))
-            .max_idle_connections_per_host(32)
-            .user_agent(concat!("nu-provision/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
-        Self { agent, limit }
-    }
-}
-
-/// The wire that is used where none is given.
-pub fn network() -> Arc<dyn Wire> {
-    Arc::new(Http::new())
-}
-
-/// The same for answers that take at most `timeout` and have at most `limit` bytes.
-pub(crate) fn network_within(timeout: Duration, limit: u64) -> Arc<dyn Wire> {
-    Arc::new(Http::with(timeout, limit))
-}
-
-impl Wire for Http {
-    fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError> {
-        let build = |error: &dyn std::fmt::Display| WireError::Build(error.to_string());
-        let mut builder = ureq::http::Request::builder().method(request.method.as_str()).uri(&request.url);
-        for (name, value) in &request.headers {
-            builder = builder.header(name, value);
-        }
-        let answered = match request.body {
-            Some(bytes) => self.agent.run(builder.body(bytes).map_err(|error| build(&error))?),
-            None => self.agent.run(builder.body(()).map_err(|error| build(&error))?),
-        };
-        let mut response = answered.map_err(send_error)?;
-        let headers = response.headers().iter();
-        let headers = headers
-            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-            .collect();
-        let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(self.limit).read_to_vec().map_err(send_error)?;
-        Ok(WireAnswer { status, headers, body })
-    }
-}
-
 /// The id of a request as a message ends with it.
 fn told_id(id: Option<&str>) -> String {
     id.map_or_else(String::new, |id| format!(" (request {})", id.chars().take(80).collect::<String>()))
-}
-
-fn send_error(error: ureq::Error) -> WireError {
-    let message = error.to_string();
-    match &error {
-        ureq::Error::BodyExceedsLimit(limit) => WireError::Unreadable(format!("it is larger than {} MiB", limit >> 20)),
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => WireError::NotSent(message),
-        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => WireError::NotSent(message),
-        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => WireError::NotSent(message),
-        // Also what came instead of a handshake.
-        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
-            WireError::Lost(format!("the TLS connection failed: {message}"))
-        }
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
-            WireError::NotSent(format!("the TLS connection failed: {message}"))
-        }
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => WireError::Build(message),
-        _ => WireError::Lost(message),
-    }
 }
 
 /// A number of seconds that a cloud or a manifest gives, as a pause; `None` for what is no number.

@@ -11,6 +11,7 @@ mod listing;
 mod local;
 mod mixed;
 mod module;
+mod network;
 mod outside;
 mod runtime;
 mod rust;
@@ -21,8 +22,8 @@ mod xml;
 
 pub use account::{Account, Environment, Opening};
 pub use error::{CallError, Class};
-pub use http::network;
 pub use local::Local;
+pub use network::{network, network_in};
 pub use outside::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
 pub use runtime::ManifestProvider;
 pub use rust::{Opened, RustProviders};

@@ -1,6 +1,7 @@
 //! Owns what is outside: the clock, and the wire that carries a request to a cloud. A simulation brings its own.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A clock that goes on, and a way to wait for it.
@@ -31,11 +32,13 @@ impl Clock for SystemClock {
 }
 
 /// A request as it goes over the wire, signed.
-pub struct WireRequest {
+pub struct WireRequest<'a> {
     pub method: String,
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: Option<Vec<u8>>,
+    /// Nobody waits for the answer any more once this is set.
+    pub interrupt: &'a AtomicBool,
 }
 
 /// An answer as it came.
@@ -56,11 +59,13 @@ pub enum WireError {
     Lost(String),
     /// It did, and what came back cannot be read.
     Unreadable(String),
+    /// Whoever asked stopped waiting; it may have reached the cloud.
+    Dropped,
 }
 
 /// Carries requests to a cloud.
 pub trait Wire: Send + Sync {
-    fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError>;
+    fn exchange(&self, request: WireRequest<'_>) -> Result<WireAnswer, WireError>;
 }
 
 /// Clock and wire; the machine's own when a wire is not given.

@@ -3,6 +3,7 @@
 use crate::faults::Faults;
 use crate::journal::Request;
 use provision_diagnostic::Failure;
+use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::fs::{File, create_dir_all};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tokio::runtime::Builder;
 
 /// The folder of one sandbox: `sandbox.json` (its address while it runs), `data/` and `log`.
 #[derive(Debug, Clone)]
@@ -201,7 +203,7 @@ pub fn connection(home: &Home) -> Result<Started, Failure> {
 /// Empties the clouds, the log and the faults.
 pub fn reset(home: &Home) -> Result<(), Failure> {
     let address = home.running()?;
-    agent().post(path(&address.url, "reset")).send_empty().map_err(|error| failed(format!("reset failed: {error}")))?;
+    exchange(Method::POST, &path(&address.url, "reset"), None)?;
     Ok(())
 }
 
@@ -214,43 +216,60 @@ pub fn requests(home: &Home) -> Result<Vec<Request>, Failure> {
 pub fn faults(home: &Home, set: Option<Faults>) -> Result<Faults, Failure> {
     let address = home.running()?;
     let Some(faults) = set else { return ask(&address.url, "faults") };
-    let mut answer = agent()
-        .put(path(&address.url, "faults"))
-        .send_json(&faults)
-        .map_err(|error| failed(format!("the sandbox did not answer: {error}")))?;
-    let body = answer.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
-    if !answer.status().is_success() {
-        let said: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
-        return Err(failed(format!("faults were refused: {}", said["error"].as_str().unwrap_or(&body)))
-            .with_help("Give rates between 0 and 1."));
+    let (status, body) = exchange(Method::PUT, &path(&address.url, "faults"), Some(json(&faults)?))?;
+    if !status.is_success() {
+        return Err(
+            failed(format!("faults were refused: {}", complaint(&body))).with_help("Give rates between 0 and 1.")
+        );
     }
-    serde_json::from_str(&body).map_err(|error| failed(error.to_string()))
+    serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))
 }
 
 /// Does what somebody else would to a resource; what became of it.
 pub fn mutate(home: &Home, mutation: &crate::Mutation) -> Result<serde_json::Value, Failure> {
     let address = home.running()?;
-    let mut answer = agent()
-        .post(path(&address.url, "mutate"))
-        .send_json(mutation)
-        .map_err(|error| failed(format!("the sandbox did not answer: {error}")))?;
-    let body = answer.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
-    let said: serde_json::Value = serde_json::from_str(&body).map_err(|error| failed(error.to_string()))?;
-    if answer.status().is_success() {
-        return Ok(said);
+    let (status, body) = exchange(Method::POST, &path(&address.url, "mutate"), Some(json(mutation)?))?;
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(|error| failed(error.to_string()));
     }
-    let why = said["error"].as_str().unwrap_or(&body);
-    let failure = Failure::new("provision::sandbox::failed", format!("nothing was changed: {why}"));
+    let failure = Failure::new("provision::sandbox::failed", format!("nothing was changed: {}", complaint(&body)));
     Err(failure.with_help("Give the id that the cloud has for it, as `provision state list` shows it."))
 }
 
-/// Talks to loopback only, so never through a proxy that the environment names.
-fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
-        .proxy(None)
-        .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(10)));
-    config.build().into()
+/// Largest answer that is read, in bytes.
+const ANSWER_LIMIT: usize = 256 << 20;
+
+/// One request and its answer. It goes to loopback only, so never through a proxy that the environment names.
+fn exchange(method: Method, url: &str, body: Option<Vec<u8>>) -> Result<(StatusCode, Vec<u8>), Failure> {
+    let unanswered = |error: &dyn std::fmt::Display| failed(format!("the sandbox did not answer: {error}"));
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| unanswered(&error))?;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10));
+    let client = client.build().map_err(|error| unanswered(&error))?;
+    let mut request = client.request(method, url);
+    if let Some(body) = body {
+        request = request.header("content-type", "application/json").body(body);
+    }
+    runtime.block_on(async {
+        let mut answer = request.send().await.map_err(|error| unanswered(&error))?;
+        let mut whole = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(|error| unanswered(&error))? {
+            whole.extend_from_slice(&part);
+            if whole.len() > ANSWER_LIMIT {
+                return Err(failed("the sandbox's answer is too large".to_owned()));
+            }
+        }
+        Ok((answer.status(), whole))
+    })
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(value).map_err(|error| failed(error.to_string()))
+}
+
+/// What the sandbox says that is wrong.
+fn complaint(body: &[u8]) -> String {
+    let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    said["error"].as_str().map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)
 }
 
 fn path(url: &str, what: &str) -> String {
@@ -258,17 +277,11 @@ fn path(url: &str, what: &str) -> String {
 }
 
 fn ask<T: DeserializeOwned>(url: &str, what: &str) -> Result<T, Failure> {
-    let mut answer =
-        agent().get(path(url, what)).call().map_err(|error| failed(format!("the sandbox did not answer: {error}")))?;
-    if !answer.status().is_success() {
-        return Err(failed(format!("the sandbox answered {}", answer.status())));
+    let (status, body) = exchange(Method::GET, &path(url, what), None)?;
+    if !status.is_success() {
+        return Err(failed(format!("the sandbox answered {status}")));
     }
-    answer
-        .body_mut()
-        .with_config()
-        .limit(256 << 20)
-        .read_json()
-        .map_err(|error| failed(format!("the sandbox's answer cannot be read: {error}")))
+    serde_json::from_slice(&body).map_err(|error| failed(format!("the sandbox's answer cannot be read: {error}")))
 }
 
 fn failed(message: String) -> Failure {

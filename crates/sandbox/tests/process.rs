@@ -76,9 +76,10 @@ fn life_of_a_process() {
 }
 
 fn make_network(url: &str) {
-    let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
-    let body = serde_json::json!({"name": "a", "ip_range": "10.0.0.0/16"});
-    let answer =
-        agent.post(format!("{url}/v1/networks")).header("authorization", "Bearer one").send_json(body).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let body = r#"{"name": "a", "ip_range": "10.0.0.0/16"}"#;
+    let request = client.post(format!("{url}/v1/networks")).header("authorization", "Bearer one");
+    let answer = runtime.block_on(request.header("content-type", "application/json").body(body).send()).unwrap();
     assert_eq!(answer.status(), 201);
 }

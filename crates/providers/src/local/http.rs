@@ -1,11 +1,12 @@
 //! Owns `local.http`: a request that is made when the resource is, and again when it is another one.
 
 use super::{Found, failed, secret, text, time};
-use crate::http::network_within;
+use crate::network::{Network, Proxies};
 use crate::{CallError, Class, Control, Operation, Outside, WireAnswer, WireError, WireRequest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use provision_model::{Json, Map};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -69,7 +70,12 @@ fn host(url: &str) -> Option<&str> {
 }
 
 /// Makes the request and gives the attributes.
-pub fn make(outside: &Outside, operation: &Operation, control: &Control<'_>) -> Result<Map, CallError> {
+pub fn make(
+    outside: &Outside,
+    proxies: &Proxies,
+    operation: &Operation,
+    control: &Control<'_>,
+) -> Result<Map, CallError> {
     let fields = &operation.inputs;
     let method = text(fields, "method").unwrap_or_else(|| "GET".into());
     let url = text(fields, "url").unwrap_or_default();
@@ -78,10 +84,12 @@ pub fn make(outside: &Outside, operation: &Operation, control: &Control<'_>) -> 
     let headers: Vec<(String, String)> =
         given.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect();
     let wire = outside.wire.clone();
-    let wire = wire.unwrap_or_else(|| network_within(timeout(fields).unwrap_or(TIMEOUT), LIMIT));
+    let wire =
+        wire.unwrap_or_else(|| Arc::new(Network::new(timeout(fields).unwrap_or(TIMEOUT), LIMIT, proxies.clone())));
     let ask = |url: &str| {
         let (method, url) = (method.clone(), url.to_owned());
-        wire.exchange(WireRequest { method, url, headers: headers.clone(), body: body.clone() })
+        let interrupt = control.interrupt;
+        wire.exchange(WireRequest { method, url, headers: headers.clone(), body: body.clone(), interrupt })
     };
     let expected: Vec<i64> =
         fields.get("expect_status").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_i64).collect();
@@ -145,6 +153,7 @@ fn follow(
                 let message = format!("no answer came: {message}");
                 failed(Class::Unavailable, message).with_help("Look at the server, or give it more time in `timeout`.")
             }
+            WireError::Dropped => failed(Class::Interrupted, "stopped before the answer came"),
             WireError::Unreadable(message) => failed(Class::Rejected, format!("the answer cannot be read: {message}")),
         })?;
         let location = answer.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.clone());

@@ -12,6 +12,7 @@ mod time;
 mod tls_certificate;
 mod tls_key;
 
+use crate::network::Proxies;
 use crate::{CallError, CallStep, Class, Control, Objection, Opened, Operation, Outside, Provider, Sent, StepKind};
 use provision_model::{Json, Map, Remote, unknown};
 use provision_registry::Manifest;
@@ -25,6 +26,7 @@ pub struct Local {
     manifest: Arc<Manifest>,
     project: PathBuf,
     outside: Outside,
+    proxies: Proxies,
 }
 
 impl Local {
@@ -33,6 +35,7 @@ impl Local {
             manifest: opened.manifest.clone(),
             project: opened.project().to_path_buf(),
             outside: opened.outside().clone(),
+            proxies: Proxies::from_env(&|name| opened.env(name)),
         }
     }
 }
@@ -68,7 +71,7 @@ impl Provider for Local {
             ("age_key", _) => age_key::make(),
             ("tls_key", _) => tls_key::make(&operation.inputs)?,
             ("tls_certificate", _) => tls_certificate::make(&operation.inputs, control.clock.wall())?,
-            ("http", _) => http::make(&self.outside, operation, control)?,
+            ("http", _) => http::make(&self.outside, &self.proxies, operation, control)?,
             (other, _) => return Err(failed(Class::Rejected, format!("there is no type `{other}` in this build"))),
         };
         once.insert("id".into(), Json::from(id.as_str()));

@@ -63,7 +63,8 @@ impl Answer {
 
 pub struct Sandbox {
     pub background: Background,
-    agent: ureq::Agent,
+    client: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
     pub token: String,
     pub region: String,
     pub secret: String,
@@ -75,15 +76,10 @@ pub fn sandbox() -> Sandbox {
 }
 
 pub fn with(options: Options) -> Sandbox {
-    let agent = ureq::Agent::config_builder()
-        .proxy(None)
-        .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(20)))
-        .build()
-        .into();
     Sandbox {
         background: Background::start(options).unwrap(),
-        agent,
+        client: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap(),
+        runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),
         token: "one".to_owned(),
         region: "eu-north-1".to_owned(),
         secret: "sandbox-secret".to_owned(),
@@ -107,21 +103,23 @@ impl Sandbox {
         path: &str,
         headers: &[(&str, String)],
         body: Option<String>,
-    ) -> Result<Answer, ureq::Error> {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.background.url));
+    ) -> Result<Answer, reqwest::Error> {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.client.request(method, format!("{}{path}", self.background.url));
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let mut answer = match body {
-            Some(body) => self.agent.run(request.body(body).unwrap())?,
-            None => self.agent.run(request.body(()).unwrap())?,
-        };
-        let headers = answer
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
-            .collect();
-        Ok(Answer { status: answer.status().as_u16(), headers, text: answer.body_mut().read_to_string()? })
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        self.runtime.block_on(async {
+            let answer = request.send().await?;
+            let headers = answer.headers().iter();
+            let headers = headers
+                .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+                .collect();
+            Ok(Answer { status: answer.status().as_u16(), headers, text: answer.text().await? })
+        })
     }
 
     fn call(
@@ -131,14 +129,14 @@ impl Sandbox {
         method: &str,
         path: &str,
         body: Value,
-    ) -> Result<Answer, ureq::Error> {
+    ) -> Result<Answer, reqwest::Error> {
         let body = (!body.is_null()).then(|| body.to_string());
         let headers = [("authorization", authorization), ("content-type", "application/json".to_owned())];
         self.send(method, &format!("{prefix}{path}"), &headers, body)
     }
 
     /// Hetzner; `Err` when the connection was closed without an answer.
-    pub fn try_hetzner(&self, method: &str, path: &str, body: Value) -> Result<Answer, ureq::Error> {
+    pub fn try_hetzner(&self, method: &str, path: &str, body: Value) -> Result<Answer, reqwest::Error> {
         self.call("/v1", format!("Bearer {}", self.token), method, path, body)
     }
 
@@ -158,7 +156,7 @@ impl Sandbox {
         self.try_aws(action, parameters).unwrap()
     }
 
-    pub fn try_aws(&self, action: &str, parameters: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
+    pub fn try_aws(&self, action: &str, parameters: &[(&str, &str)]) -> Result<Answer, reqwest::Error> {
         let mut body = format!("Action={action}&Version=2016-11-15");
         for (name, value) in parameters {
             body.push_str(&format!("&{name}={}", escape(value)));
