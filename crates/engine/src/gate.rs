@@ -90,11 +90,12 @@ impl Session {
 
     /// Makes the project's policies the ones in force, if those in force allow it.
     pub fn accept_policies(&self, configured: Option<&str>) -> Result<PolicyInForce, Failure> {
-        let lease = provision_state::Lease::acquire(&self.store, &self.user)?;
+        let lease = self.writer()?;
         let config = match self.project.join(crate::project::INFRA).is_file() {
             true => self.read(&crate::Input::Project)?.0.config,
             false => provision_model::Config::default(),
         };
+        self.refuse_other_project(&config.name)?;
         let configured = configured.or(config.policies.as_deref());
         let policies = self.policy_sources(configured)?;
         // The new ones must at least be able to decide.
@@ -130,7 +131,7 @@ impl Session {
         Ok(policies)
     }
 
-    fn policy_question(&self, name: &str, people: &People) -> Question {
+    pub(crate) fn policy_question(&self, name: &str, people: &People) -> Question {
         let project = json!({"type": "Provision::Project", "id": name});
         let zero = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "resources": 0});
         let mut entities = vec![json!({"uid": project, "attrs": {}, "parents": []})];

@@ -16,7 +16,7 @@ use provision_model::{
 };
 use provision_providers::{Account, Class};
 use provision_registry::{Manifest, TypeSpec};
-use provision_state::{Edit, Lease, NewChange};
+use provision_state::{Edit, NewChange};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -320,10 +320,11 @@ impl Session {
             ids.add(&one.address, &one.kind, one.spec, &one.remote.id, &shown);
         }
         let drafts = found.iter().map(|one| self.draft(config, &ids, one)).collect::<Result<Vec<_>, Failure>>()?;
+        self.refuse_other_project(&config.name)?;
         let gate = self.gate(config.policies.as_deref())?;
         let asked: Vec<(&PlannedRow, &Map)> = drafts.iter().map(|draft| (&draft.planned, &draft.fields)).collect();
         let answer = self.may_do(&gate, config, "import", state.len() + drafts.len(), None, &asked);
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.writer()?;
         let subject = match drafts.as_slice() {
             [one] => Some(&one.resource.address),
             _ => None,
@@ -337,6 +338,7 @@ impl Session {
             free(&now, &resource.address, &resource.kind, &resource.remote_id)?;
         }
         self.store.put_policies(&lease, &gate.policies)?;
+        self.store.pin_project(&lease, &config.name)?;
         self.store.put_accounts(&lease, &serde_json::json!(self.sealed_accounts(config)?))?;
         let change = NewChange {
             project: Some(config.name.clone()),

@@ -3,6 +3,7 @@
 //!
 //! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
 
+mod adopt;
 mod alone;
 mod apply;
 mod approve;
@@ -41,9 +42,11 @@ mod session;
 mod settle;
 mod shown;
 mod sources;
+mod strays;
 mod subset;
 mod validate;
 mod verdict;
+mod whole;
 mod written;
 
 pub use apply::ApplyOptions;
@@ -62,8 +65,9 @@ pub use project::{Input, SourceNote, find_project};
 pub use provision_model::{Address, Event, Json, Status};
 pub use provision_providers::{Clock, Outside, RustProviders, Wire, WireAnswer, WireError, WireRequest, network};
 pub use provision_state::{
-    Approval, AuditRow, BackupRow, Changed, Counts, HistoryRow, Imported, LeaseRow, Location, Restored, Store,
+    Approval, AuditRow, BackupRow, Changed, Checkpoint, Counts, HistoryRow, Imported, LeaseRow, Location, Restored, Store,
     Verified, backups, restore,
 };
 pub use provision_state::{Audience, Secrets};
+pub use whole::AdoptedProject;
 pub use session::{Environment, Sabotage, Session, Stop, location};

@@ -7,7 +7,7 @@ use provision_model::{AccountConfig, Address, Config, Json, Map, SecretSource, S
 use provision_nickel::Evaluator;
 use provision_providers::{Account, CallError, Control, Opening, Outside, RustProviders};
 use provision_registry::Registry;
-use provision_state::{Location, Store};
+use provision_state::{Lease, Location, Store};
 use provision_worker::Worker;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -177,6 +177,27 @@ impl Session {
             accounts: Mutex::default(),
             asked: Mutex::default(),
             secret_workers: Mutex::default(),
+        }
+    }
+
+    /// The right to change something here: the lease, of a state that is not an older one than its audit log shows.
+    pub(crate) fn writer(&self) -> Result<Lease, Failure> {
+        let lease = Lease::acquire(&self.store, &self.user)?;
+        self.store.refuse_older()?;
+        Ok(lease)
+    }
+
+    /// Refuses the state of another project: what it holds would be taken for what this one has no more.
+    pub(crate) fn refuse_other_project(&self, name: &str) -> Result<(), Failure> {
+        match self.store.project()? {
+            Some(own) if !name.is_empty() && own != name => Err(Failure::new(
+                "provision::state::project",
+                format!("this state belongs to the project `{own}`, and the configuration is of `{name}`"),
+            )
+            .with_help(
+                "Check PROVISION_STATE, --project and the `name` in infra.ncl. If the project was renamed, run `provision state adopt-project`.",
+            )),
+            _ => Ok(()),
         }
     }
 
