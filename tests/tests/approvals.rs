@@ -189,6 +189,10 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
         "provision state move b c",
         "provision state unprotect b",
         "provision state forget b",
+        "provision state adopt-project",
+        "provision state rekey",
+        "provision state restore",
+        "provision state export | provision state import",
         "http post --headers {Authorization: $'Bearer ($env.HCLOUD_TOKEN)'} --content-type application/json $'($env.HCLOUD_ENDPOINT)/networks' {name: theirs, ip_range: 10.9.0.0/16} | provision import theirs $in.network.id --type hetzner.network",
     ] {
         world.fails(script).is("provision::apply::denied", "nothing", "");
@@ -230,6 +234,7 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
         "provision rollback",
         // They look, and keep what they saw.
         "provision audit",
+        "provision audit head",
         "provision audit verify",
         "provision drift",
         "provision graph",
@@ -243,19 +248,19 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
         "provision state export",
         // It changes whose turn it is, never what there is.
         "provision lock break",
-        // Who has the state's file and key has all that is in it; a policy cannot keep it from its owner.
-        "provision state import",
-        "provision state rekey",
-        "provision state restore",
     ];
     let asked = [
         "provision apply",
         "provision approve",
         "provision destroy",
         "provision import",
+        "provision state adopt-project",
         "provision state forget",
+        "provision state import",
         "provision state move",
+        "provision state rekey",
         "provision state replace",
+        "provision state restore",
         "provision state unprotect",
     ];
     for command in commands.as_array().unwrap() {

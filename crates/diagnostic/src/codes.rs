@@ -426,11 +426,7 @@ pub const CODES: &[CodeEntry] = &[
         "The history has no change of this number.",
         "See `provision history`; the oldest changes are not kept.",
     ),
-    c(
-        "provision::audit::head",
-        "What was given is no head of an audit log.",
-        "Give what `provision audit head` gave.",
-    ),
+    c("provision::audit::head", "What was given is no head of an audit log.", "Give what `provision audit head` gave."),
     c(
         "provision::audit::broken",
         "The audit log was altered, put in another order, or cut.",

@@ -55,7 +55,8 @@ impl Executor<'_> {
                 None => run.account.provider.list(kind, region, None, control),
             }
         });
-        let found = found.map_err(|error| error.failure(&format!("cannot look whether `{}` is there", entry.address)))?;
+        let found =
+            found.map_err(|error| error.failure(&format!("cannot look whether `{}` is there", entry.address)))?;
         let is_equal = |it: &Remote| self.session.is_ours(run.spec, entry, &operation.inputs, it);
         let mut twins: Vec<Remote> =
             found.into_iter().flatten().filter(|it| !known.contains(&it.id) && is_equal(it)).collect();
@@ -67,7 +68,8 @@ impl Executor<'_> {
                     "`{}` is not created: this state is an older one, and {count} of {} that are there may be what it lost",
                     entry.address, entry.kind
                 );
-                let help = format!("Adopt the right one with `provision import {} ID --type {}`.", entry.address, entry.kind);
+                let help =
+                    format!("Adopt the right one with `provision import {} ID --type {}`.", entry.address, entry.kind);
                 Err(Stopped::Failed(Failure::new("provision::plan::stray", message).with_help(help)))
             }
         }

@@ -177,7 +177,9 @@ impl<'a> Executor<'a> {
             }
         }
         let mut entry = self.entry(run, &operation, allowed_by)?;
-        if run.action == Action::Create && let Some(id) = self.adopt_twin(run, &operation, &entry)? {
+        if run.action == Action::Create
+            && let Some(id) = self.adopt_twin(run, &operation, &entry)?
+        {
             return Ok(Some(id));
         }
         let mut _alone = None;
@@ -302,7 +304,12 @@ impl<'a> Executor<'a> {
         attribute_of(attributes, inputs, name).map(|value| sealer.reveal(&value)).transpose()
     }
 
-    pub(crate) fn entry(&self, run: &Run<'_>, operation: &Operation, mut allowed_by: Vec<String>) -> Result<Entry, Failure> {
+    pub(crate) fn entry(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        mut allowed_by: Vec<String>,
+    ) -> Result<Entry, Failure> {
         let planned = run.planned;
         allowed_by.sort_unstable();
         allowed_by.dedup();

@@ -65,9 +65,9 @@ pub use project::{Input, SourceNote, find_project};
 pub use provision_model::{Address, Event, Json, Status};
 pub use provision_providers::{Clock, Outside, RustProviders, Wire, WireAnswer, WireError, WireRequest, network};
 pub use provision_state::{
-    Approval, AuditRow, BackupRow, Changed, Checkpoint, Counts, HistoryRow, Imported, LeaseRow, Location, Restored, Store,
-    Verified, backups, restore,
+    Approval, AuditRow, BackupRow, Changed, Checkpoint, Counts, HistoryRow, Imported, LeaseRow, Location, Restored,
+    Store, Verified, backups, restore,
 };
 pub use provision_state::{Audience, Secrets};
-pub use whole::AdoptedProject;
 pub use session::{Environment, Sabotage, Session, Stop, location};
+pub use whole::AdoptedProject;

@@ -215,7 +215,10 @@ impl<'a> Planner<'a> {
         let rows: Vec<PlannedRow> =
             rows.into_iter().filter(|planned| options.all || planned.row.action != Action::NoOp).collect();
         let removed = rows.iter().filter(|it| matches!(it.row.action, Action::Delete | Action::Forget)).count();
-        let added = rows.iter().filter(|it| matches!(it.row.action, Action::Create | Action::Adopt) && it.prior.is_none()).count();
+        let added = rows
+            .iter()
+            .filter(|it| matches!(it.row.action, Action::Create | Action::Adopt) && it.prior.is_none())
+            .count();
         let mut plan = Plan {
             version: PLAN_VERSION,
             digest: String::new(),

@@ -9,7 +9,8 @@ use crate::subset::Subset;
 use indexmap::IndexMap;
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{
-    AccountConfig, Action, Address, Config, Declaration, Identity, LABEL_STATE, Map, Outcome, Recovered, Remote, Resource, type_name,
+    AccountConfig, Action, Address, Config, Declaration, Identity, LABEL_STATE, Map, Outcome, Recovered, Remote,
+    Resource, type_name,
 };
 use provision_registry::{Manifest, TypeSpec};
 use provision_state::Lease;
@@ -107,9 +108,9 @@ impl Session {
         });
         let _ = made
             || (1..=AHEAD).any(|step| {
-                known.iter().any(|(address, newest)| {
-                    look(address, newest + step, Origin::Lost(address.clone(), newest + step))
-                })
+                known
+                    .iter()
+                    .any(|(address, newest)| look(address, newest + step, Origin::Lost(address.clone(), newest + step)))
             });
         Ok(strays.iter().map(|stray| found.get(stray.op()).cloned().unwrap_or(Origin::Unknown)).collect())
     }
@@ -130,8 +131,11 @@ impl Session {
         let kinds: HashMap<&Address, (&str, &str)> =
             declared.iter().map(|it| (&it.address, (it.kind.as_str(), it.account.as_str()))).collect();
         // One that is there still, in the state and in the cloud, has its address for itself.
-        let there: HashSet<&Address> =
-            state.iter().map(|it| &it.address).filter(|address| !matches!(world.resources.get(*address), Some(None))).collect();
+        let there: HashSet<&Address> = state
+            .iter()
+            .map(|it| &it.address)
+            .filter(|address| !matches!(world.resources.get(*address), Some(None)))
+            .collect();
         for (stray, origin) in strays.into_iter().zip(origins) {
             let (address, generation) = match origin {
                 Origin::LetGo => continue,
@@ -172,8 +176,7 @@ impl Session {
             return Ok(Vec::new());
         }
         let there: HashSet<&Address> = state.iter().map(|it| &it.address).collect();
-        let missing: Vec<Declaration> =
-            declared.iter().filter(|it| !there.contains(&it.address)).cloned().collect();
+        let missing: Vec<Declaration> = declared.iter().filter(|it| !there.contains(&it.address)).cloned().collect();
         let mut places: Vec<Place> = self.declared_places(&missing, &config.accounts).into_iter().collect();
         places.sort();
         Ok(places)
@@ -307,8 +310,7 @@ impl Session {
 
 fn lost_problem(address: &Address, kind: &str, id: &str) -> Diagnostic {
     let message = format!("`{address}` exists already ({kind} {id}), but this state lost it: it is an older one");
-    Diagnostic::error("provision::plan::stray", message)
-        .with_help("Run `provision plan` again: its row adopts it.")
+    Diagnostic::error("provision::plan::stray", message).with_help("Run `provision plan` again: its row adopts it.")
 }
 
 fn unplaced_problem(address: &Address, kind: &str, id: &str) -> Diagnostic {
@@ -335,7 +337,8 @@ impl Planner<'_> {
 
     /// Makes the row of a creation the row that adopts what the state lost.
     pub(crate) fn adopt_row(&self, planned: &mut PlannedRow, spec: &TypeSpec) -> Result<(), Failure> {
-        let Some((stray, generation)) = self.lost(&planned.row.address).filter(|_| planned.row.action == Action::Create)
+        let Some((stray, generation)) =
+            self.lost(&planned.row.address).filter(|_| planned.row.action == Action::Create)
         else {
             return Ok(());
         };

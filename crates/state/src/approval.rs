@@ -55,7 +55,15 @@ impl Approval {
         let used = self.used.as_deref().filter(|_| with_use);
         let address = self.address.as_ref().map(Address::as_str);
         canonical(&serde_json::json!([
-            self.id, self.plan, address, self.role, self.by, self.at, self.until, self.policies, used
+            self.id,
+            self.plan,
+            address,
+            self.role,
+            self.by,
+            self.at,
+            self.until,
+            self.policies,
+            used
         ]))
     }
 

@@ -40,7 +40,10 @@ pub enum Standing {
     /// There is none beside a log with entries.
     Absent,
     /// The log ends before the signed entry, which was there: the state is an older one.
-    Older { ends: i64, signed: i64 },
+    Older {
+        ends: i64,
+        signed: i64,
+    },
     /// The file is not of this log.
     Differs(String),
 }

@@ -135,6 +135,9 @@ impl NewChange {
 /// The name under which an entry of the audit log has the digest of the change it tells of.
 pub(crate) const DIGEST: &str = "history";
 
+/// The name under which an entry has the oldest change that is left, where older ones went.
+pub(crate) const PRUNED: &str = "oldest";
+
 /// A change as it is stored: with the end the audit log had when it began, so that each vouches for the other.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Stored {
@@ -265,14 +268,16 @@ impl Store {
         ] {
             detail.insert(name.into(), Json::from(count));
         }
-        let told =
-            AuditEntry { serial: Some(serial), ..self.audit_entry(lease, &event, None, detail) };
+        let told = AuditEntry { serial: Some(serial), ..self.audit_entry(lease, &event, None, detail) };
         let chain = self.chain();
         self.fenced(lease, move |database| {
             let sql = "update history set data = ?2, open = 0 where serial = ?1 and data <> ?2";
             if database.run(sql, vals![serial, &data])? == 1 {
+                let mut told = told.clone();
+                if let Some(cut) = prune(database)? {
+                    told.detail.insert(PRUNED.into(), Json::from(cut));
+                }
                 crate::audit::append(database, &chain, &told)?;
-                prune(database)?;
             }
             Ok(())
         })
@@ -375,12 +380,12 @@ impl Store {
     }
 }
 
-/// Forgets the oldest changes, and what addresses were before the oldest one kept.
-fn prune(database: &mut dyn Database) -> Result<(), DbError> {
+/// Forgets the oldest changes, and what addresses were before the oldest one kept; gives the oldest that is left.
+fn prune(database: &mut dyn Database) -> Result<Option<i64>, DbError> {
     let row = database.row("select min(serial), max(serial) from history", &[])?;
     let (oldest, newest) = row.map_or((0, 0), |row| (row.int(0), row.int(1)));
     if newest - oldest < 2 * KEPT {
-        return Ok(());
+        return Ok(None);
     }
     let cut = newest - KEPT;
     database.run("delete from history where serial < ?1", vals![cut])?;
@@ -390,7 +395,7 @@ fn prune(database: &mut dyn Database) -> Result<(), DbError> {
     database.run(sql, vals![cut])?;
     // What is gone since before the cut leaves nothing.
     database.run("delete from versions where body is null and serial < ?1", vals![cut])?;
-    Ok(())
+    Ok(Some(cut))
 }
 
 /// The revision a project's sources are at, where they are in a git repository: the commit HEAD stands on.

@@ -1,7 +1,7 @@
 //! Owns proofs: keyed digests of the rows that decide something. Who has the file and not the key cannot make one.
 
-use crate::db::{Database, DbError, vals};
 use crate::Sealer;
+use crate::db::{Database, DbError, vals};
 use std::sync::Arc;
 
 /// The subject of the end of the audit log.

@@ -2,8 +2,8 @@
 //! signed anew.
 
 use crate::audit;
-use crate::proofs::{self, Chain};
 use crate::db::{Database, DbError, Dialect, Trouble};
+use crate::proofs::{self, Chain};
 use crate::resources::{policies_text, sum};
 use crate::store::{FILE, set_meta};
 use crate::{Lease, Sealer, Store, file_io, now};

@@ -3,8 +3,8 @@
 use crate::db::{Database, DbError, vals};
 use crate::history::{Version, keep_version, newest_version};
 use crate::journal::PolicyInForce;
-use crate::store::{meta, parsed, set_meta, text_of};
 use crate::proofs::{self, POLICIES};
+use crate::store::{meta, parsed, set_meta, text_of};
 use crate::{Lease, Store, now};
 use provision_diagnostic::Failure;
 use provision_model::{Address, Json, Map, Resource, short_hash};

@@ -129,7 +129,8 @@ impl Store {
         }
         let text = exported.to_string();
         let mut detail = Map::new();
-        for (name, count) in [("resources", imported.resources), ("history", imported.history), ("audit", imported.audit)]
+        for (name, count) in
+            [("resources", imported.resources), ("history", imported.history), ("audit", imported.audit)]
         {
             detail.insert(name.into(), Json::from(count));
         }

@@ -4,7 +4,7 @@
 use crate::audit::{self, AuditEntry, AuditGap, PAGE, chained, digest_of, end_text, gap, head_of};
 use crate::db::vals;
 use crate::head::{Checkpoint, Standing, signed_text};
-use crate::history::{DIGEST, Stored};
+use crate::history::{DIGEST, PRUNED, Stored};
 use crate::{Approval, Store, proofs};
 use provision_diagnostic::Failure;
 use provision_model::Json;
@@ -39,6 +39,8 @@ struct Said {
     /// The digest of each approval that was given and not taken back.
     approvals: HashMap<String, Option<String>>,
     used: HashSet<String>,
+    /// The oldest change that was left when older ones went.
+    oldest: i64,
     /// The policies that were last made the ones in force.
     policies: Option<String>,
 }
@@ -51,6 +53,9 @@ impl Said {
         if let (true, Some(serial)) = (of_change, entry.serial) {
             let told = self.changes.entry(serial).or_default();
             *told = text(DIGEST).or(told.take());
+        }
+        if let Some(oldest) = entry.detail.get(PRUNED).and_then(Json::as_i64).filter(|_| of_change) {
+            self.oldest = oldest;
         }
         match (entry.event.as_str(), text("approval")) {
             ("approval.give", Some(id)) => drop(self.approvals.insert(id, text("digest"))),
@@ -212,6 +217,12 @@ impl Store {
 }
 
 fn told_changes(there: &[(i64, &str)], said: &Said, told: &mut dyn FnMut(i64, String)) {
+    let first = there.first().map_or(i64::MAX, |(serial, _)| *serial);
+    // An older version did not write down what it forgot.
+    let gone = said.changes.range(said.oldest..first.max(said.oldest)).find(|(_, digest)| digest.is_some());
+    if let Some((serial, _)) = gone {
+        told(0, format!("the history has no change {serial}"));
+    }
     let mut expected = None;
     for (serial, data) in there {
         if let Some(missing) = expected.filter(|expected| expected < serial) {
@@ -226,7 +237,7 @@ fn told_changes(there: &[(i64, &str)], said: &Said, told: &mut dyn FnMut(i64, St
             Some(_) => {}
         }
     }
-    let newest = there.last().map_or(0, |(serial, _)| *serial);
+    let Some((newest, _)) = there.last().copied() else { return };
     if let Some((serial, _)) = said.changes.iter().next_back().filter(|(serial, _)| **serial > newest) {
         told(0, format!("the history has no change {serial}, which the log tells of"));
     }

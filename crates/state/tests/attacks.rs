@@ -33,7 +33,10 @@ fn policies(text: &str) -> PolicyInForce {
 
 fn change(store: &Arc<Store>, lease: &Lease, reason: &str, ids: &[String]) {
     let change = NewChange { reason: Some(reason.into()), ..NewChange::new("apply", "cli") };
-    let serial = { store.use_approvals(lease, ids).unwrap(); store.open_change(lease, &change).unwrap() };
+    let serial = {
+        store.use_approvals(lease, ids).unwrap();
+        store.open_change(lease, &change).unwrap()
+    };
     store.close_change(lease, serial, Counts { done: 1, ..Counts::default() }).unwrap();
 }
 
@@ -137,8 +140,10 @@ const ATTACKS: &[Attack] = &[
         it.sql("update audit set seq = -1 where seq = 3; update audit set seq = 3 where seq = 4; update audit set seq = 4 where seq = -1");
     }),
     ("the unsigned end is cut off", |it| {
-        it.sql(&format!("delete from audit where seq = {NEWEST};
-            update audit_head set seq = {NEWEST}, hash = (select hash from audit order by seq desc limit 1)"));
+        it.sql(&format!(
+            "delete from audit where seq = {NEWEST};
+            update audit_head set seq = {NEWEST}, hash = (select hash from audit order by seq desc limit 1)"
+        ));
     }),
     ("it is cut back", |it| it.sql(CUT)),
     ("it is cut back with the head beside it of then", |it| {
@@ -175,7 +180,9 @@ const ATTACKS: &[Attack] = &[
         std::fs::remove_file(it.file("audit.head")).unwrap();
     }),
     ("entries are added", |it| {
-        it.sql(&format!("insert into audit select seq + 1, replace(data, '\"b\"', '\"c\"'), hash from audit where seq = {NEWEST}"));
+        it.sql(&format!(
+            "insert into audit select seq + 1, replace(data, '\"b\"', '\"c\"'), hash from audit where seq = {NEWEST}"
+        ));
         let database = Connection::open(it.file("state.db")).unwrap();
         let newest = database.query_row("select max(seq) from audit", [], |row| row.get(0)).unwrap();
         rechain(&it.file(""), newest);

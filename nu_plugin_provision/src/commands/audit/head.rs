@@ -42,11 +42,7 @@ impl PluginCommand for AuditHead {
                 description: "Anchor the head on another machine after each apply",
                 result: None,
             },
-            Example {
-                example: "provision audit head | select seq hash",
-                description: "Print it",
-                result: None,
-            },
+            Example { example: "provision audit head | select seq hash", description: "Print it", result: None },
         ]
     }
 
@@ -58,7 +54,8 @@ impl PluginCommand for AuditHead {
         _input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = session(plugin, engine, call)?;
-        let head = session.store.head().map_err(|failure| labeled(&failure, call.head, "while reading the audit log"))?;
+        let head =
+            session.store.head().map_err(|failure| labeled(&failure, call.head, "while reading the audit log"))?;
         Ok(PipelineData::value(super::value(&head, call.head, &[("at", Kind::Date)]), None))
     }
 }

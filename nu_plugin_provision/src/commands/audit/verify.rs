@@ -33,7 +33,12 @@ impl PluginCommand for AuditVerify {
 
     fn signature(&self) -> Signature {
         let signature = Signature::build(self.name())
-            .named("head", SyntaxShape::Any, "What `provision audit head` gave: a record, a list of them, or JSON.", None)
+            .named(
+                "head",
+                SyntaxShape::Any,
+                "What `provision audit head` gave: a record, a list of them, or JSON.",
+                None,
+            )
             .switch("strict", "Raise an error when the log is not whole.", None)
             .input_output_types(vec![(Type::Nothing, Type::record())])
             .category(super::category());

@@ -51,7 +51,8 @@ impl PluginCommand for StateAdoptProject {
         _input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = session(plugin, engine, call)?;
-        let found = session.adopt_project().map_err(|failure| labeled(&failure, call.head, "while adopting the project"))?;
+        let found =
+            session.adopt_project().map_err(|failure| labeled(&failure, call.head, "while adopting the project"))?;
         Ok(PipelineData::value(super::value(&found, call.head, &[]), None))
     }
 }
