@@ -32,7 +32,7 @@ impl Executor<'_> {
         let mut resource = self.session.adopted(&entry, Some(remote), run.spec)?;
         crate::settle::overlay(&mut resource, remote);
         store.end_with(self.lease, &mut entry, &resource)?;
-        self.publish(resource)?;
+        self.publish(resource);
         Ok(remote.id.clone())
     }
 

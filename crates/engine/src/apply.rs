@@ -299,11 +299,10 @@ impl Session {
         std::thread::scope(|scope| {
             for _ in 0..schedule.width() {
                 scope.spawn(|| {
-                    while let Some(at) = schedule.next(self) {
+                    schedule.work(self, |at| {
                         let node = &nodes[at];
-                        let outcome = executor.run(&subset.plan.rows[node.row], node.row, node.action);
-                        schedule.finish(at, outcome);
-                    }
+                        executor.run(&subset.plan.rows[node.row], node.row, node.action)
+                    });
                 });
             }
             scope.spawn(|| schedule.watch(self));

@@ -160,11 +160,12 @@ impl Session {
             return Err(failure);
         }
         // A list does not show everything of a resource.
-        let read =
-            bounded(&found, self.readers, |it| self.look(&it.account, &it.kind, it.region.as_deref(), &it.remote.id));
+        let read = bounded(&found, self.readers, "a look", |it| {
+            self.look(&it.account, &it.kind, it.region.as_deref(), &it.remote.id)
+        });
         let mut there = Vec::with_capacity(found.len());
         for (mut one, read) in found.into_iter().zip(read) {
-            match read.unwrap_or_else(|| Err(Failure::new("provision::provider::unavailable", "a read failed")))? {
+            match read? {
                 Some(remote) => one.remote = remote,
                 None => continue,
             }

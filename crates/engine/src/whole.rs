@@ -73,7 +73,7 @@ impl Session {
         let config = self.standing(&Input::Project)?.config;
         self.refuse_other_project(&config.name)?;
         // Somebody else's lease is told by the restore.
-        let lease = Lease::acquire(&self.store, &self.user).ok();
+        let lease = self.lease().ok();
         self.may_change_state(lease.as_ref(), &config, "restore")
     }
 
