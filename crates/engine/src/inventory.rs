@@ -105,7 +105,7 @@ impl Session {
             return Err(protected(address));
         }
         let config = self.standing(&Input::Project)?.config;
-        let gate = self.gate(config.policies.as_deref())?;
+        let gate = self.gate(config.policies.as_deref(), Some(&lease))?;
         let (manifest, spec) = self.registry.type_of(&resource.kind)?;
         let planned = PlannedRow::removal(manifest, spec, &resource, Action::Forget, "let go of");
         let left = self.store.resources()?.len().saturating_sub(1);
@@ -121,7 +121,7 @@ impl Session {
     /// Asks the policies about a change of what the state says of a resource, under each of its addresses.
     fn may_alter(&self, lease: &Lease, verb: &str, resource: &Resource, addresses: &[&Address]) -> Result<(), Failure> {
         let config = self.standing(&Input::Project)?.config;
-        let gate = self.gate(config.policies.as_deref())?;
+        let gate = self.gate(config.policies.as_deref(), Some(lease))?;
         let (manifest, spec) = self.registry.type_of(&resource.kind)?;
         let rows: Vec<PlannedRow> = addresses
             .iter()

@@ -3,6 +3,7 @@
 //!
 //! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
 
+mod actor;
 mod alone;
 mod apply;
 mod approve;
@@ -27,6 +28,7 @@ mod picture;
 mod plan;
 mod planfile;
 mod planned;
+mod policies;
 mod prepared;
 mod project;
 mod question;
@@ -46,6 +48,7 @@ mod validate;
 mod verdict;
 mod written;
 
+pub use actor::Actor;
 pub use apply::ApplyOptions;
 pub use approve::ApproveOptions;
 pub use drift::{DriftRow, RefreshRow, Seen};
