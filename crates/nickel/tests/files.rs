@@ -70,9 +70,9 @@ fn what_an_anchor_names_is_there_however_the_file_is_used() {
     let file = Request::file(at.join("a.yaml"));
     assert_eq!(value(&file), whole);
     assert_eq!(value(&text(at, "import \"a.yaml\"")), whole);
-    assert_eq!(value(&text(at, "(import \"a.yaml\" & { web.more = 1 }).web.base.image")), json!("nginx"));
+    assert_eq!(value(&text(at, "((import \"a.yaml\") & { web.more = 1 }).web.base.image")), json!("nginx"));
     assert_eq!(
-        value(&text(at, "(import \"a.yaml\" | { web | { base | { image | String, .. }, .. }, .. }).web.base")),
+        value(&text(at, "((import \"a.yaml\") | { web | { base | { image | String, .. }, .. }, .. }).web.base")),
         defaults
     );
     assert_eq!(value(&Request { field: Some("web.base.image".into()), ..file.clone() }), json!("nginx"));
