@@ -9,7 +9,6 @@ use crate::question::Questions;
 use indexmap::IndexMap;
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{Config, Json, Map};
-use provision_state::Lease;
 
 impl Session {
     /// Refuses what the policies do not allow, all of it in one error. `rows` come with the fields the policies see;
@@ -73,7 +72,7 @@ impl Session {
     /// resources, and writes down that it is.
     pub fn may_test_provider(&self, provider: &str, types: &[String], endpoint: &str) -> Result<(), Failure> {
         let config = self.standing(&Input::Project)?.config;
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         let gate = self.gate(config.policies.as_deref(), Some(&lease))?;
         // A name and password before the host are nobody's business.
         let host = endpoint.rsplit_once('@').map_or(endpoint, |(_, host)| host);

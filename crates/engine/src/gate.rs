@@ -54,7 +54,7 @@ impl Session {
         if self.store.policies()?.is_none_or(|known| known.digest != policies.digest) {
             match lease {
                 Some(lease) => self.store.put_policies(lease, &policies)?,
-                None => self.store.put_policies(&Lease::acquire(&self.store, &self.user)?, &policies)?,
+                None => self.store.put_policies(&self.lease()?, &policies)?,
             }
         }
         Ok(Gate { authorizer, policies, people })
@@ -90,7 +90,7 @@ impl Session {
     /// Makes the project's policies the ones in force, if those in force allow it. `named` is their folder, where it is
     /// not the one that the project names.
     pub fn accept_policies(&self, named: Option<&str>) -> Result<PolicyInForce, Failure> {
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         let config = match self.project.join(crate::project::INFRA).is_file() {
             true => self.read(&crate::Input::Project)?.0.config,
             false => provision_model::Config::default(),

@@ -19,6 +19,7 @@ mod history;
 mod import;
 mod init;
 mod inventory;
+mod looking;
 mod lookups;
 mod moves;
 mod offers;
