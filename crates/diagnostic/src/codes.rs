@@ -365,6 +365,11 @@ pub const CODES: &[CodeEntry] = &[
         "Have the plan approved with `provision approve PLAN`; `provision approvals` lists what was given.",
     ),
     c(
+        "provision::apply::no_policies",
+        "The project names its policies, or has a folder for them, and there are none in it.",
+        "Correct `policies` in infra.ncl, or write the policies there.",
+    ),
+    c(
         "provision::apply::policy_error",
         "A policy could not be evaluated, so the change is refused.",
         "Mend the policy at the marked place.",

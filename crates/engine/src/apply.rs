@@ -105,7 +105,7 @@ impl Session {
         let mut subset = self.check_rows(plan, chosen, &made)?;
         self.refuse_doubles(&lease, &mut subset, rows.is_some())?;
         let subset = subset;
-        let gate = self.gate(subset.plan.policies.as_deref())?;
+        let gate = self.gate(subset.plan.policies.as_deref(), Some(&lease))?;
         let asked = match self.authorize(&gate, &subset, options.approvals.as_deref(), sink) {
             Ok(asked) => asked,
             Err(failure) => {
@@ -113,7 +113,6 @@ impl Session {
                 return Err(failure);
             }
         };
-        self.store.put_policies(&lease, &gate.policies)?;
         self.store.use_approvals(&lease, &asked.used.iter().cloned().collect::<Vec<_>>())?;
         for &at in &subset.skipped {
             let row = &subset.plan.rows[at].row;
@@ -203,7 +202,7 @@ impl Session {
     ) -> Result<Asked, Failure> {
         let chosen: Vec<&PlannedRow> = subset.todo.iter().map(|at| &subset.plan.rows[*at]).collect();
         let now = provision_state::now();
-        let questions = Questions::of_subset(self, &subset.plan, &chosen, now.clone())?;
+        let questions = Questions::of_subset(self, &gate.people, &subset.plan, &chosen, now.clone());
         let given = self.given_approvals(gate, &subset.plan.digest, ids)?;
         let mut asked = Asked::default();
         for (&at, planned) in subset.todo.iter().zip(&chosen) {

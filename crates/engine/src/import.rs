@@ -323,10 +323,10 @@ impl Session {
             ids.add(&one.address, &one.kind, one.spec, &one.remote.id, &shown);
         }
         let drafts = found.iter().map(|one| self.draft(config, &ids, one)).collect::<Result<Vec<_>, Failure>>()?;
-        let gate = self.gate(config.policies.as_deref())?;
+        let lease = self.writer()?;
+        let gate = self.gate(config.policies.as_deref(), Some(&lease))?;
         let asked: Vec<(&PlannedRow, &Map)> = drafts.iter().map(|draft| (&draft.planned, &draft.fields)).collect();
         let answer = self.may_do(&gate, config, "import", state.len() + drafts.len(), None, &asked);
-        let lease = self.writer()?;
         let subject = match drafts.as_slice() {
             [one] => Some(&one.resource.address),
             _ => None,
@@ -339,7 +339,6 @@ impl Session {
             let resource = &draft.resource;
             free(&now, &resource.address, &resource.kind, &resource.remote_id)?;
         }
-        self.store.put_policies(&lease, &gate.policies)?;
         self.store.pin_project(&lease, &config.name)?;
         self.store.put_accounts(&lease, &serde_json::json!(self.sealed_accounts(config)?))?;
         let change = NewChange {

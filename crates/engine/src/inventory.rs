@@ -106,7 +106,7 @@ impl Session {
         }
         let config = self.standing(&Input::Project)?.config;
         self.refuse_other_project(&config.name)?;
-        let gate = self.gate(config.policies.as_deref())?;
+        let gate = self.gate(config.policies.as_deref(), Some(&lease))?;
         let (manifest, spec) = self.registry.type_of(&resource.kind)?;
         let planned = PlannedRow::removal(manifest, spec, &resource, Action::Forget, "let go of");
         let left = self.store.resources()?.len().saturating_sub(1);
@@ -123,7 +123,7 @@ impl Session {
     fn may_alter(&self, lease: &Lease, verb: &str, resource: &Resource, addresses: &[&Address]) -> Result<(), Failure> {
         let config = self.standing(&Input::Project)?.config;
         self.refuse_other_project(&config.name)?;
-        let gate = self.gate(config.policies.as_deref())?;
+        let gate = self.gate(config.policies.as_deref(), Some(lease))?;
         let (manifest, spec) = self.registry.type_of(&resource.kind)?;
         let rows: Vec<PlannedRow> = addresses
             .iter()

@@ -3,6 +3,7 @@
 //!
 //! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
 
+mod actor;
 mod adopt;
 mod alone;
 mod apply;
@@ -29,6 +30,7 @@ mod picture;
 mod plan;
 mod planfile;
 mod planned;
+mod policies;
 mod prepared;
 mod project;
 mod question;
@@ -50,6 +52,7 @@ mod verdict;
 mod whole;
 mod written;
 
+pub use actor::Actor;
 pub use apply::ApplyOptions;
 pub use approve::ApproveOptions;
 pub use drift::{DriftRow, RefreshRow, Seen};

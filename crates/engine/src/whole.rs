@@ -2,8 +2,6 @@
 //! policies and is in the audit log.
 
 use crate::Session;
-use crate::gate::{Answer, Gate, denial};
-use crate::people::People;
 use crate::project::Input;
 use provision_diagnostic::Failure;
 use provision_model::{Config, Json};
@@ -78,28 +76,11 @@ impl Session {
     }
 
     fn may_change_state(&self, lease: Option<&Lease>, config: &Config, action: &str) -> Result<(), Failure> {
-        let gate = self.gate(config.policies.as_deref())?;
-        let people = self.people(config.policies.as_deref())?;
-        let answer = self.ask_project(&gate, &config.name, action, &people);
+        let gate = self.gate(config.policies.as_deref(), lease)?;
+        let answer = self.asked_of_project(&gate, &config.name, action, "the state");
         match lease {
             Some(lease) => self.noted(lease, action, None, answer),
             None => answer,
-        }
-    }
-
-    fn ask_project(&self, gate: &Gate, project: &str, action: &str, people: &People) -> Result<(), Failure> {
-        let mut question = self.policy_question(project, people);
-        question.action = serde_json::json!({"type": "Provision::Action", "id": action});
-        match gate.ask(&question)? {
-            Answer::Allowed(_) => Ok(()),
-            Answer::Waiting(decision) => Err(denial(&decision, action, "the state")
-                .with_help("Approvals are for plans: who may do this at once is said without `@approval`.")),
-            Answer::Denied(decision) | Answer::Error(decision) => Err(denial(&decision, action, "the state")),
-            Answer::Pending => Err(Failure::new(
-                "provision::apply::denied",
-                format!("{action} of the state is denied: the policies do not decide it"),
-            )
-            .with_help("Write the policy so that it can be decided from what is known of the project.")),
         }
     }
 }

@@ -237,7 +237,7 @@ pub(crate) fn newest_version(database: &mut dyn Database, address: &str) -> Resu
 impl Store {
     /// Begins a change of several operations; gives its serial.
     pub fn open_change(&self, lease: &Lease, change: &NewChange) -> Result<i64, Failure> {
-        let (change, by, chain) = (change.clone(), lease.user().to_owned(), self.chain());
+        let (change, by, chain) = (self.vouched_change(change), lease.user().to_owned(), self.chain());
         self.fenced(lease, move |database| {
             let added = add(database, &change, &by, true)?;
             crate::audit::append(database, &chain, &change.audit(&by, &added))?;

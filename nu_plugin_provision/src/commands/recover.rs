@@ -28,7 +28,7 @@ impl PluginCommand for Recover {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["crash", "repair", "settle", "stray"]
+        vec![crate::commands::OWN, "crash", "repair", "settle", "stray"]
     }
 
     fn signature(&self) -> Signature {

@@ -25,7 +25,7 @@ impl PluginCommand for AuditHead {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["anchor", "sign", "tamper", "notary"]
+        vec![crate::commands::READS, "anchor", "sign", "tamper", "notary"]
     }
 
     fn signature(&self) -> Signature {

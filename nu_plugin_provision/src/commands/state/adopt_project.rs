@@ -25,7 +25,7 @@ impl PluginCommand for StateAdoptProject {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["rename", "name", "wrong", "belongs"]
+        vec![crate::commands::ASKS, "rename", "name", "wrong", "belongs"]
     }
 
     fn signature(&self) -> Signature {
