@@ -1,7 +1,7 @@
 //! Owns sending one request: budget, classification of what came back, and repeating what certainly had no effect.
 
 use crate::auth::Authenticator;
-use crate::outside::{Outside, Wire, WireAnswer, WireError, WireRequest};
+use crate::outside::{Outside, Wire, WireError, WireRequest};
 use crate::{CallError, Class, Control, wire, xml};
 use provision_diagnostic::locked;
 use provision_model::Json;
@@ -358,6 +358,7 @@ pub fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outside::WireAnswer;
     use serde_json::json;
     use std::sync::atomic::{AtomicBool, AtomicU32};
 
