@@ -35,13 +35,13 @@ impl ManifestProvider {
         let mut found = Vec::new();
         let mut nameless = false;
         let mut faulty = None;
-        self.pages(type_name, call, region, label, control, &mut |item| match self.shown(spec, item) {
+        let paged = self.pages(type_name, call, region, label, control, &mut |item| match self.shown(spec, item) {
             _ if is_absent(spec, item) => {}
             Ok(Some(remote)) if seen.insert(remote.id.clone()) && ours(&remote) => found.push(remote),
             Ok(Some(_)) => {}
             Ok(None) => nameless = true,
             Err(error) => faulty = Some(error),
-        })?;
+        });
         if let Some(error) = faulty {
             return Err(error);
         }
@@ -49,7 +49,8 @@ impl ManifestProvider {
         if nameless {
             return Err(self.fault(format!("the list of {type_name} has an item without `{}`", spec.id)));
         }
-        Ok(found)
+        // What is wrong with an item says more than what is wrong with its list.
+        paged.map(|()| found)
     }
 
     /// Those of what a resource is part of.

@@ -217,12 +217,10 @@ fn chain(error: &dyn Error) -> String {
     parts.join(": ")
 }
 
-/// Whether TLS is what failed.
+/// Whether TLS is what failed. An error of input and output does not count what it holds among its causes.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>()
-        || inner.is_some_and(|inner| inner.is::<rustls::Error>())
-        || error.source().is_some_and(is_tls)
+    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || held.is_some_and(|held| is_tls(held)) || error.source().is_some_and(is_tls)
 }
 
 /// Before there is a connection nothing can have been sent; afterwards anything can.
