@@ -43,6 +43,7 @@ mod settle;
 mod shown;
 mod sources;
 mod subset;
+mod trust;
 mod validate;
 mod verdict;
 mod written;
@@ -68,3 +69,4 @@ pub use provision_state::{
 };
 pub use provision_state::{Audience, Secrets};
 pub use session::{Environment, Sabotage, Session, Stop, location};
+pub use trust::{Wanted, trust};

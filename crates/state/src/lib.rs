@@ -6,11 +6,13 @@ mod audit;
 mod backup;
 mod commit;
 mod db;
+mod guard;
 mod history;
 mod journal;
 mod lease;
 mod operations;
 mod postgres;
+pub mod private;
 mod rekey;
 mod resources;
 mod schema;
@@ -44,12 +46,13 @@ pub fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
-/// Writes a file beside its place and puts it there, so that a reader sees all of it or what was there before.
+/// Writes a file beside its place and puts it there, so that a reader sees all of it or what was there before. Its owner alone
+/// may read it.
 pub fn write_whole(file: &std::path::Path, text: &str) -> std::io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_os_string();
     name.push(".new");
     let beside = file.with_file_name(name);
-    std::fs::write(&beside, text)?;
+    private::write(&beside, text.as_bytes())?;
     std::fs::rename(&beside, file)
 }
 

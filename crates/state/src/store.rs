@@ -4,11 +4,11 @@ use crate::commit::Committer;
 use crate::db::{Database, DbError, Dialect, Row, Trouble, Val, vals};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::{Lease, Sealer, file_io, io, lease, schema};
+use crate::{Lease, Sealer, file_io, io, lease, private, schema};
 use provision_diagnostic::Failure;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The file of a state that is kept in the project.
 pub const FILE: &str = "state.db";
@@ -49,6 +49,8 @@ pub struct Store {
     folder: PathBuf,
     lineage: String,
     sealer: Sealer,
+    /// Set once everything that is sealed was opened, to know what must not be told.
+    pub(crate) swept: OnceLock<()>,
     /// The files that were made for it, where it was not there before.
     made: Option<Made>,
 }
@@ -78,10 +80,11 @@ impl Store {
         let mut made = Made { key: location.key.is_none() && !Sealer::exists(&folder), ..Made::default() };
         made.folders = folder.ancestors().take_while(|it| *it != project && !it.exists()).map(Path::to_owned).collect();
         made.folders.reverse();
-        std::fs::create_dir_all(&folder).map_err(|error| file_io("create", &error))?;
+        private::folder(&folder).map_err(|error| file_io("create", &error))?;
+        private::close(&project.join(".provision"), 0o700);
         let ignore = project.join(".provision/.gitignore");
         if !ignore.exists() {
-            std::fs::write(&ignore, "*\n").map_err(|error| file_io("create", &error))?;
+            private::write(&ignore, b"*\n").map_err(|error| file_io("create", &error))?;
             made.ignore = Some(ignore);
         }
         let is_new = location.url.is_none() && !folder.join(FILE).exists();
@@ -167,7 +170,7 @@ impl Store {
                 })
                 .map_err(opened)?,
         };
-        Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer, made }))
+        Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer, swept: OnceLock::new(), made }))
     }
 
     /// Whether a project has a state of its own.
