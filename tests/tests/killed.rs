@@ -75,7 +75,7 @@ impl Database for Deadly {
 }
 
 fn session(folder: &Path, url: &str, store: Arc<Store>) -> Session {
-    let variables = control::environment(url);
+    let variables = control::environment(url, "secret");
     let env = move |name: &str| variables.get(name).cloned();
     let registry = Arc::new(Registry::load(None, None, &Evaluator::default()).unwrap());
     Session::over(store, folder.to_path_buf(), registry, Evaluator::default(), Arc::new(env), "ada".into())
@@ -140,7 +140,7 @@ impl Try {
         let store = Store::open(self.folder.path()).map_err(|failure| failure.to_string())?;
         let known = store.resources().unwrap();
         let open = store.open_entries().unwrap();
-        let valid = store.verify_audit().unwrap().valid;
+        let valid = store.verify_audit(&[]).unwrap().valid;
         let session = session(self.folder.path(), &self.clouds.url, store);
         let plan = session.plan(&Input::Data { value: config.clone(), note: None }, &PlanOptions::default());
         let left: Vec<String> =

@@ -69,7 +69,7 @@ mod tests {
     use provision_registry::Consent;
 
     fn manifest() -> Manifest {
-        Manifest::read(&serde_json::json!({
+        serde_json::from_value(serde_json::json!({
             "name": "acme", "version": "1.0.0", "api": "1", "protocol": "rest-json",
             "endpoint": {"default": "https://api.acme.example"}, "types": {},
             "auth": [{"kind": "bearer", "token": {"setting": "token", "env": ["ACME_TOKEN"]}}],

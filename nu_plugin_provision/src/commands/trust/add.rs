@@ -22,7 +22,7 @@ impl PluginCommand for TrustAdd {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["consent", "lock", "security", "endpoint"]
+        vec![crate::commands::OWN, "consent", "lock", "security", "endpoint"]
     }
 
     fn signature(&self) -> Signature {

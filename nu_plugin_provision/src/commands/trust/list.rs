@@ -26,7 +26,7 @@ impl PluginCommand for TrustList {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["consent", "lock", "hosts", "security"]
+        vec![crate::commands::READS, "consent", "lock", "hosts", "security"]
     }
 
     fn signature(&self) -> Signature {

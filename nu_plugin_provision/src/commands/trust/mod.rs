@@ -5,7 +5,7 @@ mod list;
 mod remove;
 
 use crate::ProvisionPlugin;
-use crate::open::{environment, project_flag, required_project, user, variables};
+use crate::open::{actor, environment, project_flag, required_project, variables};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
 use provision_diagnostic::Failure;
@@ -43,9 +43,10 @@ fn change(engine: &EngineInterface, call: &EvaluatedCall, given: bool) -> Result
     let here = PathBuf::from(engine.get_current_dir()?);
     let consent = wanted.consent(&project, &here, user_dir(engine)?.as_deref()).map_err(raised)?;
     let variables = variables(engine)?;
-    let who = user(&variables);
+    let who = actor(&variables).map_err(raised)?;
     let env: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
-    let lock = trust(&project, &env, environment(engine, call)?.as_deref(), &who, &consent, given).map_err(raised)?;
+    let lock =
+        trust(&project, &env, environment(engine, call)?.as_deref(), &who.name, &consent, given).map_err(raised)?;
     Ok(rows(&lock, call))
 }
 
