@@ -134,7 +134,7 @@ fn a_secret_hides_nothing_from_policies_and_is_in_no_file() {
     let world = World::new().with_sandbox();
     let server = |labels: &str, lifecycle: &str| {
         infra(&format!(
-            "w = p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", labels = {{ {labels} }}, lifecycle = {{ {lifecycle} }} }}"
+            "w = p.hetzner.server & {{ server_type = \"cx23\", image = \"debian-12\", labels = {{ {labels} }}, lifecycle = {{ {lifecycle} }} }}"
         ))
         .replace("name = \"s\"", "name = \"s\", policies = \"policies\", providers.spare = p.hetzner.account & { token = p.secret \"canary-53\" }")
     };
@@ -177,7 +177,7 @@ fn what_a_cloud_showed_once_and_nobody_heard_is_made_again() {
     let world = World::new().with_sandbox();
     world.write(
         "infra.ncl",
-        &infra("w = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\" }, d = p.local.data & { input = p.ref \"w\" \"root_password\" }"),
+        &infra("w = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\" }, d = p.local.data & { input = p.ref \"w\" \"root_password\" }"),
     );
     world.faults(Faults { reset_after_commit_rate: 1.0, ..Faults::default() });
     world.fails("provision apply --yes");
