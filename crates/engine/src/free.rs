@@ -3,7 +3,7 @@
 use crate::execute::{Executor, Run, poisoned};
 use provision_diagnostic::Failure;
 use provision_state::Entry;
-use std::sync::{MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 impl Executor<'_> {
@@ -35,9 +35,9 @@ impl Executor<'_> {
     }
 
     /// Waits for its turn among what is made one after the other.
-    pub(crate) fn alone(&self) -> Result<MutexGuard<'_, ()>, Failure> {
+    pub(crate) fn alone<'b>(&self, among: &'b Mutex<()>) -> Result<MutexGuard<'b, ()>, Failure> {
         loop {
-            match self.anonymous.try_lock() {
+            match among.try_lock() {
                 Ok(guard) => return Ok(guard),
                 Err(TryLockError::Poisoned(_)) => return Err(poisoned()),
                 Err(TryLockError::WouldBlock) if self.session.sleep(Duration::from_millis(20)) => {}

@@ -438,14 +438,18 @@ impl<'a> Planner<'a> {
             verdict.changes = creation(spec, &secrets, &desired);
         }
         self.desired.borrow_mut().insert(declaration.address.clone(), shown);
-        let (hidden, plain): (Map, Map) = desired.into_iter().partition(|(field, _)| secrets.contains(field));
         let remote = self.remote(resource);
-        let sealed = self.seal(spec, &inputs)?;
-        let restore = resource.and_then(|resource| resource.restore.clone());
         let prior_fields = match resource {
-            Some(resource) => self.prior_fields(resource, remote, &secrets)?,
+            Some(resource) => {
+                let mut fields = self.prior_fields(resource, remote, &secrets)?;
+                crate::others::leave_out(spec, &mut fields, &desired, &resource.inputs);
+                fields
+            }
             None => Map::new(),
         };
+        let (hidden, plain): (Map, Map) = desired.into_iter().partition(|(field, _)| secrets.contains(field));
+        let sealed = self.seal(spec, &inputs)?;
+        let restore = resource.and_then(|resource| resource.restore.clone());
         let known = !desired_unknown;
         let planned = PlannedRow {
             row: PlanRow {
@@ -465,7 +469,7 @@ impl<'a> Planner<'a> {
             makes_first: false,
             name: declaration.address.cloud_name(&scope),
             inputs: sealed,
-            prior_status: restore.clone().or_else(|| remote.and_then(|remote| remote.status.clone())),
+            prior_status: restore.clone().or_else(|| remote.and_then(|remote| spec.word(remote).cloned())),
             restore,
             prior_fields,
             remote_id: resource.map(|resource| resource.remote_id.clone()),

@@ -138,7 +138,7 @@ impl ManifestProvider {
     }
 
     /// Gives each item of a list, page after page.
-    fn pages(
+    pub(crate) fn pages(
         &self,
         what: &str,
         call: &Call,
