@@ -34,7 +34,8 @@ fn storages(world: &World) -> Vec<String> {
     serde_json::from_value(found).unwrap()
 }
 
-const DISK: &str = "data = p.upcloud.storage & { zone = \"fi-hel1\", size = 10, title = \"data\", lifecycle.protect = true },";
+const DISK: &str =
+    "data = p.upcloud.storage & { zone = \"fi-hel1\", size = 10, title = \"data\", lifecycle.protect = true },";
 
 fn server(more: &str) -> String {
     format!(
@@ -53,7 +54,8 @@ fn a_disk_of_its_own_outlives_the_server_it_is_attached_to() {
     let data = world.json("provision state show data | get remote_id");
     let data = data.as_str().unwrap();
     // Somebody attaches a disk that nothing here knows.
-    let script = "let made = upcloud post /storage { storage: { zone: fi-hel1, size: 10, title: theirs } } | get storage.uuid
+    let script =
+        "let made = upcloud post /storage { storage: { zone: fi-hel1, size: 10, title: theirs } } | get storage.uuid
 sleep 200ms
 upcloud post $\"/server/(id app)/storage/attach\" { storage_device: { storage: $made } } | ignore
 $made";
@@ -66,7 +68,8 @@ $made";
     assert!(left.iter().any(|id| id == data) && left.iter().any(|id| id == theirs), "{left:?}");
     // Theirs, ours, and the disk that was made with the new server: that of the old one went with it.
     assert_eq!(left.len(), 3, "{left:?}");
-    let devices = outside(&world, "upcloud get $\"/server/(id app)\" | get server.storage_devices.storage_device.storage");
+    let devices =
+        outside(&world, "upcloud get $\"/server/(id app)\" | get server.storage_devices.storage_device.storage");
     assert_eq!(devices[1], data);
     world.declare(DISK);
     world.settle();
@@ -136,7 +139,10 @@ provision sandbox mutate (id vpc) { tagSet: ($tags | append [{ key: used-by, val
         {"address": "vpc", "paths": ["enable_dns_support"]}]);
     assert_eq!(told, expected);
     world.settle();
-    let labels = outside(&world, "hetzner get $\"/volumes/(id disk)\" | get volume.labels | reject nu-provision-op nu-provision-state");
+    let labels = outside(
+        &world,
+        "hetzner get $\"/volumes/(id disk)\" | get volume.labels | reject nu-provision-op nu-provision-state",
+    );
     assert_eq!(labels, json!({"used-by": "controller"}));
     let labels = outside(&world, "upcloud get $\"/server/(id box)\" | get server.labels.label.key | sort");
     assert_eq!(labels, json!(["nu-provision-op", "nu-provision-state", "used-by"]));
@@ -180,7 +186,8 @@ provision sandbox mutate (id group) { servers: [(id app)] } | ignore
         outside(&world, "upcloud get $\"/router/(id router)\" | get router.static_routes.name"),
         json!(["gateway"])
     );
-    let held = outside(&world, "(upcloud get $\"/server-group/(id group)\" | get server_group.servers.server) == [(id app)]");
+    let held =
+        outside(&world, "(upcloud get $\"/server-group/(id group)\" | get server_group.servers.server) == [(id app)]");
     assert_eq!(held, json!(true));
 }
 
@@ -247,7 +254,10 @@ fn an_attached_disk_grows_while_its_server_is_stopped_and_one_more_is_attached()
     let world = World::new().with_sandbox();
     let declared = |plan: &str, size: u32, logs: bool| {
         let (disk, attach) = match logs {
-            true => ("logs = p.upcloud.storage & { zone = \"fi-hel1\", size = 10, title = \"logs\" },", "{ action = \"attach\", storage = p.ref \"logs\" \"id\" },"),
+            true => (
+                "logs = p.upcloud.storage & { zone = \"fi-hel1\", size = 10, title = \"logs\" },",
+                "{ action = \"attach\", storage = p.ref \"logs\" \"id\" },",
+            ),
             false => ("", ""),
         };
         format!(
@@ -337,9 +347,15 @@ sleep 300ms
     world.declare(&nickel.concat());
     assert_eq!(world.json("provision plan --deep | select address action changes"), json!([]), "{nickel:?}");
     assert!(nickel[1].contains("# The cloud does not show `login_user`, `user_data`"), "{}", nickel[1]);
-    let root = outside(&world, "upcloud get $\"/server/(id app)\" | get server.storage_devices.storage_device.0.storage");
-    world.ok("provision state replace web | ignore; provision state replace app | ignore; provision apply --yes | ignore");
+    let root =
+        outside(&world, "upcloud get $\"/server/(id app)\" | get server.storage_devices.storage_device.0.storage");
+    world.ok(
+        "provision state replace web | ignore; provision state replace app | ignore; provision apply --yes | ignore",
+    );
     assert_eq!(outside(&world, "hetzner get $\"/servers/(id web)\" | get server.public_net.ipv4"), Value::Null);
-    let shown = outside(&world, "upcloud get $\"/server/(id app)\" | get server | {kinds: $in.networking.interfaces.interface.type, disk: $in.storage_devices.storage_device.0.storage}");
+    let shown = outside(
+        &world,
+        "upcloud get $\"/server/(id app)\" | get server | {kinds: $in.networking.interfaces.interface.type, disk: $in.storage_devices.storage_device.0.storage}",
+    );
     assert_eq!(shown, json!({"kinds": ["private"], "disk": root}));
 }

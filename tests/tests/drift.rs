@@ -359,7 +359,10 @@ fn servers_of_all_three_clouds_are_taken_in_with_what_they_refer_to() {
         assert!(nickel.contains(part), "no `{part}` in\n{nickel}");
     }
     assert!(nickel.contains("storage_devices = [{ action = \"attach\", storage = \""), "{nickel}");
-    assert!(!nickel.contains("public_net") && !nickel.contains("interfaces") && !nickel.contains("firewalls"), "{nickel}");
+    assert!(
+        !nickel.contains("public_net") && !nickel.contains("interfaces") && !nickel.contains("firewalls"),
+        "{nickel}"
+    );
     nothing_to_do(&world, &nickel);
     let needs = "provision state list | where address in [web subnet edge] | select address depends_on";
     assert_eq!(

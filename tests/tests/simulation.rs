@@ -43,7 +43,8 @@ fn deaths(example: &Example) -> (String, usize) {
         world.check(&after).unwrap_or_else(|error| panic!("{what}: {error}"));
         let commits =
             (1..=whole.commits).flat_map(|at| [Death::BeforeCommit(at), Death::AfterCommit(at), Death::FullAt(at)]);
-        let calls = (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at)]);
+        let calls =
+            (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at), Death::PanicAfterCall(at)]);
         for death in commits.chain(calls) {
             let world = Simulated::new();
             through(&world, &before, 1).unwrap();
@@ -53,7 +54,7 @@ fn deaths(example: &Example) -> (String, usize) {
             let (_, done) = world.apply(&after, 2, None);
             done.unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
             world.check(&after).unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
-            *counts.entry(way).or_default() += 1;
+            *counts.entry(way).or_default() += usize::from(!matches!(death, Death::PanicAfterCall(_)));
         }
     }
     let cell = |way: &str| counts.get(way).map_or_else(|| "-".to_owned(), ToString::to_string);

@@ -360,6 +360,11 @@ pub const CODES: &[CodeEntry] = &[
         "Have the plan approved with `provision approve PLAN`; `provision approvals` lists what was given.",
     ),
     c(
+        "provision::apply::no_policies",
+        "The project names its policies, or has a folder for them, and there are none in it.",
+        "Correct `policies` in infra.ncl, or write the policies there.",
+    ),
+    c(
         "provision::apply::policy_error",
         "A policy could not be evaluated, so the change is refused.",
         "Mend the policy at the marked place.",
@@ -373,6 +378,11 @@ pub const CODES: &[CodeEntry] = &[
         "provision::apply::incomplete",
         "Some operations failed, are in doubt or were not started.",
         "Run again what was begun, as the message says; what is done stays done.",
+    ),
+    c(
+        "provision::internal::panic",
+        "A part of the program, or a provider written in Rust, panicked.",
+        "Report it with what standard error shows; run the same command again, open operations are settled first.",
     ),
     c("provision::state::io", "The state cannot be read or written.", "Check the folder's permissions and free space."),
     c("provision::state::version", "The state was written by a newer version.", "Update nu-provision."),

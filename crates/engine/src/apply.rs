@@ -77,7 +77,7 @@ impl Session {
             },
             None => None,
         };
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         for address in self.store.mend(&lease)? {
             let what = "its damaged row was written again from the history";
             sink(event(address, Action::NoOp, Status::Settled, Some(what.to_owned())));
@@ -102,7 +102,7 @@ impl Session {
             }
         };
         let subset = self.check_rows(plan, chosen, &made)?;
-        let gate = self.gate(subset.plan.policies.as_deref())?;
+        let gate = self.gate(subset.plan.policies.as_deref(), Some(&lease))?;
         let asked = match self.authorize(&gate, &subset, options.approvals.as_deref(), sink) {
             Ok(asked) => asked,
             Err(failure) => {
@@ -110,7 +110,6 @@ impl Session {
                 return Err(failure);
             }
         };
-        self.store.put_policies(&lease, &gate.policies)?;
         self.store.use_approvals(&lease, &asked.used.iter().cloned().collect::<Vec<_>>())?;
         for &at in &subset.skipped {
             let row = &subset.plan.rows[at].row;
@@ -191,7 +190,7 @@ impl Session {
     ) -> Result<Asked, Failure> {
         let chosen: Vec<&PlannedRow> = subset.todo.iter().map(|at| &subset.plan.rows[*at]).collect();
         let now = provision_state::now();
-        let questions = Questions::of_subset(self, &subset.plan, &chosen, now.clone())?;
+        let questions = Questions::of_subset(self, &gate.people, &subset.plan, &chosen, now.clone());
         let given = self.given_approvals(gate, &subset.plan.digest, ids)?;
         let mut asked = Asked::default();
         for (&at, planned) in subset.todo.iter().zip(&chosen) {
@@ -287,11 +286,10 @@ impl Session {
         std::thread::scope(|scope| {
             for _ in 0..schedule.width() {
                 scope.spawn(|| {
-                    while let Some(at) = schedule.next(self) {
+                    schedule.work(self, |at| {
                         let node = &nodes[at];
-                        let outcome = executor.run(&subset.plan.rows[node.row], node.row, node.action);
-                        schedule.finish(at, outcome);
-                    }
+                        executor.run(&subset.plan.rows[node.row], node.row, node.action)
+                    });
                 });
             }
             scope.spawn(|| schedule.watch(self));

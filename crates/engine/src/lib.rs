@@ -3,6 +3,7 @@
 //!
 //! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
 
+mod actor;
 mod alone;
 mod apply;
 mod approve;
@@ -19,6 +20,7 @@ mod history;
 mod import;
 mod init;
 mod inventory;
+mod looking;
 mod lookups;
 mod moves;
 mod offers;
@@ -29,11 +31,11 @@ mod picture;
 mod plan;
 mod planfile;
 mod planned;
+mod policies;
 mod prepared;
 mod project;
 mod question;
 mod refresh;
-mod rest;
 mod rollback;
 mod schedule;
 mod scope;
@@ -49,6 +51,7 @@ mod validate;
 mod verdict;
 mod written;
 
+pub use actor::Actor;
 pub use apply::ApplyOptions;
 pub use approve::ApproveOptions;
 pub use drift::{DriftRow, RefreshRow, Seen};

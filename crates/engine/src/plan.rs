@@ -230,7 +230,8 @@ impl<'a> Planner<'a> {
             rows,
             resources_after: (self.state.len() + added).saturating_sub(removed),
         };
-        let questions = Questions::new(self.session, &plan)?;
+        let rules = self.session.rules(plan.policies.as_deref())?;
+        let questions = Questions::new(self.session, &rules.people, &plan);
         let desired = self.desired.borrow();
         let requests: Vec<_> = plan
             .rows

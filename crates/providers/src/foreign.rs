@@ -30,9 +30,8 @@ impl ManifestProvider {
             })?;
             for remote in found.iter_mut() {
                 if let Some(Json::Array(items)) = remote.fields.get_mut(field) {
-                    let is_own = |item: &Json| {
-                        text_of(item).is_none_or(|item| !foreign.contains(&(remote.id.clone(), item)))
-                    };
+                    let is_own =
+                        |item: &Json| text_of(item).is_none_or(|item| !foreign.contains(&(remote.id.clone(), item)));
                     items.retain(is_own);
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::auth::Authenticator;
 use crate::http::{Outgoing, Transport, escape};
-use crate::steps::{encode_item, expand, spare};
+use crate::steps::{encode_item, expand, leave_out_done, spare};
 use crate::waiting::{ActionBoard, Listed, StatusBoard};
 use crate::{CallError, CallStep, Class, Control, Operation, Outside, Pending, Provider, Sent, StepKind, wire};
 use provision_model::{
@@ -150,7 +150,8 @@ impl ManifestProvider {
         }
         let status =
             spec.status.as_ref().and_then(|status| wire::extract(item, &status.path)).and_then(|value| text_of(&value));
-        let found = |takes: &Takes| takes.at.iter().filter_map(|path| wire::extract(item, path)).flat_map(texts).collect();
+        let found =
+            |takes: &Takes| takes.at.iter().filter_map(|path| wire::extract(item, path)).flat_map(texts).collect();
         let takes = spec.takes.iter().flatten();
         let held = takes.map(|(name, takes)| (name.clone(), found(takes))).collect();
         let adopted = |(name, field): (&String, &FieldSpec)| {
@@ -304,24 +305,14 @@ impl Provider for ManifestProvider {
             }
             Action::Adopt | Action::Forget | Action::NoOp => {}
         }
-        // What an interrupted operation has brought about already is not asked for again: some clouds refuse that.
-        let mut status = operation.status.clone();
-        out.retain(|step| {
-            let there = !step.until.is_empty() && status.as_ref().is_some_and(|status| step.until.contains(status));
-            if !step.until.is_empty() && !there {
-                status = step.until.first().cloned();
-            }
-            !there
-        });
+        leave_out_done(operation, &mut out);
         out
     }
 
     fn spare(&self, operation: &Operation, name: &str, id: &str) -> Vec<CallStep> {
         let spec = self.manifest.types.get(&operation.type_name);
         let takes = spec.and_then(|spec| spec.takes.as_ref()?.get(name));
-        takes.map_or_else(Vec::new, |takes| {
-            spare(&takes.spare, operation, name, &id_value(id, self.manifest.protocol))
-        })
+        takes.map_or_else(Vec::new, |takes| spare(&takes.spare, operation, name, &id_value(id, self.manifest.protocol)))
     }
 
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {

@@ -6,6 +6,7 @@
 mod api;
 mod cedar;
 mod door;
+mod imports;
 mod installed;
 mod lint;
 mod manifest;
@@ -23,12 +24,13 @@ pub use manifest::{
 };
 
 pub use api::ENGINE_API;
-pub use step::{Call, Collection, Foreign, StepSpec, Takes};
+pub use imports::{allowed_imports, real};
 pub use installed::{Lock, Origin, Pin, Provider, folder_digest};
 pub use lint::{Linted, elements, lint, located};
 pub use module::{Module, PROJECT, Schemas, attach, check_module, given};
 pub use pack::{Candidate, add, folder_of, open, remove, repin};
 pub use shown::{FieldRow, TypeRow, field_rows, type_rows};
+pub use step::{Call, Collection, Foreign, StepSpec, Takes};
 pub use warm::Warm;
 
 use indexmap::IndexMap;

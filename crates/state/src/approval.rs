@@ -74,7 +74,7 @@ impl Store {
     /// Keeps an approval.
     pub fn put_approval(&self, approval: &Approval) -> Result<(), Failure> {
         let approval = approval.clone();
-        let (lineage, told) = (self.lineage().to_owned(), approval.told(&approval.by, "approval.give"));
+        let (lineage, told) = (self.lineage().to_owned(), self.vouched(approval.told(&approval.by, "approval.give")));
         self.write(move |database| {
             let sql = format!(
                 "insert into approvals ({COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) on conflict do nothing"
@@ -141,7 +141,7 @@ impl Store {
     /// Takes back an approval that was not used.
     pub fn revoke_approval(&self, id: &str, user: &str) -> Result<Approval, Failure> {
         let approval = self.approval(id)?;
-        let (lineage, told) = (self.lineage().to_owned(), approval.told(user, "approval.revoke"));
+        let (lineage, told) = (self.lineage().to_owned(), self.vouched(approval.told(user, "approval.revoke")));
         let id = id.to_owned();
         let gone = {
             let id = id.clone();

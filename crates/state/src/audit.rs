@@ -182,14 +182,14 @@ pub(crate) fn resign(
 
 impl Store {
     pub(crate) fn audit_entry(&self, lease: &Lease, event: &str, subject: Option<&str>, detail: Map) -> AuditEntry {
-        AuditEntry {
+        self.vouched(AuditEntry {
             time: now(),
             actor: lease.user().to_owned(),
             event: event.to_owned(),
             subject: subject.map(str::to_owned),
             serial: None,
             detail,
-        }
+        })
     }
 
     /// Writes something down that the holder of the lease did.

@@ -206,7 +206,7 @@ pub(crate) fn newest_version(database: &mut dyn Database, address: &str) -> Resu
 impl Store {
     /// Begins a change of several operations; gives its serial.
     pub fn open_change(&self, lease: &Lease, change: &NewChange) -> Result<i64, Failure> {
-        let (change, by, lineage) = (change.clone(), lease.user().to_owned(), self.lineage().to_owned());
+        let (change, by, lineage) = (self.vouched_change(change), lease.user().to_owned(), self.lineage().to_owned());
         self.fenced(lease, move |database| {
             let serial = add(database, &change, &by, true)?;
             crate::audit::append(database, &lineage, &change.audit(&by, serial))?;

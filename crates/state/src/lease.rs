@@ -293,14 +293,14 @@ impl Store {
         let mut detail = provision_model::Map::new();
         detail.insert("reason".into(), reason.into());
         detail.insert("holder".into(), format!("{} process {} on {}", row.user, row.pid, row.host).into());
-        let entry = crate::AuditEntry {
+        let entry = self.vouched(crate::AuditEntry {
             time: crate::now(),
             actor: user.to_owned(),
             event: "lease.break".into(),
             subject: None,
             serial: None,
             detail,
-        };
+        });
         let broken = self.write(move |database| {
             let now = database.clock()?;
             let Some(held) = held(database)? else { return Ok(true) };

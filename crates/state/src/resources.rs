@@ -132,7 +132,7 @@ impl Store {
     /// Changes rows outside an operation, all or none, as one change of the history: some are put, some go, some have the
     /// address that the other one had before.
     pub fn edit(&self, lease: &Lease, change: &crate::NewChange, rows: &Edit) -> Result<i64, Failure> {
-        let (rows, change) = (rows.texts()?, change.clone());
+        let (rows, change) = (rows.texts()?, self.vouched_change(change));
         let (lineage, actor) = (self.lineage().to_owned(), lease.user().to_owned());
         self.fenced(lease, move |database| {
             // What is configured stays as it is: a way back to this change must find all of it.

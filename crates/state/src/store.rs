@@ -4,11 +4,13 @@ use crate::commit::Committer;
 use crate::db::{Database, DbError, Dialect, Row, Trouble, Val, vals};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::{Lease, Sealer, file_io, io, lease, schema};
+use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, schema};
 use provision_diagnostic::Failure;
+use provision_model::{Json, Map};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The file of a state that is kept in the project.
 pub const FILE: &str = "state.db";
@@ -49,6 +51,8 @@ pub struct Store {
     folder: PathBuf,
     lineage: String,
     sealer: Sealer,
+    /// Whether who acts is known from the environment alone.
+    claimed: AtomicBool,
     /// The files that were made for it, where it was not there before.
     made: Option<Made>,
 }
@@ -167,7 +171,31 @@ impl Store {
                 })
                 .map_err(opened)?,
         };
-        Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer, made }))
+        Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer, claimed: AtomicBool::new(false), made }))
+    }
+
+    /// Has the audit log say of each entry that follows that nothing but the environment vouches for its actor.
+    pub fn claim_actor(&self) {
+        self.claimed.store(true, Ordering::Relaxed);
+    }
+
+    /// An entry of the audit log with what vouches for its actor, where that is not the operating system.
+    pub(crate) fn vouched(&self, mut entry: AuditEntry) -> AuditEntry {
+        self.vouch(&mut entry.detail);
+        entry
+    }
+
+    /// The same for the entry that a change begins with.
+    pub(crate) fn vouched_change(&self, change: &NewChange) -> NewChange {
+        let mut change = change.clone();
+        self.vouch(&mut change.detail);
+        change
+    }
+
+    fn vouch(&self, detail: &mut Map) {
+        if self.claimed.load(Ordering::Relaxed) {
+            detail.insert("actor_from".to_owned(), Json::from("env"));
+        }
     }
 
     /// Whether a project has a state of its own.

@@ -35,7 +35,7 @@ impl PluginCommand for Plan {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["diff", "preview", "terraform", "infrastructure"]
+        vec![crate::commands::READS, "diff", "preview", "terraform", "infrastructure"]
     }
 
     fn signature(&self) -> Signature {

@@ -132,7 +132,9 @@ mod tests {
         assert_eq!(told(""), [said]);
         assert_eq!(told("takes = {}"), [] as [String; 0]);
         let spare = |call: &str| {
-            format!("takes.disks = {{ at = [\"disks[].id\"], spare = [{{ name = \"keep\", call = {{ method = \"POST\", {call} }} }}] }}")
+            format!(
+                "takes.disks = {{ at = [\"disks[].id\"], spare = [{{ name = \"keep\", call = {{ method = \"POST\", {call} }} }}] }}"
+            )
         };
         assert_eq!(told(&spare("path = \"/disks/{item}/detach\"")), [] as [String; 0]);
         assert_eq!(told(&spare("path = \"/hosts/{id}/keep\"")), ["no step spares what the deletion would take along"]);

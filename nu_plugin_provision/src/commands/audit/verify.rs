@@ -26,7 +26,7 @@ impl PluginCommand for AuditVerify {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["chain", "tamper", "integrity", "signature"]
+        vec![crate::commands::READS, "chain", "tamper", "integrity", "signature"]
     }
 
     fn signature(&self) -> Signature {

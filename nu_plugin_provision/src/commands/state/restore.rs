@@ -1,7 +1,7 @@
 //! Owns `provision state restore`: going back to a backup.
 
 use crate::ProvisionPlugin;
-use crate::open::{environment, project_flag, required_project, user, variables};
+use crate::open::{actor, environment, project_flag, required_project, variables};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
 use provision_engine::{location, restore};
@@ -26,7 +26,7 @@ impl PluginCommand for StateRestore {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["repair", "corrupt", "recover"]
+        vec![crate::commands::OWN, "repair", "corrupt", "recover"]
     }
 
     fn signature(&self) -> Signature {
@@ -61,7 +61,8 @@ impl PluginCommand for StateRestore {
         let variables = variables(engine)?;
         let find = |name: &str| variables.get(name).cloned();
         let location = location(&find, environment(engine, call)?.as_deref()).map_err(raised)?;
-        let found = restore(&project, &location, from.as_deref(), &user(&variables)).map_err(raised)?;
+        let found =
+            restore(&project, &location, from.as_deref(), &actor(&variables).map_err(raised)?.name).map_err(raised)?;
         Ok(PipelineData::value(super::value(&found, call.head, &[]), None))
     }
 }
