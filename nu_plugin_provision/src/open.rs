@@ -118,6 +118,28 @@ pub fn session_in(
     Ok(session)
 }
 
+/// A session on a folder whose state cannot be opened: its own is in memory, and gone with it.
+pub fn session_without_state(
+    plugin: &ProvisionPlugin,
+    engine: &EngineInterface,
+    span: Span,
+    project: &Path,
+    environment: Option<String>,
+) -> Result<Session, LabeledError> {
+    let raised = |failure: Failure| labeled(&failure, span, "while opening the project");
+    let user_dir = user_dir(engine)?;
+    let registry = plugin.registry.get(Some(project), user_dir.as_deref(), &plugin.evaluator).map_err(raised)?;
+    let variables = variables(engine)?;
+    let user = actor(&variables).map_err(raised)?.name;
+    let env: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
+    let nothing = Store::in_memory().map_err(raised)?;
+    let mut session = Session::over(nothing, project.to_path_buf(), registry, plugin.evaluator.clone(), env, user);
+    session.environment = environment;
+    session.import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
+    session.shown_from = PathBuf::from(engine.get_current_dir()?);
+    Ok(session)
+}
+
 /// Has Ctrl-C stop what a session does, for as long as the guard is kept.
 pub fn stoppable(engine: &EngineInterface, session: &Session) -> Result<HandlerGuard, LabeledError> {
     let stop = session.stop.clone();

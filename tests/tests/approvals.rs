@@ -170,9 +170,13 @@ const REFUSED_LATER: &[(&str, &str)] = &[
         "provision import",
         "http post --headers {Authorization: $'Bearer ($env.HCLOUD_TOKEN)'} --content-type application/json $'($env.HCLOUD_ENDPOINT)/networks' {name: theirs, ip_range: 10.9.0.0/16} | provision import theirs $in.network.id --type hetzner.network",
     ),
+    ("provision state adopt-project", "provision state adopt-project"),
     ("provision state forget", "provision state forget b"),
+    ("provision state import", "provision state export | provision state import"),
     ("provision state move", "provision state move b c"),
+    ("provision state rekey", "provision state rekey"),
     ("provision state replace", "provision state replace b"),
+    ("provision state restore", "provision state restore"),
     ("provision state unprotect", "provision state unprotect b"),
     // Last: it is about other policies than those in force.
     (

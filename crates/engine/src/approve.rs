@@ -92,6 +92,13 @@ impl Session {
     ) -> Result<Vec<Approval>, Failure> {
         let mut given: Vec<Approval> =
             self.store.approvals()?.into_iter().filter(|approval| approval.plan == digest).collect();
+        for approval in &given {
+            if !self.store.is_vouched(approval)? {
+                let message = format!("the approval `{}` was not written by this state", approval.id);
+                return Err(Failure::new("provision::state::forged", message)
+                    .with_help("Run `provision audit verify`, take it back with `provision approvals --revoke`, and have the plan approved again."));
+            }
+        }
         let in_force = &gate.policies.digest;
         let Some(ids) = ids else {
             given.retain(|approval| approval.policies == *in_force);

@@ -46,6 +46,8 @@ pub struct Executor<'a> {
     pub(crate) anonymous: Mutex<()>,
     /// Held by the one that stops what it is attached to: another would take that for its state, and not start it again.
     hosts: Mutex<()>,
+    /// The state is an older one: what it lost may be there without a mark.
+    pub(crate) is_behind: bool,
     sink: Sink<'a>,
 }
 
@@ -90,8 +92,10 @@ impl<'a> Executor<'a> {
             .iter()
             .map(|resource| (resource.address.clone(), (resource.attributes.clone(), resource.inputs.clone())))
             .collect();
+        let lost = plan.rows.iter().any(|planned| planned.row.action == Action::Adopt);
+        let is_behind = lost || session.store.is_behind().unwrap_or(true);
         let (live, anonymous, hosts) = (Mutex::new(live), Mutex::default(), Mutex::default());
-        Self { session, lease, serial, gate, plan, asked, live, anonymous, hosts, sink }
+        Self { session, lease, serial, gate, plan, asked, live, anonymous, hosts, is_behind, sink }
     }
 
     /// Carries out one node of the graph, telling what happens. One that panics is in doubt: what it sent is in the journal.
@@ -164,7 +168,8 @@ impl<'a> Executor<'a> {
                 self.session.store.forget(self.lease, self.serial, &Self::address(run))?;
                 return Ok(None);
             }
-            Action::Adopt | Action::NoOp => return Ok(None),
+            Action::Adopt => return self.adopt(run, index),
+            Action::NoOp => return Ok(None),
             _ => {}
         }
         let mut operation = self.operation(run)?;
@@ -198,6 +203,11 @@ impl<'a> Executor<'a> {
             }
         }
         let mut entry = self.entry(run, &operation, allowed_by)?;
+        if run.action == Action::Create
+            && let Some(id) = self.adopt_twin(run, &operation, &entry)?
+        {
+            return Ok(Some(id));
+        }
         let mut _alone = None;
         if run.action == Action::Create && run.spec.identity == IdentityClass::Anonymous {
             // Two that look alike are told apart by what was there before each: they are made one after the other.
@@ -225,7 +235,7 @@ impl<'a> Executor<'a> {
     }
 
     /// The operation with every reference in place. Its inputs are plain from here on.
-    fn operation(&self, run: &Run<'_>) -> Result<Operation, Failure> {
+    pub(crate) fn operation(&self, run: &Run<'_>) -> Result<Operation, Failure> {
         let planned = run.planned;
         let sealer = self.session.store.sealer();
         let address = Self::address(run);
@@ -284,6 +294,7 @@ impl<'a> Executor<'a> {
     fn generation(&self, run: &Run<'_>, address: &Address) -> Result<u64, Failure> {
         match run.action {
             Action::Create => self.session.store.next_generation(address),
+            Action::Adopt => Ok(run.planned.generation),
             _ => {
                 let resource = self.session.store.resource(address.as_str())?;
                 Ok(resource.map_or(run.planned.generation.max(1), |resource| resource.generation))
@@ -299,7 +310,12 @@ impl<'a> Executor<'a> {
         attribute_of(attributes, inputs, name).map(|value| sealer.reveal(&value)).transpose()
     }
 
-    fn entry(&self, run: &Run<'_>, operation: &Operation, mut allowed_by: Vec<String>) -> Result<Entry, Failure> {
+    pub(crate) fn entry(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        mut allowed_by: Vec<String>,
+    ) -> Result<Entry, Failure> {
         let planned = run.planned;
         allowed_by.sort_unstable();
         allowed_by.dedup();
@@ -549,7 +565,7 @@ impl<'a> Executor<'a> {
         Ok(resource)
     }
 
-    fn publish(&self, resource: Resource) {
+    pub(crate) fn publish(&self, resource: Resource) {
         locked(&self.live).insert(resource.address, (resource.attributes, resource.inputs));
     }
 }

@@ -90,11 +90,12 @@ impl Session {
     /// Makes the project's policies the ones in force, if those in force allow it. `named` is their folder, where it is
     /// not the one that the project names.
     pub fn accept_policies(&self, named: Option<&str>) -> Result<PolicyInForce, Failure> {
-        let lease = self.lease()?;
+        let lease = self.writer()?;
         let config = match self.project.join(crate::project::INFRA).is_file() {
             true => self.read(&crate::Input::Project)?.0.config,
             false => provision_model::Config::default(),
         };
+        self.refuse_other_project(&config.name)?;
         let rules = match named {
             Some(_) => self.rules_in(named)?,
             None => self.rules(config.policies.as_deref())?,

@@ -4,6 +4,7 @@
 //! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
 
 mod actor;
+mod adopt;
 mod alone;
 mod apply;
 mod approve;
@@ -46,9 +47,11 @@ mod session;
 mod settle;
 mod shown;
 mod sources;
+mod strays;
 mod subset;
 mod validate;
 mod verdict;
+mod whole;
 mod written;
 
 pub use actor::Actor;
@@ -68,8 +71,9 @@ pub use project::{Input, SourceNote, find_project};
 pub use provision_model::{Address, Event, Json, Status};
 pub use provision_providers::{Clock, Outside, RustProviders, Wire, WireAnswer, WireError, WireRequest, network};
 pub use provision_state::{
-    Approval, AuditRow, BackupRow, Changed, Counts, HistoryRow, Imported, LeaseRow, Location, Restored, Store,
-    Verified, backups, restore,
+    Approval, AuditRow, BackupRow, Changed, Checkpoint, Counts, HistoryRow, Imported, LeaseRow, Location, Restored,
+    Store, Verified, backups, restore,
 };
 pub use provision_state::{Audience, Secrets};
 pub use session::{Environment, Sabotage, Session, Stop, location};
+pub use whole::AdoptedProject;

@@ -79,7 +79,7 @@ pub fn schema<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> String {
     }
     let _ = writeln!(
         out,
-        "  action \"change_policy\", \"test_provider\" appliesTo {{ principal: [User], resource: [Project], context: Context }};\n  \
+        "  action \"change_policy\", \"adopt_project\", \"import_state\", \"rekey\", \"restore\", \"test_provider\" appliesTo {{ principal: [User], resource: [Project], context: Context }};\n  \
          action \"approve\" appliesTo {{ principal: [User], resource: [Project], context: Approving }};\n}}"
     );
     out.push_str(&spaces);
