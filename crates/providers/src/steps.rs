@@ -208,6 +208,7 @@ mod tests {
             prior_status: Some(restore.unwrap_or(status).to_owned()),
             status: Some(status.to_owned()),
             restore: restore.map(str::to_owned),
+            host: None,
             changed: vec!["size".to_owned()],
             identity: Identity { state: "s".into(), op: "o".into() },
             generation: 1,
