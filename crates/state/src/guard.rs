@@ -100,6 +100,7 @@ mod tests {
             marked: false,
             restore: None,
             triggers: None,
+            made: Default::default(),
             created_at: crate::now(),
             updated_at: crate::now(),
         };
