@@ -11,10 +11,10 @@ fn infra(name: &str, resources: &str) -> String {
     format!("let p = import \"provision.ncl\" in {{ name = \"{name}\", resources = {{ {resources} }} }}")
 }
 
-const FIRST: &str = "web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", location = \"hel1\" },";
+const FIRST: &str = "web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", location = \"hel1\" },";
 const LATER: &str = "key = p.hetzner.volume & { size = 10, location = \"hel1\" },
     net = p.hetzner.network & { ip_range = \"10.0.0.0/16\", subnets = [{ type = \"cloud\", network_zone = \"eu-central\", ip_range = \"10.0.1.0/24\" }] },
-    spare = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", location = \"hel1\", networks = [p.ref \"net\" \"id\"] },
+    spare = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", location = \"hel1\", networks = [p.ref \"net\" \"id\"] },
     disk = p.upcloud.storage & { zone = \"fi-hel1\", size = 10 },
     box = p.aws.vpc & { cidr_block = \"10.0.0.0/16\" },";
 
@@ -163,7 +163,7 @@ fn a_log_of_sqlite_that_is_lost_after_a_kill_makes_nothing_twice() {
 #[test]
 fn what_the_state_let_go_of_is_not_taken_back() {
     let world = World::new().with_sandbox();
-    let server = "web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", location = \"hel1\", lifecycle.retain = true },";
+    let server = "web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", location = \"hel1\", lifecycle.retain = true },";
     world.write("infra.ncl", &infra("shop", server));
     world.ok("provision apply --yes | ignore");
     world.write("infra.ncl", &infra("shop", ""));
@@ -259,4 +259,60 @@ fn a_head_that_was_anchored_shows_another_log() {
         "",
     );
     world.fails("provision audit verify --head 7").is("provision::audit::head", "no head", "provision audit head");
+}
+
+/// A script of a world as a user who may write nothing of it; as root everything may be written.
+fn reading(world: &World, script: &str) -> std::process::Output {
+    let mut command = world.command();
+    command.args(["-c", script]);
+    let id = std::process::Command::new("id").arg("-u").output().unwrap();
+    if id.stdout.trim_ascii() != b"0" {
+        return command.output().unwrap();
+    }
+    let mut other = std::process::Command::new("setpriv");
+    other.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(command.get_program());
+    other.args(command.get_args()).current_dir(world.project()).env_clear();
+    other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    other.output().unwrap()
+}
+
+#[test]
+fn a_project_that_may_only_be_read_is_read_and_stays_as_it_is() {
+    let world = World::new();
+    world.write("infra.ncl", &infra("shop", "a = p.local.data & { input = 1 }"));
+    world.ok("provision apply --yes | ignore");
+    world.write("infra.ncl", &infra("shop", "a = p.local.data & { input = 2 }"));
+    let around = world.project().parent().unwrap().to_owned();
+    let mode = |how: &str| {
+        std::process::Command::new("chmod").args(["-R", how]).arg(&around).status().unwrap();
+    };
+    let listed = || {
+        let entries = std::fs::read_dir(world.project().join(".provision")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = listed();
+    mode("a+rX,a-w");
+    let mut refused = Vec::new();
+    for script in [
+        "provision plan | get 0.action | if $in != update { error make {msg: $in} }",
+        "provision state list | get 0.address",
+        "provision state show a",
+        "provision history | get 0.serial",
+        "provision audit | get 0.event",
+        "provision audit verify | if not $in.valid { error make {msg: invalid} }",
+        "provision output",
+        "provision drift",
+    ] {
+        let said = reading(&world, script);
+        if !said.status.success() {
+            refused.push(format!("{script}: {}", String::from_utf8_lossy(&said.stderr)));
+        }
+    }
+    let changed = reading(&world, "provision apply --yes | ignore");
+    mode("u+w");
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+    assert!(!changed.status.success() && String::from_utf8_lossy(&changed.stderr).contains("provision::state::io"));
+    assert_eq!(listed(), before);
 }

@@ -241,7 +241,7 @@ fn secrets_from_everywhere_are_used_and_never_shown() {
   module = p.local.data & { input = p.secret { module = "vault", name = "db/password" } },
   copy = p.local.data & { input = p.join ["pre-", p.ref "age" "output"] },
   web = p.hetzner.server & {
-    server_type = "cx22", image = "debian-12",
+    server_type = "cx23", image = "debian-12",
     user_data = p.join ["#cloud-config\npassword: ", p.secret { age = "app", field = "db.password" }],
   },
 }, outputs = {
@@ -305,7 +305,7 @@ fn data_says_where_its_secrets_are_as_a_file_does() {
 #[test]
 fn an_account_has_its_credential_from_a_secret() {
     let world = ready(World::new().with_sandbox());
-    world.ok("'canary-6031' | provision secret encrypt hcloud | ignore");
+    world.ok("$'($env.HCLOUD_TOKEN)-canary-6031' | provision secret encrypt hcloud | ignore");
     world.write(
         "infra.ncl",
         &format!(

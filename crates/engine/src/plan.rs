@@ -418,11 +418,14 @@ impl<'a> Planner<'a> {
             verdict.trigger(found, resource);
             self.due(&mut verdict, &account, &declaration.kind, &desired, resource);
         }
+        let own = resource.filter(|_| !verdict.changes.is_empty()).map(|it| self.session.store.secrets_of(it));
+        let own = own.transpose()?.unwrap_or_default();
         for change in &mut verdict.changes {
             let field = change.path.split('.').next().unwrap_or_default();
             // What was a secret is not shown because it is none any more.
             let was = |resource: &Resource| resource.inputs.get(field).is_some_and(is_sealed);
-            if secrets.contains(field) || resource.is_some_and(was) {
+            // A cloud may repeat a secret in another field.
+            if secrets.contains(field) || resource.is_some_and(was) || own.is_in_json(&change.before) {
                 *change = masked(change);
             }
         }
@@ -444,14 +447,14 @@ impl<'a> Planner<'a> {
             verdict.changes = creation(spec, &secrets, &desired);
         }
         self.desired.borrow_mut().insert(declaration.address.clone(), shown);
-        let (hidden, plain): (Map, Map) = desired.into_iter().partition(|(field, _)| secrets.contains(field));
         let remote = self.remote(resource);
+        let prior = |it| self.prior_fields(it, remote, &secrets);
+        let mut prior_fields = resource.map(prior).transpose()?.unwrap_or_default();
+        let applied = resource.map(|it| it.inputs.clone()).unwrap_or_default();
+        crate::others::leave_out(spec, &mut prior_fields, &desired, &applied);
+        let (hidden, plain): (Map, Map) = desired.into_iter().partition(|(field, _)| secrets.contains(field));
         let sealed = self.seal(spec, &inputs)?;
         let restore = resource.and_then(|resource| resource.restore.clone());
-        let prior_fields = match resource {
-            Some(resource) => self.prior_fields(resource, remote, &secrets)?,
-            None => Map::new(),
-        };
         let known = !desired_unknown;
         let mut planned = PlannedRow {
             row: PlanRow {
@@ -471,7 +474,7 @@ impl<'a> Planner<'a> {
             makes_first: false,
             name: declaration.address.cloud_name(&scope),
             inputs: sealed,
-            prior_status: restore.clone().or_else(|| remote.and_then(|remote| remote.status.clone())),
+            prior_status: restore.clone().or_else(|| remote.and_then(|remote| spec.word(remote).cloned())),
             restore,
             prior_fields,
             remote_id: resource.map(|resource| resource.remote_id.clone()),
@@ -518,9 +521,11 @@ impl<'a> Planner<'a> {
         secrets: &HashSet<String>,
     ) -> Result<Map, Failure> {
         let mut fields = current_fields(resource, remote);
+        let own = self.session.store.secrets_of(resource)?;
         for (name, value) in &mut fields {
             let sealed = |map: &Map| map.get(name).is_some_and(is_sealed);
-            if (secrets.contains(name) || sealed(&resource.inputs)) && !is_sealed(value) {
+            let secret = secrets.contains(name) || sealed(&resource.inputs);
+            if !is_sealed(value) && (secret || own.is_in_json(value)) {
                 *value = self.session.store.sealer().seal(value)?;
             }
         }

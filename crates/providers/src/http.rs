@@ -3,7 +3,7 @@
 use crate::auth::Authenticator;
 use crate::outside::{Outside, Wire, WireError, WireRequest};
 use crate::{CallError, Class, Control, wire, xml};
-use provision_diagnostic::locked;
+use provision_diagnostic::{Masker, locked};
 use provision_model::Json;
 use provision_registry::{ErrorRules, Protocol, RateLimit};
 use std::sync::atomic::Ordering;
@@ -32,6 +32,8 @@ pub struct Transport {
     pub protocol: Protocol,
     endpoint: String,
     authenticator: Authenticator,
+    /// Finds its credentials in what comes back.
+    credentials: Masker,
     errors: ErrorRules,
     rate_limit: RateLimit,
     wire: Arc<dyn Wire>,
@@ -71,6 +73,7 @@ impl Transport {
             provider: provider.to_owned(),
             protocol,
             endpoint,
+            credentials: Masker::new(authenticator.secrets()),
             authenticator,
             errors,
             rate_limit,
@@ -185,7 +188,7 @@ impl Transport {
         }
         let error = self.classify(&answer, parsed.unwrap_or(Json::Null), unknown_fate);
         // Some clouds repeat the credential that they do not like.
-        Err(error.without(&self.authenticator.secrets()))
+        Err(error.masked(|text| self.credentials.mask(text).into_owned()))
     }
 
     fn parse(&self, body: &[u8]) -> Result<Json, String> {
@@ -241,6 +244,10 @@ impl Transport {
 
     fn send(&self, request: &Outgoing, control: &Control<'_>) -> Result<Answer, WireError> {
         let build = |error: &dyn std::fmt::Display| WireError::Build(error.to_string());
+        // In the place of a host's part it could name another host.
+        if self.endpoint.contains("{region}") && !is_region(&request.region) {
+            return Err(WireError::Build(format!("`{}` is not a valid region", request.region)));
+        }
         let mut url = format!("{}{}", self.endpoint.replace("{region}", &request.region), request.path);
         if self.protocol == Protocol::Ec2Query && !url.ends_with('/') {
             url.push('/');
@@ -296,6 +303,10 @@ impl Transport {
         let next = links.filter_map(|(_, value)| crate::listing::next_of(value)).next();
         Ok(Answer { status: answer.status, retry_after, remaining, request_id, location, next, body: answer.body })
     }
+}
+
+fn is_region(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '-')
 }
 
 /// The id of a request as a message ends with it.
