@@ -212,7 +212,14 @@ mod tests {
         let recorder = Recorder::new(folder.path(), "acme.key", mask, vec!["pass".into(), "keyMaterial".into()]);
         let body = serde_json::json!({"needed": "x canary-\"9\""}).to_string();
         let url = "https://api.acme/v1/keys?x=canary-%229%22".to_owned();
-        let request = WireRequest { method: "POST".into(), url, headers: Vec::new(), body: Some(body.into_bytes()) };
+        let never = std::sync::atomic::AtomicBool::new(false);
+        let request = WireRequest {
+            method: "POST".into(),
+            url,
+            headers: Vec::new(),
+            body: Some(body.into_bytes()),
+            interrupt: &never,
+        };
         for answer in
             ["{\"pass\": \"made-1\", \"it\": [\"canary-\\\"9\\\"\"]}", "<k><keyMaterial>made-2</keyMaterial></k>"]
         {
