@@ -9,6 +9,7 @@ use crate::plan::{Place, Plan, PlannedRow};
 use crate::prepared::{as_secret, complete};
 use crate::refresh::Sought;
 use crate::session::Sabotage;
+use crate::sighting::{Sighting, interrupted};
 use provision_diagnostic::Failure;
 use provision_model::{
     Action, Address, Event, Identity, IdentityClass, Json, Map, Remote, Resource, Status, resolve, type_name,
@@ -18,7 +19,7 @@ use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Phase, Record, StepRecord, now};
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a state that something is passing through is waited out.
@@ -59,6 +60,8 @@ pub(crate) struct Run<'a> {
     pub(crate) account: Account,
     pub(crate) begun: Instant,
     pub(crate) attempt: AtomicU32,
+    /// Something was sent and not answered: it may still arrive.
+    pub(crate) unanswered: AtomicBool,
 }
 
 /// Why an operation did not end.
@@ -103,7 +106,8 @@ impl<'a> Executor<'a> {
             Ok(opened) => opened,
             Err(failure) => return Done::Failed(failure),
         };
-        let run = Run { planned, action, place, spec, account, begun: Instant::now(), attempt: AtomicU32::new(1) };
+        let (begun, attempt, unanswered) = (Instant::now(), AtomicU32::new(1), AtomicBool::new(false));
+        let run = Run { planned, action, place, spec, account, begun, attempt, unanswered };
         self.tell(&run, Status::Started, planned.remote_id.clone(), None);
         match self.carry_out(&run, index) {
             Ok(id) => {
@@ -190,6 +194,11 @@ impl<'a> Executor<'a> {
             let live = self.live.lock().map_err(|_| poisoned())?.get(address).map(|(attributes, _)| attributes.clone());
             self.session.holds(run.planned, run.spec, Moment::After, &inputs, &live.unwrap_or_default())?;
         }
+        if entry.is_open() {
+            // Whoever settles it need not wait for what nobody sends any more. Where it cannot be written, it is waited for.
+            let answered = !run.unanswered.load(Ordering::Relaxed);
+            let _ = self.session.store.silence(self.lease, &mut entry, answered);
+        }
         match done {
             // What could not be written down is not over: settling finds out what became of it.
             Err(Stopped::Failed(failure)) if entry.is_open() => Err(Stopped::InDoubt(failure)),
@@ -210,7 +219,11 @@ impl<'a> Executor<'a> {
         let clock = &self.session.outside.clock;
         let until = clock.now() + PASSING;
         loop {
-            let status = self.look(run, operation, &id, false)?.and_then(|remote| remote.status);
+            let status = match self.look(run, operation, &id, false)? {
+                Sighting::There(remote) => remote.status,
+                Sighting::Absent(_) => None,
+                Sighting::Interrupted => return Err(interrupted(&run.account.name).failure(&self.what(run))),
+            };
             let waits = !rests(&status) && clock.now() < until;
             if !waits || !self.session.sleep(Duration::from_millis(500)) {
                 return Ok(status);
@@ -326,6 +339,8 @@ impl<'a> Executor<'a> {
             retain: planned.lifecycle.retain,
             steps: Vec::new(),
             begun_at: now(),
+            under_way_ms: u64::try_from(run.account.under_way.as_millis()).ok(),
+            silent: None,
             reason: None,
         })
     }
@@ -380,7 +395,7 @@ impl<'a> Executor<'a> {
         let id = operation.remote_id.clone().unwrap_or_default();
         let remote = match shown {
             Some(remote) => Some(remote),
-            None => self.look(run, &operation, &id, true).map_err(Stopped::InDoubt)?,
+            None => self.seen(run, &operation, &id, true)?,
         };
         let resource = self.resource(run, entry, &operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;
@@ -397,7 +412,7 @@ impl<'a> Executor<'a> {
             once.extend(self.seal_once(run, operation, &sent.once)?);
             self.await_step(run, operation, &step, &sent, entry)?;
         }
-        let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
+        let remote = self.seen(run, operation, &id, false)?;
         let resource = self.resource(run, entry, operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;
         self.publish(resource)?;
@@ -488,10 +503,23 @@ impl<'a> Executor<'a> {
         operation: &Operation,
         id: &str,
         fresh: bool,
-    ) -> Result<Option<Remote>, Failure> {
+    ) -> Result<Sighting<Remote>, Failure> {
+        let found = self.sight(run, operation, id, fresh);
+        found.map_err(|error| error.failure(&format!("cannot read `{}`", operation.address)))
+    }
+
+    pub(crate) fn sight(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        id: &str,
+        fresh: bool,
+    ) -> Result<Sighting<Remote>, CallError> {
+        let known = || self.session.store.resource(operation.address.as_str()).ok().flatten();
         let born = match fresh {
             true => Some(now()),
-            false => self.session.store.resource(operation.address.as_str())?.map(|resource| resource.created_at),
+            // Where the row cannot be read it may be young.
+            false => known().map(|resource| resource.created_at),
         };
         let sought = Sought {
             account: &run.account,
@@ -501,8 +529,21 @@ impl<'a> Executor<'a> {
             id,
             born: born.as_deref(),
         };
-        let found = self.with_control(run, |control| sought.read(control));
-        found.map_err(|error| error.failure(&format!("cannot read `{}`", operation.address)))
+        self.with_control(run, |control| sought.read(control))
+    }
+
+    /// What is there at the end of an operation; parked before that is known, it is not over.
+    fn seen(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        id: &str,
+        fresh: bool,
+    ) -> Result<Option<Remote>, Stopped> {
+        let found = self.look(run, operation, id, fresh).and_then(|sighting| {
+            sighting.known(&run.account.name).map_err(|error| error.failure(&self.what(run)))
+        });
+        found.map_err(Stopped::InDoubt)
     }
 
     fn seal_once(&self, run: &Run<'_>, operation: &Operation, once: &Map) -> Result<Map, Failure> {

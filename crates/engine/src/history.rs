@@ -70,7 +70,7 @@ impl Session {
             _ => {}
         }
         let lease = Lease::acquire(&self.store, &self.user)?;
-        self.settle(&lease)?;
+        self.settle_all(&lease, &|_| {})?;
         self.store.rekey(&lease, given.as_deref())
     }
 

@@ -39,6 +39,7 @@ mod selection;
 mod send;
 mod session;
 mod settle;
+mod sighting;
 mod shown;
 mod sources;
 mod subset;
@@ -66,4 +67,5 @@ pub use provision_state::{
     Verified, backups, restore,
 };
 pub use provision_state::{Audience, Secrets};
+pub use settle::Settled;
 pub use session::{Environment, Sabotage, Session, Stop, location};

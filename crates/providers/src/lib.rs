@@ -23,7 +23,7 @@ pub use account::{Account, Environment, Opening};
 pub use error::{CallError, Class};
 pub use http::network;
 pub use local::Local;
-pub use outside::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
+pub use outside::{ANSWER_TIMEOUT, Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
 pub use runtime::ManifestProvider;
 pub use rust::{Opened, RustProviders};
 

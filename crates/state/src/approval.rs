@@ -1,8 +1,8 @@
 //! Owns approvals: who let which plan through, in which role, until when, and whether it was used.
 
 use crate::audit::{self, AuditEntry};
-use crate::db::{Row, vals};
-use crate::{Lease, Store, now};
+use crate::db::{Database, DbError, Row, vals};
+use crate::{Store, now};
 use provision_diagnostic::Failure;
 use provision_model::{Address, Json, Map};
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,26 @@ impl Approval {
     }
 }
 
+/// Marks approvals as used; false where one of them was used or taken back meanwhile.
+pub(crate) fn take(database: &mut dyn Database, ids: &[String], time: &str) -> Result<bool, DbError> {
+    // Run again, it finds the marks of its own first time.
+    let open = "select 1 from approvals where id = ?1 and (used is null or used = ?2)";
+    for id in ids {
+        if database.row(open, vals![id, time])?.is_none() {
+            return Ok(false);
+        }
+    }
+    for id in ids {
+        database.run("update approvals set used = ?2 where id = ?1", vals![id, time])?;
+    }
+    Ok(true)
+}
+
+pub(crate) fn taken() -> Failure {
+    Failure::new("provision::apply::approval", "an approval was used or taken back meanwhile")
+        .with_help("Run `provision approvals`, and have the plan approved again.")
+}
+
 const COLUMNS: &str = "id, plan, address, role, \"by\", at, until, used, policies";
 
 impl Store {
@@ -101,32 +121,6 @@ impl Store {
     pub fn approvals(&self) -> Result<Vec<Approval>, Failure> {
         let rows = self.rows(&format!("select {COLUMNS} from approvals order by at desc, id"), &[])?;
         Ok(rows.iter().map(Approval::read).collect())
-    }
-
-    /// Marks approvals as used; refused when one of them was used or taken back meanwhile.
-    pub fn use_approvals(&self, lease: &Lease, ids: &[String]) -> Result<(), Failure> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let (time, ids) = (now(), ids.to_vec());
-        let all = self.fenced(lease, move |database| {
-            // Run again, it finds the marks of its own first time.
-            let open = "select 1 from approvals where id = ?1 and (used is null or used = ?2)";
-            for id in &ids {
-                if database.row(open, vals![id, &time])?.is_none() {
-                    return Ok(false);
-                }
-            }
-            for id in &ids {
-                database.run("update approvals set used = ?2 where id = ?1", vals![id, &time])?;
-            }
-            Ok(true)
-        })?;
-        if all {
-            return Ok(());
-        }
-        Err(Failure::new("provision::apply::approval", "an approval was used or taken back meanwhile")
-            .with_help("Run `provision approvals`, and have the plan approved again."))
     }
 
     /// One approval.

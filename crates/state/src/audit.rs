@@ -5,9 +5,9 @@
 //! derived from the state's key. The newest checkpoint is also kept in the file `audit.head` beside the state, so that
 //! cutting off the end of the log shows.
 
-use crate::db::{Database, DbError, vals};
+use crate::db::{Database, DbError, Trouble, vals};
 use crate::store::parsed;
-use crate::{Lease, Sealer, Store, file_io, now};
+use crate::{Lease, Sealer, Store, file_io, io, now};
 use data_encoding::HEXLOWER;
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map, canonical};
@@ -150,7 +150,8 @@ pub(crate) fn append(database: &mut dyn Database, lineage: &str, entry: &AuditEn
     let (seq, before) =
         database.row(&head, &[])?.map_or((0, String::new()), |row| (row.int(0), row.text(1).to_owned()));
     let before = if seq == 0 { lineage } else { &before };
-    let data = canonical(&serde_json::to_value(entry).unwrap_or(Json::Null));
+    let data = serde_json::to_value(entry).map_err(|error| DbError::new(Trouble::Other, error))?;
+    let data = canonical(&data);
     let hash = chained(before, &data);
     database.run("insert into audit (seq, data, hash) values (?1, ?2, ?3)", vals![seq + 1, data, &hash])?;
     database.run("update audit_head set seq = ?1, hash = ?2 where one = 1", vals![seq + 1, &hash])?;
@@ -229,7 +230,7 @@ impl Store {
 
     pub(crate) fn write_head(&self, checkpoint: &Checkpoint) -> Result<(), Failure> {
         let Some(file) = self.head_file() else { return Ok(()) };
-        let text = serde_json::to_string_pretty(checkpoint).unwrap_or_default();
+        let text = serde_json::to_string_pretty(checkpoint).map_err(|error| io("write the audit log of", &error))?;
         crate::write_whole(&file, &text).map_err(|error| file_io("write the audit log of", &error))
     }
 

@@ -58,7 +58,8 @@ impl Store {
         })?;
         let made = std::fs::File::open(&unfinished)
             .and_then(|file| file.sync_all())
-            .and_then(|()| std::fs::rename(&unfinished, &file));
+            .and_then(|()| std::fs::rename(&unfinished, &file))
+            .and_then(|()| crate::files::sync(&folder));
         made.map_err(|error| file_io("back up", &error))?;
         for old in list(self.folder()).into_iter().skip(KEPT) {
             // One too many does no harm.
@@ -218,7 +219,7 @@ fn refuse_live(folder: &Path) -> Result<(), Failure> {
         Err(error) => return Err(error.failure("read")),
     };
     match owner.and_then(|owner| serde_json::from_str::<crate::LeaseInfo>(&owner).ok()) {
-        Some(info) if !info.is_dead_here() => {
+        Some(info) if !info.is_dead(&crate::LeaseInfo::here("", 0)) => {
             Err(Failure::new("provision::lease::held", format!("the state is in use by {info}"))
                 .with_help("Wait for it to finish, or stop that process."))
         }

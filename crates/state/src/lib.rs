@@ -6,16 +6,19 @@ mod audit;
 mod backup;
 mod commit;
 mod db;
+mod files;
 mod history;
 mod journal;
 mod lease;
 mod operations;
+mod owner;
 mod postgres;
 mod rekey;
 mod resources;
 mod schema;
 mod seal;
 mod secrets;
+mod silence;
 mod sqlite;
 mod store;
 mod transfer;
@@ -24,15 +27,18 @@ pub use approval::Approval;
 pub use audit::{AuditEntry, AuditGap, AuditProblem, AuditRow, Verified};
 pub use backup::{BackupRow, Restored, list as backups, restore};
 pub use db::{Database, DbError, Dialect, Row, Trouble, Val};
+pub use files::write_whole;
 pub use history::{Changed, Counts, HistoryRow, NewChange, Version, revision};
 pub use journal::{Entry, Phase, PolicyInForce, Record, StepRecord};
-pub use lease::{Lease, LeaseInfo, LeaseRow};
+pub use lease::{Lease, LeaseRow};
+pub use owner::LeaseInfo;
 pub use postgres::Postgres;
 pub use rekey::Rekeyed;
 pub use resources::Edit;
 pub use schema::SCHEMA_VERSION;
 pub use seal::Sealer;
 pub use secrets::{Audience, SecretRow, SecretWritten, Secrets, SecretsReady};
+pub use silence::{Silence, Unsettled};
 pub use sqlite::Sqlite;
 pub use store::{Location, Store};
 pub use transfer::Imported;
@@ -42,15 +48,6 @@ use provision_diagnostic::Failure;
 /// Now, RFC 3339 with microseconds, UTC.
 pub fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
-}
-
-/// Writes a file beside its place and puts it there, so that a reader sees all of it or what was there before.
-pub fn write_whole(file: &std::path::Path, text: &str) -> std::io::Result<()> {
-    let mut name = file.file_name().unwrap_or_default().to_os_string();
-    name.push(".new");
-    let beside = file.with_file_name(name);
-    std::fs::write(&beside, text)?;
-    std::fs::rename(&beside, file)
 }
 
 /// A name that nothing else has.

@@ -54,11 +54,13 @@ fn a_state_of_every_earlier_version_is_opened_and_goes_on() {
         {
             assert!(!approval.holds(plan, &Address::new(address), time), "{plan} {address} {time}");
         }
-        store.use_approvals(&lease, std::slice::from_ref(&approval.id)).unwrap();
-        assert_eq!(
-            store.use_approvals(&lease, std::slice::from_ref(&approval.id)).unwrap_err().code(),
-            "provision::apply::approval"
-        );
+        let change = NewChange::new("apply", "cli");
+        let begin = || store.open_change(&lease, &change, std::slice::from_ref(&approval.id));
+        begin().unwrap();
+        let begun = store.history().unwrap();
+        // Used up, it lets no other change begin.
+        assert_eq!(begin().unwrap_err().code(), "provision::apply::approval");
+        assert_eq!(store.history().unwrap(), begun);
         assert!(store.revoke_approval(&approval.id, "lea").is_err());
     }
 }
