@@ -310,6 +310,8 @@ fn an_engine_with_a_fault_built_in_is_caught() {
         Sabotage::BlindResend,
         Sabotage::SettleForgets,
         Sabotage::SettleTrusts,
+        Sabotage::SettleHurries,
+        Sabotage::SettleForgetsLate,
         Sabotage::DeleteUnsent,
     ] {
         let failed = stories(0..2000, Some(sabotage), 1, 1);

@@ -84,6 +84,10 @@ pub enum Sabotage {
     SettleForgets,
     /// Settling takes an interrupted deletion for done.
     SettleTrusts,
+    /// Settling takes a wait that was interrupted for one that is over.
+    SettleHurries,
+    /// Settling takes what was sent for arrived.
+    SettleForgetsLate,
     /// A deletion is written down without being sent.
     DeleteUnsent,
 }

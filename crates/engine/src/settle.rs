@@ -162,7 +162,8 @@ impl Session {
         let account = self.account(&entry.account, &entry.kind, config)?;
         let control = self.reading();
         // What this machine does itself is over with its process.
-        let arrives_for = if account.under_way.is_zero() { Duration::ZERO } else { one.arrives_for };
+        let forgets = self.sabotage == Some(Sabotage::SettleForgetsLate);
+        let arrives_for = if account.under_way.is_zero() || forgets { Duration::ZERO } else { one.arrives_for };
         let arrived = control.clock.now() + arrives_for;
         let told = AtomicBool::new(false);
         let mut settling = Settling { session: self, lease, entry, account, spec, arrived, arrives_for, told, sink };
@@ -232,6 +233,9 @@ impl Settling<'_> {
                     .with_help("Look at the resources in the cloud's console; keep one, then run `provision recover`."))
             }
             Sighting::Absent(gone) => self.was_not_made(gone),
+            Sighting::Interrupted if session.sabotage == Some(Sabotage::SettleHurries) => {
+                self.was_not_made(WindowElapsed::in_the_state_alone())
+            }
             Sighting::Interrupted => Ok((Outcome::InDoubt, INTERRUPTED.to_owned())),
         }
     }

@@ -44,7 +44,8 @@ fn begun_at_once(project: &Path, location: &Location, looks: usize) {
     assert!(verified.valid, "{verified:?}");
     assert_eq!(verified.entries, written.load(Ordering::SeqCst) as i64);
     drop(store);
-    assert_eq!(location.folder(project).join("state.db").exists(), looks < AT_ONCE);
+    // Where all only looked, the last one may not be the one that made it.
+    assert!(looks == AT_ONCE || location.folder(project).join("state.db").exists());
 }
 
 #[test]

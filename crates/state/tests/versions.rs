@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use provision_model::Address;
-use provision_state::{Approval, Lease, SCHEMA_VERSION, Store, new_id};
+use provision_state::{Approval, Lease, NewChange, SCHEMA_VERSION, Store, new_id};
 use rusqlite::Connection;
 
 fn version(path: &std::path::Path) -> i64 {
