@@ -40,8 +40,9 @@ pub enum Death {
     ParkCall(i64, u64),
 }
 
-/// How long a request may be under way.
-pub const UNDER_WAY: u64 = 75_000;
+/// How late a request may arrive: as long as it may be under way, less what the machine needs meanwhile. How long a process
+/// is dead is measured by the real clock.
+pub const LATEST: u64 = 70_000;
 
 /// One process's life.
 #[derive(Default)]
@@ -200,7 +201,7 @@ impl World {
     fn chance(&self) -> Option<(u64, u64)> {
         let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
         (self.late > 0.0 && dice.random_bool(self.late)).then(|| {
-            let late = dice.random_range(0..UNDER_WAY);
+            let late = dice.random_range(0..LATEST);
             (late, dice.random_range(0..=late.min(60_000)))
         })
     }
@@ -437,7 +438,7 @@ impl Simulated {
     /// Everything that must hold when a plain apply has gone through. `Err` says what does not.
     pub fn check(&self, config: &Value) -> Result<(), String> {
         // By then everything that was ever sent has arrived.
-        self.clouds.pass(Duration::from_millis(2 * UNDER_WAY));
+        self.clouds.pass(Duration::from_millis(2 * LATEST));
         let life = Arc::new(Life::default());
         let session = self.session(&life, 0).map_err(|failure| failure.to_string())?;
         let told = |failure: provision_diagnostic::Failure| failure.to_string();

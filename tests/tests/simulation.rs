@@ -8,7 +8,7 @@
 use provision_engine::Sabotage;
 use provision_tests::Faults;
 use provision_tests::contract::{Example, examples};
-use provision_tests::simulated::{Death, Simulated, UNDER_WAY};
+use provision_tests::simulated::{Death, Simulated, LATEST};
 use provision_tests::table_in;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -31,7 +31,7 @@ fn through(world: &Simulated, config: &Value, seed: u64) -> Result<(), String> {
 }
 
 /// How late a request arrives whose process is dead: before the cloud would show it anyway, and at the last moment.
-const LATE: [u64; 2] = [9_000, UNDER_WAY - 500];
+const LATE: [u64; 2] = [9_000, LATEST];
 
 /// A row of the table, and how many instants it counts.
 fn deaths(example: &Example) -> (String, usize) {
@@ -237,7 +237,7 @@ fn story(seed: u64, sabotage: Option<Sabotage>, parallel: usize) -> Result<(), S
         world.late = if dice.random_bool(0.3) { dice.random_range(0.0..0.2) } else { 0.0 };
         for _ in 0..dice.random_range(1..4) {
             let at = dice.random_range(1..60);
-            let late = dice.random_range(0..UNDER_WAY);
+            let late = dice.random_range(0..LATEST);
             let death = match dice.random_range(0..11) {
                 0 => Some(Death::BeforeCommit(at)),
                 1 => Some(Death::AfterCommit(at)),

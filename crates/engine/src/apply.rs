@@ -136,9 +136,11 @@ impl Session {
             failure
         });
         // What became of the operations is told whatever happens to its record.
-        let closed = self.store.close_change(&lease, serial, counts);
-        let done = both(done, closed.and_then(|()| self.store.checkpoint()));
+        let closed = self.store.close_change(&lease, serial, counts).and_then(|()| self.store.checkpoint());
         drop(lease);
+        if closed.is_err() {
+            return both(done, closed);
+        }
         // The work is done and written down; a backup that cannot be made must not make it look undone.
         if let Err(failure) = self.store.backup_when_due() {
             let message = format!("no backup was made: {}", failure.first.message);

@@ -45,7 +45,11 @@ impl Store {
             return Ok(None);
         }
         let folder = self.folder().join("backups");
-        std::fs::create_dir_all(&folder).map_err(|error| file_io("back up", &error))?;
+        // A folder that was taken away is not made again: the state is not there.
+        match std::fs::create_dir(&folder) {
+            Err(error) if !folder.is_dir() => return Err(file_io("back up", &error)),
+            _ => {}
+        }
         let serial = self.serial()?;
         let stamp = stamp();
         let file = folder.join(format!("state-{serial:06}-{stamp}.db"));

@@ -30,7 +30,6 @@ pub(crate) fn write_new(file: &Path, text: &str) -> Result<bool> {
 /// Writes a file whole or not at all: beside its place, to the disk, and then into its place. What is to be `fresh` does not
 /// take the place of another; false says that there is one.
 pub(crate) fn place(file: &Path, bytes: &[u8], mode: u32, fresh: bool) -> Result<bool> {
-    std::fs::create_dir_all(folder_of(file))?;
     let mut beside = beside(file, mode)?;
     beside.write_all(bytes)?;
     put(beside, file, fresh)

@@ -6,8 +6,7 @@ mod keys;
 mod recipients;
 
 use age::secrecy::{ExposeSecret, SecretString};
-use crate::files::place;
-use files::{collect, io, is_name, read, write};
+use files::{collect, io, is_name, place, read, write};
 use keys::{Identity, LIMIT, Recipient, Sealed};
 use provision_diagnostic::Failure;
 use provision_model::{Json, canonical, lookup};

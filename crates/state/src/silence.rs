@@ -48,7 +48,8 @@ impl Silence {
             Some(now) => now - self.at,
             None => 0,
         };
-        Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+        // Both ends are whole seconds, so it may be one less.
+        Duration::from_secs(u64::try_from(seconds - 1).unwrap_or_default())
     }
 }
 
@@ -107,16 +108,16 @@ mod tests {
         let mut database = Sqlite::in_memory().unwrap();
         let silence = Silence::ago(&mut database, Duration::from_secs(40)).unwrap();
         let here = life();
-        assert!((40..45).contains(&silence.lasted(&here, None).as_secs()));
+        assert!((39..45).contains(&silence.lasted(&here, None).as_secs()));
         // The time of day was set by a day in between.
         let set = Silence { at: silence.at - 86_400, ..silence.clone() };
-        assert!((40..45).contains(&set.lasted(&here, None).as_secs()));
+        assert!((39..45).contains(&set.lasted(&here, None).as_secs()));
         // Another machine, or the same one after it was started again.
         let elsewhere = Silence { machine: "another".to_owned(), ..silence.clone() };
         assert_eq!(elsewhere.lasted(&here, None), Duration::ZERO);
         assert_eq!(silence.lasted("", None), Duration::ZERO);
         // A server's clock is the same for all.
-        assert_eq!(elsewhere.lasted(&here, Some(silence.at + 30)), Duration::from_secs(30));
+        assert_eq!(elsewhere.lasted(&here, Some(silence.at + 31)), Duration::from_secs(30));
         // One that lies in the future has only begun.
         assert_eq!(elsewhere.lasted(&here, Some(silence.at - 30)), Duration::ZERO);
     }

@@ -40,7 +40,13 @@ pub fn read(path: &Path, limit: u64) -> std::io::Result<Zeroizing<Vec<u8>>> {
 
 /// Writes what anybody may see.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    crate::files::place(path, bytes, 0o644, false).map(drop).map_err(|error| io("write", path, &error))
+    place(path, bytes, 0o644, false).map(drop).map_err(|error| io("write", path, &error))
+}
+
+/// Writes a file whole or not at all, with its folder; what is to be `fresh` does not take the place of another.
+pub fn place(path: &Path, bytes: &[u8], mode: u32, fresh: bool) -> std::io::Result<bool> {
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    crate::files::place(path, bytes, mode, fresh)
 }
 
 /// The error about a file.
