@@ -2,15 +2,14 @@
 //! life that ends where the dice say.
 
 use provision_engine::{
-    ApplyOptions, Clock, Input, Outside, PlanOptions, Sabotage, Session, Stop, Wire, WireAnswer, WireError,
-    WireRequest,
+    ApplyOptions, Clock, Input, Outside, PlanOptions, Sabotage, Session, Stop, Wire, WireAnswer, WireError, WireRequest,
 };
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
 use provision_sandbox::{Faults, Options, Simulation, control};
 use provision_state::{Database, DbError, Dialect, Row, Sealer, Sqlite, Store, Trouble, Val};
-use rand::{Rng, SeedableRng};
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -30,6 +29,8 @@ pub enum Death {
     AfterCall(i64),
     /// It dies as it sends the n-th request, which arrives so many milliseconds later.
     LateCall(i64, u64),
+    /// No death: whoever sends the n-th request panics once it took effect.
+    PanicAfterCall(i64),
     /// No death: from the n-th commit on there is no space on the disk, while requests still leave.
     FullAt(i64),
     /// No death: somebody asks it to stop while it waits for the n-th time.
@@ -55,6 +56,7 @@ struct Life {
     changing: Mutex<Vec<i64>>,
     dead: AtomicBool,
     full: AtomicBool,
+    panicked: AtomicBool,
 }
 
 impl Life {
@@ -269,6 +271,10 @@ impl Wire for World {
             return lost("nobody answered");
         }
         let answer = self.clouds.answer(request, self.clouds.now_ms());
+        if self.life.death == Some(Death::PanicAfterCall(number)) {
+            self.life.panicked.store(true, Ordering::SeqCst);
+            panic!("request {number} panics");
+        }
         if self.life.end_at(Death::AfterCall(number)) {
             return lost("the process is dead");
         }
@@ -430,7 +436,7 @@ impl Simulated {
             calls: life.calls.load(Ordering::SeqCst),
             changing: life.changing.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             waits: life.waits.load(Ordering::SeqCst),
-            died: life.is_over() || life.full.load(Ordering::SeqCst),
+            died: life.is_over() || life.full.load(Ordering::SeqCst) || life.panicked.load(Ordering::SeqCst),
         };
         (lived, done)
     }
@@ -481,7 +487,7 @@ impl Simulated {
         if !left.is_empty() {
             return Err(format!("there is more to do: {left:?}"));
         }
-        let verified = session.store.verify_audit().map_err(told)?;
+        let verified = session.store.verify_audit(&[]).map_err(told)?;
         if !verified.valid {
             return Err(format!("the audit log is broken: {:?}", verified.problems));
         }

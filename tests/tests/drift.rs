@@ -456,7 +456,10 @@ fn what_could_not_be_looked_at_is_told_after_the_rows() {
     // A cloud that does not answer hides nothing of the others.
     world.env("HCLOUD_ENDPOINT", Some("http://127.0.0.1:9/v1"));
     let said = world.nu("provision refresh | each {|row| print $\"($row.address) ($row.outcome)\" } | ignore");
-    assert!(said.stdout.contains("keys unchanged") && said.stderr.contains("HCLOUD") | said.stderr.contains("hetzner"), "{said:?}");
+    assert!(
+        said.stdout.contains("keys unchanged") && said.stderr.contains("HCLOUD") | said.stderr.contains("hetzner"),
+        "{said:?}"
+    );
 }
 
 #[test]

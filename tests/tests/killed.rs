@@ -144,14 +144,18 @@ impl Try {
         let store = Store::open(self.folder.path()).map_err(|failure| failure.to_string())?;
         let known = store.resources().unwrap();
         let open = store.open_entries().unwrap();
-        let valid = store.verify_audit().unwrap().valid;
+        let valid = store.verify_audit(&[]).unwrap().valid;
         let session = session(self.folder.path(), &self.clouds.url, store);
         let plan = session.plan(&Input::Data { value: config.clone(), note: None }, &PlanOptions::default());
         let left: Vec<String> =
             plan.unwrap().rows().map(|row| format!("{} {}", row.action.name(), row.address)).collect();
         let found = session.recover(&|_| {}).unwrap();
-        let strays: Vec<String> =
-            found.rows.into_iter().map(|row| row.message).chain(found.problems.into_iter().map(|it| it.message)).collect();
+        let strays: Vec<String> = found
+            .rows
+            .into_iter()
+            .map(|row| row.message)
+            .chain(found.problems.into_iter().map(|it| it.message))
+            .collect();
         let declared = config["resources"].as_object().unwrap().len();
         if known.len() == declared && open.is_empty() && valid && left.is_empty() && strays.is_empty() {
             return Ok(());

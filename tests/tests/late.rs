@@ -15,7 +15,8 @@ const DISKS: usize = 12;
 /// A project of disks and a network, with its requests held back for up to nine seconds.
 fn held_back() -> (World, Proxy) {
     let mut world = World::new().with_sandbox();
-    let direct = world.environment()["HCLOUD_ENDPOINT"].trim_start_matches("http://").trim_end_matches("/v1").to_owned();
+    let direct =
+        world.environment()["HCLOUD_ENDPOINT"].trim_start_matches("http://").trim_end_matches("/v1").to_owned();
     let unkind = Unkind { late: 1.0, latest: Duration::from_secs(9), repeated: 0.0, seed: 1 };
     let proxy = Proxy::start(direct.parse().unwrap(), unkind);
     for (name, value) in world.environment().clone() {

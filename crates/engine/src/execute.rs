@@ -1,16 +1,14 @@
 //! Owns carrying out one operation by the journal protocol: written down, sent, recorded, waited for, ended.
 
 use crate::Session;
-use crate::apply::{Asked, Sink};
+use crate::apply::{Asked, Sink, event};
 use crate::conditions::Moment;
 use crate::gate::Gate;
 use crate::output::attribute_of;
 use crate::plan::{Place, Plan, PlannedRow};
 use crate::prepared::{as_secret, complete};
-use crate::refresh::Sought;
 use crate::session::Sabotage;
-use crate::sighting::{Sighting, interrupted};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Failure, isolated, locked};
 use provision_model::{
     Action, Address, Event, Identity, IdentityClass, Json, Map, Remote, Resource, Status, resolve, type_name,
 };
@@ -18,12 +16,9 @@ use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKi
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Phase, Record, StepRecord, now};
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
-
-/// How long a state that something is passing through is waited out.
-const PASSING: Duration = Duration::from_secs(120);
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 /// How an operation ended.
 pub enum Done {
@@ -48,6 +43,8 @@ pub struct Executor<'a> {
     live: Mutex<HashMap<Address, (Map, Map)>>,
     /// Held by the one that is being made of those that nothing tells apart.
     pub(crate) anonymous: Mutex<()>,
+    /// The state is an older one: what it lost may be there without a mark.
+    pub(crate) is_behind: bool,
     sink: Sink<'a>,
 }
 
@@ -62,6 +59,8 @@ pub(crate) struct Run<'a> {
     pub(crate) attempt: AtomicU32,
     /// Something was sent and not answered: it may still arrive.
     pub(crate) unanswered: AtomicBool,
+    /// What is said of it when it is done.
+    pub(crate) note: OnceLock<String>,
 }
 
 /// Why an operation did not end.
@@ -92,11 +91,25 @@ impl<'a> Executor<'a> {
             .iter()
             .map(|resource| (resource.address.clone(), (resource.attributes.clone(), resource.inputs.clone())))
             .collect();
-        Self { session, lease, serial, gate, plan, asked, live: Mutex::new(live), anonymous: Mutex::default(), sink }
+        let lost = plan.rows.iter().any(|planned| planned.row.action == Action::Adopt);
+        let is_behind = lost || session.store.is_behind().unwrap_or(true);
+        let (live, anonymous) = (Mutex::new(live), Mutex::default());
+        Self { session, lease, serial, gate, plan, asked, live, anonymous, is_behind, sink }
     }
 
-    /// Carries out one node of the graph, telling what happens.
+    /// Carries out one node of the graph, telling what happens. One that panics is in doubt: what it sent is in the journal.
     pub fn run(&self, planned: &PlannedRow, index: usize, action: Action) -> Done {
+        let what = format!("{} of `{}`", action.name(), planned.row.address);
+        isolated(&what, || self.run_one(planned, index, action)).unwrap_or_else(|failure| {
+            let event =
+                event(planned.row.address.clone(), planned.row.action, Status::InDoubt, Some(failure.first.headline()));
+            // Whoever takes the events may be what panicked.
+            let _ = isolated("an event", || (self.sink)(event));
+            Done::InDoubt(failure)
+        })
+    }
+
+    fn run_one(&self, planned: &PlannedRow, index: usize, action: Action) -> Done {
         let place = planned.place(action);
         let opened = self.session.registry.type_of(&place.kind).and_then(|(_, spec)| {
             let config = self.plan.accounts.get(&place.account);
@@ -106,12 +119,21 @@ impl<'a> Executor<'a> {
             Ok(opened) => opened,
             Err(failure) => return Done::Failed(failure),
         };
-        let (begun, attempt, unanswered) = (Instant::now(), AtomicU32::new(1), AtomicBool::new(false));
-        let run = Run { planned, action, place, spec, account, begun, attempt, unanswered };
+        let run = Run {
+            planned,
+            action,
+            place,
+            spec,
+            account,
+            begun: Instant::now(),
+            attempt: AtomicU32::new(1),
+            unanswered: AtomicBool::new(false),
+            note: OnceLock::new(),
+        };
         self.tell(&run, Status::Started, planned.remote_id.clone(), None);
         match self.carry_out(&run, index) {
             Ok(id) => {
-                self.tell(&run, Status::Done, id, None);
+                self.tell(&run, Status::Done, id, run.note.get().cloned());
                 Done::Well
             }
             Err(Stopped::Failed(failure)) => {
@@ -146,7 +168,8 @@ impl<'a> Executor<'a> {
                 self.session.store.forget(self.lease, self.serial, &Self::address(run))?;
                 return Ok(None);
             }
-            Action::Adopt | Action::NoOp => return Ok(None),
+            Action::Adopt => return self.adopt(run, index),
+            Action::NoOp => return Ok(None),
             _ => {}
         }
         let mut operation = self.operation(run)?;
@@ -175,6 +198,11 @@ impl<'a> Executor<'a> {
             }
         }
         let mut entry = self.entry(run, &operation, allowed_by)?;
+        if run.action == Action::Create
+            && let Some(id) = self.adopt_twin(run, &operation, &entry)?
+        {
+            return Ok(Some(id));
+        }
         let mut _alone = None;
         if run.action == Action::Create && run.spec.identity == IdentityClass::Anonymous {
             // Two that look alike are told apart by what was there before each: they are made one after the other.
@@ -191,7 +219,7 @@ impl<'a> Executor<'a> {
             _ => self.delete(run, &operation, &mut entry),
         };
         if run.action != Action::Delete && done.is_ok() {
-            let live = self.live.lock().map_err(|_| poisoned())?.get(address).map(|(attributes, _)| attributes.clone());
+            let live = locked(&self.live).get(address).map(|(attributes, _)| attributes.clone());
             self.session.holds(run.planned, run.spec, Moment::After, &inputs, &live.unwrap_or_default())?;
         }
         if entry.is_open() {
@@ -206,33 +234,8 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// The state it is in now. One that it is passing through, after an operation that was interrupted, is waited out:
-    /// which steps are needed hangs on where it comes to rest.
-    fn settled_status(&self, run: &Run<'_>, operation: &Operation) -> Result<Option<String>, Failure> {
-        let id = operation.remote_id.clone().unwrap_or_default();
-        let rests = |status: &Option<String>| match (&run.spec.status, status) {
-            (Some(rules), Some(status)) => {
-                rules.ready.contains(status) || rules.failed.contains(status) || rules.gone.contains(status)
-            }
-            _ => true,
-        };
-        let clock = &self.session.outside.clock;
-        let until = clock.now() + PASSING;
-        loop {
-            let status = match self.look(run, operation, &id, false)? {
-                Sighting::There(remote) => remote.status,
-                Sighting::Absent(_) => None,
-                Sighting::Interrupted => return Err(interrupted(&run.account.name).failure(&self.what(run))),
-            };
-            let waits = !rests(&status) && clock.now() < until;
-            if !waits || !self.session.sleep(Duration::from_millis(500)) {
-                return Ok(status);
-            }
-        }
-    }
-
     /// The operation with every reference in place. Its inputs are plain from here on.
-    fn operation(&self, run: &Run<'_>) -> Result<Operation, Failure> {
+    pub(crate) fn operation(&self, run: &Run<'_>) -> Result<Operation, Failure> {
         let planned = run.planned;
         let sealer = self.session.store.sealer();
         let address = Self::address(run);
@@ -290,6 +293,7 @@ impl<'a> Executor<'a> {
     fn generation(&self, run: &Run<'_>, address: &Address) -> Result<u64, Failure> {
         match run.action {
             Action::Create => self.session.store.next_generation(address),
+            Action::Adopt => Ok(run.planned.generation),
             _ => {
                 let resource = self.session.store.resource(address.as_str())?;
                 Ok(resource.map_or(run.planned.generation.max(1), |resource| resource.generation))
@@ -299,13 +303,18 @@ impl<'a> Executor<'a> {
 
     /// An attribute of another resource, if it is known, and whether it is sensitive.
     pub(crate) fn attribute(&self, target: &Address, name: &str) -> Result<Option<(Json, bool)>, Failure> {
-        let live = self.live.lock().map_err(|_| poisoned())?;
+        let live = locked(&self.live);
         let Some((attributes, inputs)) = live.get(target) else { return Ok(None) };
         let sealer = self.session.store.sealer();
         attribute_of(attributes, inputs, name).map(|value| sealer.reveal(&value)).transpose()
     }
 
-    fn entry(&self, run: &Run<'_>, operation: &Operation, mut allowed_by: Vec<String>) -> Result<Entry, Failure> {
+    pub(crate) fn entry(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        mut allowed_by: Vec<String>,
+    ) -> Result<Entry, Failure> {
         let planned = run.planned;
         allowed_by.sort_unstable();
         allowed_by.dedup();
@@ -395,11 +404,11 @@ impl<'a> Executor<'a> {
         let id = operation.remote_id.clone().unwrap_or_default();
         let remote = match shown {
             Some(remote) => Some(remote),
-            None => self.seen(run, &operation, &id, true)?,
+            None => self.known(run, &operation, &id, true).map_err(Stopped::InDoubt)?,
         };
         let resource = self.resource(run, entry, &operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;
-        self.publish(resource)?;
+        self.publish(resource);
         Ok(id)
     }
 
@@ -412,10 +421,10 @@ impl<'a> Executor<'a> {
             once.extend(self.seal_once(run, operation, &sent.once)?);
             self.await_step(run, operation, &step, &sent, entry)?;
         }
-        let remote = self.seen(run, operation, &id, false)?;
+        let remote = self.read_back(run, operation, &id).map_err(Stopped::InDoubt)?;
         let resource = self.resource(run, entry, operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;
-        self.publish(resource)?;
+        self.publish(resource);
         Ok(id)
     }
 
@@ -431,9 +440,7 @@ impl<'a> Executor<'a> {
             }
         }
         self.session.store.end_without(self.lease, entry)?;
-        if let Ok(mut live) = self.live.lock() {
-            live.remove(&operation.address);
-        }
+        locked(&self.live).remove(&operation.address);
         Ok(operation.remote_id.clone())
     }
 
@@ -474,7 +481,7 @@ impl<'a> Executor<'a> {
             Ok(resource) => {
                 if let Some(resource) = resource {
                     // Whoever refers to it is skipped anyway; the table only must not be older than the state.
-                    let _ = self.publish(resource);
+                    self.publish(resource);
                 }
                 Stopped::Failed(failure)
             }
@@ -494,56 +501,6 @@ impl<'a> Executor<'a> {
 
     pub(crate) fn what(&self, run: &Run<'_>) -> String {
         format!("{} of `{}` failed", run.action.name(), run.planned.row.address)
-    }
-
-    /// Reads the resource; right after a create a cloud may not show it yet.
-    pub(crate) fn look(
-        &self,
-        run: &Run<'_>,
-        operation: &Operation,
-        id: &str,
-        fresh: bool,
-    ) -> Result<Sighting<Remote>, Failure> {
-        let found = self.sight(run, operation, id, fresh);
-        found.map_err(|error| error.failure(&format!("cannot read `{}`", operation.address)))
-    }
-
-    pub(crate) fn sight(
-        &self,
-        run: &Run<'_>,
-        operation: &Operation,
-        id: &str,
-        fresh: bool,
-    ) -> Result<Sighting<Remote>, CallError> {
-        let known = || self.session.store.resource(operation.address.as_str()).ok().flatten();
-        let born = match fresh {
-            true => Some(now()),
-            // Where the row cannot be read it may be young.
-            false => known().map(|resource| resource.created_at),
-        };
-        let sought = Sought {
-            account: &run.account,
-            spec: run.spec,
-            type_name: &operation.type_name,
-            region: operation.region.as_deref(),
-            id,
-            born: born.as_deref(),
-        };
-        self.with_control(run, |control| sought.read(control))
-    }
-
-    /// What is there at the end of an operation; parked before that is known, it is not over.
-    fn seen(
-        &self,
-        run: &Run<'_>,
-        operation: &Operation,
-        id: &str,
-        fresh: bool,
-    ) -> Result<Option<Remote>, Stopped> {
-        let found = self.look(run, operation, id, fresh).and_then(|sighting| {
-            sighting.known(&run.account.name).map_err(|error| error.failure(&self.what(run)))
-        });
-        found.map_err(Stopped::InDoubt)
     }
 
     fn seal_once(&self, run: &Run<'_>, operation: &Operation, once: &Map) -> Result<Map, Failure> {
@@ -602,10 +559,8 @@ impl<'a> Executor<'a> {
         Ok(resource)
     }
 
-    fn publish(&self, resource: Resource) -> Result<(), Failure> {
-        let mut live = self.live.lock().map_err(|_| poisoned())?;
-        live.insert(resource.address, (resource.attributes, resource.inputs));
-        Ok(())
+    pub(crate) fn publish(&self, resource: Resource) {
+        locked(&self.live).insert(resource.address, (resource.attributes, resource.inputs));
     }
 }
 
@@ -615,9 +570,4 @@ fn without(fields: &Map, secrets: &HashSet<String>) -> Map {
         .filter(|(name, _)| !secrets.contains(*name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
-}
-
-pub(crate) fn poisoned() -> Failure {
-    Failure::new("provision::apply::incomplete", "another operation of this apply failed badly")
-        .with_help("Run `provision apply --yes` to go on.")
 }

@@ -16,7 +16,7 @@ use provision_model::{
 };
 use provision_providers::{Account, Class};
 use provision_registry::{Manifest, TypeSpec};
-use provision_state::{Edit, Lease, NewChange};
+use provision_state::{Edit, NewChange};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -71,6 +71,7 @@ impl Session {
     /// Takes the resource of a type with this id into the state, under an address.
     pub fn import(&self, address: &str, id: &str, kind: &str, options: &ImportOptions) -> Result<ImportedRow, Failure> {
         let config = self.configured()?;
+        self.refuse_other_project(&config.name)?;
         let (manifest, spec) = self.registry.type_of(kind)?;
         let address = valid(address)?;
         if spec.read.is_none() {
@@ -113,6 +114,7 @@ impl Session {
         options: &ImportOptions,
     ) -> Result<Vec<ImportedRow>, Failure> {
         let config = self.configured()?;
+        self.refuse_other_project(&config.name)?;
         let wanted = self.listable(kinds, provider)?;
         if let Some(name) = &options.account
             && !self.known_accounts(&config)?.contains_key(name)
@@ -158,11 +160,12 @@ impl Session {
             return Err(failure);
         }
         // A list does not show everything of a resource.
-        let read =
-            bounded(&found, self.readers, |it| self.look(&it.account, &it.kind, it.region.as_deref(), &it.remote.id));
+        let read = bounded(&found, self.readers, "a look", |it| {
+            self.look(&it.account, &it.kind, it.region.as_deref(), &it.remote.id)
+        });
         let mut there = Vec::with_capacity(found.len());
         for (mut one, read) in found.into_iter().zip(read) {
-            match read.unwrap_or_else(|| Err(Failure::new("provision::provider::unavailable", "a read failed")))? {
+            match read? {
                 Some(remote) => one.remote = remote,
                 None => continue,
             }
@@ -320,10 +323,10 @@ impl Session {
             ids.add(&one.address, &one.kind, one.spec, &one.remote.id, &shown);
         }
         let drafts = found.iter().map(|one| self.draft(config, &ids, one)).collect::<Result<Vec<_>, Failure>>()?;
-        let gate = self.gate(config.policies.as_deref())?;
+        let lease = self.writer()?;
+        let gate = self.gate(config.policies.as_deref(), Some(&lease))?;
         let asked: Vec<(&PlannedRow, &Map)> = drafts.iter().map(|draft| (&draft.planned, &draft.fields)).collect();
         let answer = self.may_do(&gate, config, "import", state.len() + drafts.len(), None, &asked);
-        let lease = Lease::acquire(&self.store, &self.user)?;
         let subject = match drafts.as_slice() {
             [one] => Some(&one.resource.address),
             _ => None,
@@ -336,7 +339,7 @@ impl Session {
             let resource = &draft.resource;
             free(&now, &resource.address, &resource.kind, &resource.remote_id)?;
         }
-        self.store.put_policies(&lease, &gate.policies)?;
+        self.store.pin_project(&lease, &config.name)?;
         self.store.put_accounts(&lease, &serde_json::json!(self.sealed_accounts(config)?))?;
         let change = NewChange {
             project: Some(config.name.clone()),

@@ -3,6 +3,8 @@
 //!
 //! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
 
+mod actor;
+mod adopt;
 mod alone;
 mod apply;
 mod approve;
@@ -18,6 +20,7 @@ mod history;
 mod import;
 mod init;
 mod inventory;
+mod looking;
 mod lookups;
 mod moves;
 mod offers;
@@ -27,6 +30,7 @@ mod picture;
 mod plan;
 mod planfile;
 mod planned;
+mod policies;
 mod prepared;
 mod project;
 mod question;
@@ -39,14 +43,17 @@ mod selection;
 mod send;
 mod session;
 mod settle;
-mod sighting;
 mod shown;
+mod sighting;
 mod sources;
+mod strays;
 mod subset;
 mod validate;
 mod verdict;
+mod whole;
 mod written;
 
+pub use actor::Actor;
 pub use apply::ApplyOptions;
 pub use approve::ApproveOptions;
 pub use drift::{DriftRow, RefreshRow, Seen};
@@ -63,9 +70,10 @@ pub use project::{Input, SourceNote, find_project};
 pub use provision_model::{Address, Event, Json, Status};
 pub use provision_providers::{Clock, Outside, RustProviders, Wire, WireAnswer, WireError, WireRequest, network};
 pub use provision_state::{
-    Approval, AuditRow, BackupRow, Changed, Counts, HistoryRow, Imported, LeaseRow, Location, Restored, Store,
-    Verified, backups, restore,
+    Approval, AuditRow, BackupRow, Changed, Checkpoint, Counts, HistoryRow, Imported, LeaseRow, Location, Restored,
+    Store, Verified, backups, restore,
 };
 pub use provision_state::{Audience, Secrets};
-pub use settle::Settled;
 pub use session::{Environment, Sabotage, Session, Stop, location};
+pub use settle::Settled;
+pub use whole::AdoptedProject;

@@ -75,7 +75,7 @@ pub fn overlay(resource: &mut Resource, remote: &Remote) {
 }
 
 /// Whether a cloud shows these fields as they are to be, and none of what else is `ours`.
-fn shows(spec: &TypeSpec, remote: &Remote, wanted: &Map, ours: &dyn Fn(&String) -> bool) -> bool {
+pub(crate) fn shows(spec: &TypeSpec, remote: &Remote, wanted: &Map, ours: &dyn Fn(&String) -> bool) -> bool {
     let shown = remote.fields.iter().filter(|(name, _)| ours(name));
     let mut fields: Map = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
     fields.extend(remote.said_as(&spec.fields, wanted));
@@ -96,11 +96,12 @@ impl Session {
     pub fn settle(&self, lease: &Lease, sink: Sink<'_>) -> Result<Settled, Failure> {
         let open = self.store.unsettled(lease)?;
         // The windows overlap this way: whoever waits for a cloud to show something keeps nobody else waiting.
-        let done = bounded(&open, self.readers.max(1) * 4, |one| self.settle_one(lease, one, sink));
+        let settle = |one: &Unsettled| self.settle_one(lease, one, sink);
+        // One that panics stays open, and the others are settled.
+        let done = bounded(&open, self.readers.max(1) * 4, "settling", settle);
         let mut settled = Settled::default();
         for (one, done) in open.iter().zip(done) {
             let entry = &one.entry;
-            let done = done.unwrap_or_else(|| Err(Failure::new("provision::apply::incomplete", "settling failed badly")));
             if let Ok(Recovered { outcome: Outcome::InDoubt, message, .. }) = &done {
                 let what = format!("`{}` cannot be settled: {message}", entry.address);
                 let help = "Run the same command again: what is open is settled first.";
@@ -132,20 +133,14 @@ impl Session {
 
     /// Settles what a crash left open, and looks for what carries our mark and is in no row.
     pub fn recover(&self, sink: Sink<'_>) -> Result<Settled, Failure> {
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
+        // Whoever asks for this has seen that the state is an older one: the audit log tells of it from here on.
+        self.store.own_older(&lease)?;
         let mut settled = self.settle(&lease, sink)?;
-        let config = provision_model::Config::default();
         // What cannot be looked at hides nothing of what was settled.
-        let world = self.look_at(&config, &self.store.resources()?, &[], false)?;
-        settled.problems.extend(world.problems);
-        settled.rows.extend(world.strays.into_iter().map(|(kind, remote)| Recovered {
-            address: None,
-            kind,
-            action: None,
-            outcome: Outcome::Stray,
-            message: "carries this state's mark and is not in the state".to_owned(),
-            remote_id: Some(remote.id),
-        }));
+        let (strays, problems) = self.recovered_strays()?;
+        settled.rows.extend(strays);
+        settled.problems.extend(problems);
         Ok(settled)
     }
 
@@ -457,7 +452,7 @@ impl Session {
         entry.inputs.iter().map(|(name, value)| Ok((name.clone(), sealer.open_value(value)?))).collect()
     }
 
-    fn is_ours(&self, spec: &TypeSpec, entry: &Entry, inputs: &Map, remote: &Remote) -> bool {
+    pub(crate) fn is_ours(&self, spec: &TypeSpec, entry: &Entry, inputs: &Map, remote: &Remote) -> bool {
         match spec.identity {
             IdentityClass::Tagged => remote.identity.as_ref().is_some_and(|identity| identity.op == entry.identity.op),
             // One per key: what is there with equal inputs is ours, because it was not there before (`there_before`).

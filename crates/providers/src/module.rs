@@ -96,7 +96,9 @@ impl ModuleProvider {
             if !again || (request.changes && control.winding_down.load(Ordering::Relaxed)) {
                 return Err(error);
             }
-            (control.retrying)(attempt, &error);
+            if !(control.retrying)(attempt, &error) {
+                return Err(error);
+            }
             if !control.sleep(backoff(attempt)) {
                 return Err(self.error(Class::Interrupted, "", "interrupted while waiting to try again"));
             }
@@ -115,9 +117,7 @@ impl ModuleProvider {
                 self.error(Class::Interrupted, "", "interrupted before the call")
             }
             Fault::NotBegun(why) => self.error(Class::NotSent, "", format!("`{command}` was not called: {why}")),
-            Fault::Ended(how) => {
-                under_way(self.error(unknown_fate, "", format!("`{command}` did not end: {how}")))
-            }
+            Fault::Ended(how) => under_way(self.error(unknown_fate, "", format!("`{command}` did not end: {how}"))),
             Fault::Hung(limit) => {
                 let message = format!("`{command}` did not end within {} and was stopped", shown(limit));
                 under_way(self.error(unknown_fate, "", message))

@@ -6,6 +6,7 @@
 mod api;
 mod cedar;
 mod door;
+mod imports;
 mod installed;
 mod lint;
 mod manifest;
@@ -22,6 +23,7 @@ pub use manifest::{
 };
 
 pub use api::ENGINE_API;
+pub use imports::{allowed_imports, real};
 pub use installed::{Lock, Origin, Pin, Provider, folder_digest};
 pub use lint::{Linted, elements, lint, located};
 pub use module::{Module, PROJECT, Schemas, attach, check_module, given};

@@ -235,26 +235,25 @@ impl Store {
             return Err(Failure::new("provision::lease::free", "nobody holds the lease of the state")
                 .with_help("There is nothing to break; run the command you wanted to run."));
         };
-        let (here, lineage) = (LeaseInfo::here(user, 0), self.lineage().to_owned());
+        let (here, chain) = (LeaseInfo::here(user, 0), self.chain());
         let mut detail = provision_model::Map::new();
         detail.insert("reason".into(), reason.into());
         detail.insert("holder".into(), format!("{} process {} on {}", row.user, row.pid, row.host).into());
         detail.insert("force".into(), force.into());
-        let entry = crate::AuditEntry {
+        let entry = self.vouched(crate::AuditEntry {
             time: crate::now(),
             actor: user.to_owned(),
             event: "lease.break".into(),
             subject: None,
             serial: None,
             detail,
-        };
+        });
         let broken = self.write(move |database| {
             let now = database.clock()?;
             let Some(held) = held(database)? else { return Ok(true) };
             // The number moves on: whoever held it cannot write any more.
             if held.is_free(now, &here, LONGEST_REQUEST) {
-                // An owner that is dead keeps its row: since when it sends nothing any more is found there.
-                database.run("update lease set fencing = fencing + 1 where one = 1", &[])?;
+                database.run("update lease set fencing = fencing + 1, expires_at = 0 where one = 1", &[])?;
             } else if force && let Some(info) = held.info() {
                 // It may send until its term is over, and what it sent may arrive after that.
                 let owner = LeaseInfo { broken: Some(crate::now()), ..info };
@@ -263,11 +262,11 @@ impl Store {
             } else {
                 return Ok(false);
             }
-            crate::audit::append(database, &lineage, &entry)?;
+            crate::audit::append(database, &chain, &entry)?;
             Ok(true)
         })?;
         if broken {
-            return self.lease_row().map(|now| now.unwrap_or(row));
+            return Ok(self.lease_row()?.unwrap_or(row));
         }
         let who = format!("{} (process {} on {})", row.user, row.pid, row.host);
         let later = format!("Run it again {} s after {}.", LONGEST_REQUEST.as_secs(), row.expires);

@@ -7,12 +7,14 @@ mod backup;
 mod commit;
 mod db;
 mod files;
+mod head;
 mod history;
 mod journal;
 mod lease;
 mod operations;
 mod owner;
 mod postgres;
+mod proofs;
 mod rekey;
 mod resources;
 mod schema;
@@ -22,12 +24,14 @@ mod silence;
 mod sqlite;
 mod store;
 mod transfer;
+mod verify;
 
 pub use approval::Approval;
-pub use audit::{AuditEntry, AuditGap, AuditProblem, AuditRow, Verified};
+pub use audit::{AuditEntry, AuditGap, AuditRow};
 pub use backup::{BackupRow, Restored, list as backups, restore};
 pub use db::{Database, DbError, Dialect, Row, Trouble, Val};
 pub use files::write_whole;
+pub use head::{Checkpoint, Standing};
 pub use history::{Changed, Counts, HistoryRow, NewChange, Version, revision};
 pub use journal::{Entry, Phase, PolicyInForce, Record, StepRecord};
 pub use lease::{Lease, LeaseRow};
@@ -42,6 +46,7 @@ pub use silence::{Silence, Unsettled};
 pub use sqlite::Sqlite;
 pub use store::{Location, Store};
 pub use transfer::Imported;
+pub use verify::{AuditProblem, Verified};
 
 use provision_diagnostic::Failure;
 

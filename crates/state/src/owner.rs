@@ -74,8 +74,7 @@ impl LeaseInfo {
     /// Whether both are of the same life of the same machine, so that the clock that nobody sets tells both the time. Names
     /// of hosts, images and running machines are copied: everything must be the same.
     pub(crate) fn is_same_life(&self, other: &LeaseInfo) -> bool {
-        !self.boot.is_empty()
-            && (&self.boot, &self.machine, &self.host) == (&other.boot, &other.machine, &other.host)
+        !self.boot.is_empty() && (&self.boot, &self.machine, &self.host) == (&other.boot, &other.machine, &other.host)
     }
 
     /// Whether it certainly runs no more, or its renewing thread does not: it gave the lease up and could not write that

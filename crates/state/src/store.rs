@@ -1,15 +1,17 @@
 //! Owns the store: the state of one project, where it is kept, and how it is read and written.
 
 use crate::commit::Committer;
-use crate::files::{self, Presence};
 use crate::db::{Database, DbError, Dialect, Row, Trouble, Val, vals};
+use crate::files::{self, Presence};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::{Lease, Sealer, file_io, io, lease, schema};
+use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, schema};
 use provision_diagnostic::Failure;
+use provision_model::{Json, Map};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The file of a state that is kept in the project.
 pub const FILE: &str = "state.db";
@@ -49,7 +51,11 @@ pub struct Store {
     pub(crate) dialect: Dialect,
     folder: PathBuf,
     lineage: String,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
+    /// Nobody may write here: what a command would only note is not noted.
+    pub(crate) read_only: bool,
+    /// Whether who acts is known from the environment alone.
+    claimed: AtomicBool,
     /// The files that were made for it, where it was not there before.
     made: Option<Made>,
     /// While it is open, nobody takes its folder away.
@@ -79,6 +85,9 @@ impl Store {
     pub fn open_at(project: &Path, location: &Location) -> Result<Arc<Store>, Failure> {
         let folder = location.folder(project);
         let failed = |error: std::io::Error| file_io("create", &error);
+        if location.url.is_none() && Sqlite::may_only_read(&folder.join(FILE)) {
+            return Self::open_to_read(folder, location.key.as_deref());
+        }
         let mut made = Made { key: location.key.is_none() && !Sealer::exists(&folder), ..Made::default() };
         made.folders = folder.ancestors().take_while(|it| *it != project && !it.exists()).map(Path::to_owned).collect();
         made.folders.reverse();
@@ -103,11 +112,12 @@ impl Store {
                 let open = || Sqlite::open(&file).map_err(|error| error.failure("open"));
                 let (mut writer, reader) = (open()?, open()?);
                 // What reads must find the tables.
-                schema::migrate(&mut writer)?;
-                let mut store =
-                    Self::assembled(Box::new(writer), Some(Box::new(reader)), folder, location.key.as_deref())?;
+                let from = schema::migrate(&mut writer)?;
+                let (writer, reader) = (Box::new(writer), Some(Box::new(reader) as Box<dyn Database>));
+                let mut store = Self::assembled(writer, reader, folder, location.key.as_deref(), from)?;
                 store.made = is_new.then_some(made);
                 store.presence = presence;
+                store.begin_head(from)?;
                 return Ok(Arc::new(store));
             }
             Some(url) => {
@@ -116,8 +126,8 @@ impl Store {
             }
         };
         let mut database = database;
-        schema::migrate(&mut *database)?;
-        let mut store = Self::assembled(database, None, folder, location.key.as_deref())?;
+        let from = schema::migrate(&mut *database)?;
+        let mut store = Self::assembled(database, None, folder, location.key.as_deref(), from)?;
         store.presence = presence;
         Ok(Arc::new(store))
     }
@@ -140,8 +150,17 @@ impl Store {
 
     /// A state over a database, with its key given or kept in the folder.
     pub fn over(mut database: Box<dyn Database>, folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
-        schema::migrate(&mut *database)?;
-        Self::assembled(database, None, folder, key).map(Arc::new)
+        let from = schema::migrate(&mut *database)?;
+        Self::assembled(database, None, folder, key, from).map(Arc::new)
+    }
+
+    /// Opens a state that may only be read: nothing is made, and nothing is written.
+    fn open_to_read(folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
+        let mut database = Sqlite::open_to_read(&folder.join(FILE)).map_err(|error| error.failure("open"))?;
+        schema::refuse_other(&mut database)?;
+        let mut store = Self::assembled(Box::new(database), None, folder, key, schema::SCHEMA_VERSION)?;
+        store.read_only = true;
+        Ok(Arc::new(store))
     }
 
     fn assembled(
@@ -149,6 +168,7 @@ impl Store {
         reader: Option<Box<dyn Database>>,
         folder: PathBuf,
         key: Option<&str>,
+        from: i64,
     ) -> Result<Store, Failure> {
         let dialect = writer.dialect();
         let committer = Committer::new(writer, reader);
@@ -156,7 +176,7 @@ impl Store {
         let public_key = || committer.read(|database| meta(database, "public_key")).map_err(opened);
         let known = public_key()?;
         let is_known = known.is_some();
-        let mut sealer = open_sealer(known, &folder, key)?;
+        let mut sealer = Arc::new(open_sealer(known, &folder, key)?);
         let known = committer.read(|database| meta(database, "lineage")).map_err(opened)?.filter(|_| is_known);
         // Who only looks must not wait for one who writes, who may have been stopped while it did.
         let lineage = match known {
@@ -165,11 +185,64 @@ impl Store {
                 let own = sealer.public_key();
                 let lineage = committer.write(move |database| name(database, &own)).map_err(opened)?;
                 // Somebody else may have given it a key in the same instant.
-                sealer = open_sealer(public_key()?, &folder, key)?;
+                sealer = Arc::new(open_sealer(public_key()?, &folder, key)?);
                 lineage
             }
         };
-        Ok(Store { committer, dialect, folder, lineage, sealer, made: None, presence: None })
+        let store = Store {
+            committer,
+            dialect,
+            folder,
+            lineage,
+            sealer,
+            claimed: AtomicBool::new(false),
+            read_only: false,
+            made: None,
+            presence: None,
+        };
+        if from < schema::PROVED_FROM {
+            store.prove_as_is()?;
+        }
+        Ok(store)
+    }
+
+    /// Proves what an older version wrote, and had no proofs for, as it is.
+    pub(crate) fn prove_as_is(&self) -> Result<(), Failure> {
+        let (chain, policies) = (self.chain(), self.policies_as_stored()?);
+        let text = crate::resources::policies_text(policies.as_ref())?;
+        self.write(move |database| {
+            if let Some((seq, hash)) = crate::audit::head_of(database)?.filter(|(seq, _)| *seq > 0) {
+                chain.prove(database, crate::proofs::LOG, &crate::audit::end_text(seq, &hash))?;
+            }
+            if policies.is_some() {
+                chain.prove(database, crate::proofs::POLICIES, &text)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Has the audit log say of each entry that follows that nothing but the environment vouches for its actor.
+    pub fn claim_actor(&self) {
+        self.claimed.store(true, Ordering::Relaxed);
+    }
+
+    /// An entry of the audit log with what vouches for its actor, where that is not the operating system.
+    pub(crate) fn vouched(&self, mut entry: AuditEntry) -> AuditEntry {
+        self.vouch(&mut entry.detail);
+        entry
+    }
+
+    /// The same for the entry that a change begins with.
+    pub(crate) fn vouched_change(&self, change: &NewChange) -> NewChange {
+        let mut change = change.clone();
+        self.vouch(&mut change.detail);
+        change
+    }
+
+    fn vouch(&self, detail: &mut Map) {
+        if self.claimed.load(Ordering::Relaxed) {
+            detail.insert("actor_from".to_owned(), Json::from("env"));
+        }
     }
 
     /// Whether a project has a state of its own.
@@ -185,6 +258,40 @@ impl Store {
     /// What marks this state's resources in the clouds.
     pub fn lineage(&self) -> &str {
         &self.lineage
+    }
+
+    /// What its entries are chained and vouched for with.
+    pub(crate) fn chain(&self) -> crate::proofs::Chain {
+        crate::proofs::Chain { lineage: self.lineage.clone(), sealer: self.sealer.clone() }
+    }
+
+    /// The project whose state it is, once something was applied.
+    pub fn project(&self) -> Result<Option<String>, Failure> {
+        self.read(|database| meta(database, "project"))
+    }
+
+    /// Notes whose state it is, where that is not known yet.
+    pub fn pin_project(&self, lease: &Lease, name: &str) -> Result<(), Failure> {
+        if name.is_empty() || self.project()?.is_some() {
+            return Ok(());
+        }
+        let name = name.to_owned();
+        self.fenced(lease, move |database| set_meta(database, "project", &name))
+    }
+
+    /// Makes it the state of a project, whoever's it was; gives the one that it was of.
+    pub fn adopt_project(&self, lease: &Lease, name: &str) -> Result<Option<String>, Failure> {
+        let before = self.project()?;
+        let mut detail = provision_model::Map::new();
+        detail.insert("before".into(), serde_json::json!(before));
+        detail.insert("after".into(), name.into());
+        let (chain, name) = (self.chain(), name.to_owned());
+        let entry = self.audit_entry(lease, "state.adopt-project", None, detail);
+        self.fenced(lease, move |database| {
+            set_meta(database, "project", &name)?;
+            crate::audit::append(database, &chain, &entry)
+        })?;
+        Ok(before)
     }
 
     /// Seals and opens sensitive values.
@@ -251,7 +358,8 @@ impl Store {
         let ours = |name: &std::ffi::OsStr| {
             let name = name.to_string_lossy();
             let parts = [FILE, files::UNFINISHED];
-            parts.iter().any(|part| name.starts_with(part)) || name == crate::seal::KEY || name == ".gitignore"
+            parts.iter().any(|part| name.starts_with(part))
+                || [crate::seal::KEY, crate::head::HEAD, ".gitignore"].contains(&&*name)
         };
         if beside.filter_map(Result::ok).any(|entry| !ours(&entry.file_name())) {
             return Ok(());
@@ -274,6 +382,8 @@ impl Store {
         if made.key {
             let _ = std::fs::remove_file(self.folder.join(crate::seal::KEY));
         }
+        // Then its head: beside it another one would be taken for an older state.
+        let _ = std::fs::remove_file(self.folder.join(crate::head::HEAD));
         let _ = std::fs::remove_file(&file);
         drop(database);
         for name in [format!("{FILE}-wal"), format!("{FILE}-shm"), format!("{FILE}-journal")] {
@@ -323,7 +433,7 @@ fn name(database: &mut dyn Database, public_key: &str) -> Result<String, DbError
 fn is_lost(folder: &Path) -> bool {
     match std::fs::metadata(folder.join(FILE)) {
         Ok(data) => data.len() == 0,
-        Err(_) => !crate::backups(folder).is_empty(),
+        Err(_) => folder.join(crate::head::HEAD).exists() || !crate::backups(folder).is_empty(),
     }
 }
 

@@ -23,14 +23,16 @@ impl PluginCommand for Recover {
     }
 
     fn extra_description(&self) -> &str {
-        "`provision apply` does this by itself first; this command shows what was found.\n\n\
+        "`provision apply` does this by itself first; this command shows what was found. Where the state is older than its audit log\n\
+        shows, it also writes into the log what is gone, and `apply` goes on from there: a stray with an `address` is one that the\n\
+        state lost, and a row of the next plan adopts it.\n\n\
         What a process that was killed had sent may still arrive, so an operation without an answer stays open for as long as a\n\
         request can be under way (75 seconds, or a quarter more than `PROVISION_REQUEST_TIMEOUT`), unless the cloud shows the result\n\
         earlier. One that cannot be settled has the outcome `in_doubt`, and the reason follows the rows as an error."
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["crash", "repair", "settle", "stray"]
+        vec![crate::commands::OWN, "crash", "repair", "settle", "stray"]
     }
 
     fn signature(&self) -> Signature {
