@@ -64,8 +64,10 @@ pub fn attributes(resource: &mut Resource, remote: &Remote) {
 }
 
 /// The same, and for the inputs that the cloud shows: the next plan compares with what is there.
-pub fn overlay(resource: &mut Resource, remote: &Remote) {
-    for (name, value) in &remote.fields {
+pub fn overlay(spec: &TypeSpec, resource: &mut Resource, remote: &Remote) {
+    let mut shown = remote.fields.clone();
+    crate::others::leave_out(spec, &mut shown, &resource.inputs, &Map::new());
+    for (name, value) in &shown {
         if resource.inputs.get(name).is_some_and(|old| !is_sealed(old)) {
             resource.inputs.insert(name.clone(), value.clone());
         }
@@ -78,13 +80,14 @@ pub fn overlay(resource: &mut Resource, remote: &Remote) {
 pub(crate) fn shows(spec: &TypeSpec, remote: &Remote, wanted: &Map, ours: &dyn Fn(&String) -> bool) -> bool {
     let shown = remote.fields.iter().filter(|(name, _)| ours(name));
     let mut fields: Map = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
+    crate::others::leave_out(spec, &mut fields, wanted, &Map::new());
     fields.extend(remote.said_as(&spec.fields, wanted));
     compare(&spec.fields, wanted, &fields, &[], &|a, b| a == b).changes.is_empty()
 }
 
 /// The state that an interrupted update was to bring the resource back to.
 pub fn unrestored(spec: &TypeSpec, entry: &Entry, remote: &Remote) -> Option<String> {
-    let prior = entry.prior_status.as_ref().filter(|prior| remote.status.as_ref() != Some(prior))?;
+    let prior = entry.prior_status.as_ref().filter(|prior| spec.word(remote) != Some(prior))?;
     let brings_back =
         |step: &provision_registry::StepSpec| step.until.contains(prior) && step.when_status.contains(prior);
     (entry.action == Action::Update && spec.update.iter().any(brings_back)).then(|| prior.clone())
@@ -281,7 +284,7 @@ impl Settling<'_> {
             Sighting::Absent(_) => {
                 let mut resource = self.session.store.resource(self.entry.address.as_str())?;
                 if let (Some(resource), Some(remote)) = (&mut resource, &seen) {
-                    overlay(resource, remote);
+                    overlay(self.spec, resource, remote);
                 }
                 let message = "it is still there";
                 self.session.store.close_with(self.lease, &mut self.entry, message, resource.as_ref())?;
@@ -326,7 +329,7 @@ impl Settling<'_> {
         let (Some(remote), Some(mut resource)) = (seen, resource) else {
             return close(&mut self.entry, "it is not there", None);
         };
-        overlay(&mut resource, &remote);
+        overlay(self.spec, &mut resource, &remote);
         resource.restore = unrestored(self.spec, &self.entry, &remote);
         if !is_done {
             return close(&mut self.entry, "it took effect in part or not at all", Some(&resource));
@@ -497,6 +500,7 @@ impl Session {
             marked: false,
             restore: None,
             triggers: entry.triggers.clone(),
+            made: crate::held::made_with(spec, remote, &entry.inputs),
             created_at: entry.begun_at.clone(),
             updated_at: now(),
         };

@@ -123,7 +123,7 @@ mod tests {
             winding_down: &clock.stop,
             may_change: &|| false,
             clock: &clock,
-            retrying: &|_, _| {},
+            retrying: &|_, _| true,
         };
         let mut asked = 0;
         let sighting = Window::until(clock.begun + Duration::from_secs(5)).look(&control, || {
@@ -155,7 +155,7 @@ mod tests {
             winding_down: &stop,
             may_change: &|| false,
             clock: &SystemClock,
-            retrying: &|_, _| {},
+            retrying: &|_, _| true,
         };
         let over = Window::until(Instant::now());
         let asked: Sighting<()> = over.look(&control, || Err(interrupted("acme"))).unwrap();

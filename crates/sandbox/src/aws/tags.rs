@@ -68,6 +68,9 @@ pub fn create(cx: &mut Cx<'_>) -> Answer {
 /// DeleteTags: by key, or by key and value where a value is given; all when no tag is named.
 pub fn delete(cx: &mut Cx<'_>) -> Answer {
     let going = cx.params.list("Tag");
+    if going.iter().any(|tag| tag.get("Key").is_some_and(|key| key.starts_with("aws:"))) {
+        return Err(bad("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use"));
+    }
     let mut about = String::new();
     for (kind, id, mut value) in named(cx)? {
         if let Some(tags) = value["tagSet"].as_array_mut() {
