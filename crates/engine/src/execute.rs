@@ -9,7 +9,7 @@ use crate::output::attribute_of;
 use crate::plan::{Place, Plan, PlannedRow};
 use crate::prepared::{as_secret, complete};
 use crate::session::Sabotage;
-use provision_diagnostic::{Failure, isolated, locked};
+use provision_diagnostic::{Failure, isolated, locked, printable};
 use provision_model::{
     Action, Address, Event, Identity, IdentityClass, Json, Map, Remote, Resource, Status, resolve, type_name,
 };
@@ -159,7 +159,7 @@ impl<'a> Executor<'a> {
             attempt: run.attempt.load(Ordering::Relaxed),
             elapsed: i64::try_from(run.begun.elapsed().as_nanos()).unwrap_or(i64::MAX),
             remote_id,
-            message,
+            message: message.map(|message| printable(&message).into_owned()),
         });
     }
 
@@ -264,6 +264,7 @@ impl<'a> Executor<'a> {
             }
             if resolved.sensitive || provision_model::is_sealed(value) {
                 secrets.insert(field.clone());
+                sealer.note(&resolved.value);
             }
             inputs.insert(field.clone(), run.spec.normalised(field, resolved.value));
         }
@@ -572,7 +573,8 @@ impl<'a> Executor<'a> {
         // Made by a call whose answer was lost, it does not show again what it showed once.
         let lost = |name: &String| !resource.attributes.contains_key(name);
         resource.tainted = run.action == Action::Create && entry.once_wanted.iter().any(lost);
-        Ok(resource)
+        // What refers to an attribute must know that it holds a secret.
+        Ok(self.session.store.with_secrets_sealed(&resource)?.into_owned())
     }
 
     pub(crate) fn publish(&self, resource: Resource) {

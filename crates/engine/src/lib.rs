@@ -50,6 +50,7 @@ mod sighting;
 mod sources;
 mod strays;
 mod subset;
+mod trust;
 mod validate;
 mod verdict;
 mod whole;
@@ -78,4 +79,5 @@ pub use provision_state::{
 pub use provision_state::{Audience, Secrets};
 pub use session::{Environment, Sabotage, Session, Stop, location};
 pub use settle::Settled;
+pub use trust::{Wanted, trust};
 pub use whole::AdoptedProject;

@@ -5,8 +5,10 @@ use indexmap::IndexMap;
 use provision_diagnostic::{Failure, locked};
 use provision_model::{AccountConfig, Address, Config, Json, Map, SecretSource, Sources};
 use provision_nickel::Evaluator;
-use provision_providers::{ANSWER_TIMEOUT, Account, CallError, Control, Opening, Outside, RustProviders};
-use provision_registry::Registry;
+use provision_providers::{
+    ANSWER_TIMEOUT, Account, CallError, Consents, Control, Mask, Opening, Outside, RustProviders,
+};
+use provision_registry::{Lock, Origin, Registry};
 use provision_state::{Lease, Location, Store};
 use provision_worker::Worker;
 use rand::Rng;
@@ -262,15 +264,25 @@ impl Session {
             return Ok(account.clone());
         }
         let opened = config.map(|config| self.opened(config)).transpose()?;
+        let trust = Lock::read(&self.project)?.trust;
+        let origin = self.registry.provider(&manifest.name).map(|provider| provider.origin);
         let opening = Opening {
             env: &|variable| (self.env)(variable),
             outside: &self.outside,
             project: &self.project,
             rust: &self.rust,
+            mask: &self.mask(),
+            consents: Consents { trust: &trust, foreign: origin == Some(Origin::Project) },
         };
         let account = Account::open(name, manifest, opened.as_ref(), &opening)?;
         accounts.insert(key, account.clone());
         Ok(account)
+    }
+
+    /// Takes out of a text what the state keeps as secret, and what this session came to know.
+    pub(crate) fn mask(&self) -> Mask {
+        let store = self.store.clone();
+        Arc::new(move |text: &str| store.mask(text))
     }
 
     /// Accounts as a plan keeps them: a credential written out in the file is sealed.

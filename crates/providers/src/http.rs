@@ -3,7 +3,7 @@
 use crate::auth::Authenticator;
 use crate::outside::{Outside, Wire, WireAnswer, WireError, WireRequest};
 use crate::{CallError, Class, Control, wire, xml};
-use provision_diagnostic::locked;
+use provision_diagnostic::{Masker, locked};
 use provision_model::Json;
 use provision_registry::{ErrorRules, Protocol, RateLimit};
 use std::sync::atomic::Ordering;
@@ -35,6 +35,8 @@ pub struct Transport {
     pub protocol: Protocol,
     endpoint: String,
     authenticator: Authenticator,
+    /// Finds its credentials in what comes back.
+    credentials: Masker,
     errors: ErrorRules,
     rate_limit: RateLimit,
     wire: Arc<dyn Wire>,
@@ -74,6 +76,7 @@ impl Transport {
             provider: provider.to_owned(),
             protocol,
             endpoint,
+            credentials: Masker::new(authenticator.secrets()),
             authenticator,
             errors,
             rate_limit,
@@ -187,7 +190,7 @@ impl Transport {
         // A gateway that gave up on what it forwarded does not know either whether it arrives.
         let error = if matches!(answer.status, 502 | 504) { under_way(error) } else { error };
         // Some clouds repeat the credential that they do not like.
-        Err(error.without(&self.authenticator.secrets()))
+        Err(error.masked(|text| self.credentials.mask(text).into_owned()))
     }
 
     fn parse(&self, body: &[u8]) -> Result<Json, String> {
@@ -243,6 +246,10 @@ impl Transport {
 
     fn send(&self, request: &Outgoing, control: &Control<'_>) -> Result<Answer, WireError> {
         let build = |error: &dyn std::fmt::Display| WireError::Build(error.to_string());
+        // In the place of a host's part it could name another host.
+        if self.endpoint.contains("{region}") && !is_region(&request.region) {
+            return Err(WireError::Build(format!("`{}` is not a valid region", request.region)));
+        }
         let mut url = format!("{}{}", self.endpoint.replace("{region}", &request.region), request.path);
         if self.protocol == Protocol::Ec2Query && !url.ends_with('/') {
             url.push('/');
@@ -348,6 +355,10 @@ impl Wire for Http {
         let body = response.body_mut().with_config().limit(self.limit).read_to_vec().map_err(send_error)?;
         Ok(WireAnswer { status, headers, body })
     }
+}
+
+fn is_region(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '-')
 }
 
 /// The id of a request as a message ends with it.

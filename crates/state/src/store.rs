@@ -5,13 +5,13 @@ use crate::db::{Database, DbError, Dialect, Row, Trouble, Val, vals};
 use crate::files::{self, Presence};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, schema};
+use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, private, schema};
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The file of a state that is kept in the project.
 pub const FILE: &str = "state.db";
@@ -52,6 +52,8 @@ pub struct Store {
     folder: PathBuf,
     lineage: String,
     sealer: Arc<Sealer>,
+    /// Set once everything that is sealed was opened, to know what must not be told.
+    pub(crate) swept: OnceLock<()>,
     /// Nobody may write here: what a command would only note is not noted.
     pub(crate) read_only: bool,
     /// Whether who acts is known from the environment alone.
@@ -92,6 +94,9 @@ impl Store {
         made.folders = folder.ancestors().take_while(|it| *it != project && !it.exists()).map(Path::to_owned).collect();
         made.folders.reverse();
         let presence = Presence::enter(&folder).map_err(failed)?;
+        for open in [project.join(".provision"), folder.clone()] {
+            private::close(&open, 0o700);
+        }
         let ignore = project.join(".provision/.gitignore");
         if !ignore.exists() && files::write_new(&ignore, "*\n").map_err(failed)? {
             made.ignore = Some(ignore);
@@ -195,6 +200,7 @@ impl Store {
             folder,
             lineage,
             sealer,
+            swept: OnceLock::new(),
             claimed: AtomicBool::new(false),
             read_only: false,
             made: None,
