@@ -112,6 +112,8 @@ pub struct Session {
     /// A fault that was built in to see that the simulation finds it; never set but by it.
     #[doc(hidden)]
     pub sabotage: Option<Sabotage>,
+    /// Whether its state is where the environment keeps those of this project, so that the others are found beside it.
+    pub(crate) at_home: bool,
     pub(crate) accounts: Mutex<HashMap<String, Account>>,
     /// What sources of secrets gave; nothing keeps it longer than the session.
     pub(crate) asked: Mutex<HashMap<SecretSource, Slot>>,
@@ -142,7 +144,7 @@ impl Session {
     ) -> Result<Session, Failure> {
         let outside = Outside { answer_timeout: answer_timeout(&*env)?, ..Outside::default() };
         let store = Store::open_at(&project, &location(&*env, environment.as_deref())?)?;
-        Ok(Self { environment, outside, ..Self::over(store, project, registry, evaluator, env, user) })
+        Ok(Self { environment, outside, at_home: true, ..Self::over(store, project, registry, evaluator, env, user) })
     }
 
     /// A session over a state that is open already.
@@ -172,6 +174,7 @@ impl Session {
             readers: 16,
             dice: None,
             sabotage: None,
+            at_home: false,
             accounts: Mutex::default(),
             asked: Mutex::default(),
             secret_workers: Mutex::default(),
