@@ -4,13 +4,14 @@ use crate::auth::Authenticator;
 use crate::destination::{self, Consents, Named};
 use crate::mixed::Mixed;
 use crate::module::{self, ModuleProvider};
-use crate::network::network_in;
+use crate::network::network_for;
 use crate::{Guarded, ManifestProvider, Mask, Opened, Outside, Provider, RustProviders};
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{AccountConfig, Json, Map};
 use provision_registry::{Auth, Credential, Manifest, PROJECT, Protocol};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where environment variables come from; the caller decides, nothing here reads the process's own.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -37,6 +38,8 @@ pub struct Account {
     pub provider: Arc<dyn Provider>,
     /// The region of resources that name none.
     pub region: Option<String>,
+    /// How long after it was sent a request of it may still arrive.
+    pub under_way: Duration,
 }
 
 impl Account {
@@ -60,6 +63,8 @@ impl Account {
         let empty = Map::new();
         let settings = config.map_or(&empty, |config| &config.settings);
         let Opening { env, outside, project, .. } = *opening;
+        // What this machine does itself is over when its process is.
+        let under_way = if manifest.name == "local" { Duration::ZERO } else { outside.under_way() };
         let of_module = |variable: &str| match variable {
             PROJECT => Some(project.display().to_string()),
             other => env(other),
@@ -72,7 +77,7 @@ impl Account {
             });
             let commands = module.open(&of_module);
             let provider = ModuleProvider::new(manifest.clone(), commands, settings, secrets, region.clone());
-            return Ok(Account { name: name.to_owned(), provider: Arc::new(provider), region });
+            return Ok(Account { name: name.to_owned(), provider: Arc::new(provider), region, under_way });
         }
         let region = match &manifest.region {
             None => None,
@@ -83,10 +88,10 @@ impl Account {
         if manifest.protocol == Protocol::Rust {
             let opened = Opened { account: name, manifest, settings, region: region.as_deref(), opening };
             let provider = opening.rust.open(&opened)?;
-            return Ok(Account { name: name.to_owned(), provider, region });
+            return Ok(Account { name: name.to_owned(), provider, region, under_way });
         }
-        let wire = outside.wire.clone().unwrap_or_else(|| network_in(env));
-        let outside = &Outside { wire: Some(wire), clock: outside.clock.clone() };
+        let wire = outside.wire.clone().unwrap_or_else(|| network_for(env, outside.answer_timeout));
+        let outside = &Outside { wire: Some(wire), ..outside.clone() };
         let (endpoint, named) = endpoint(manifest, settings, env)?;
         let credentials: Vec<String> = manifest
             .auth
@@ -113,7 +118,7 @@ impl Account {
                 Arc::new(Mixed { wire, commands })
             }
         };
-        Ok(Account { name: name.to_owned(), provider, region })
+        Ok(Account { name: name.to_owned(), provider, region, under_way })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Owns sending one request: budget, classification of what came back, and repeating what certainly had no effect.
 
 use crate::auth::Authenticator;
+use crate::network::network_for;
 use crate::outside::{Outside, Wire, WireError, WireRequest};
 use crate::{CallError, Class, Control, wire, xml};
 use provision_diagnostic::{Masker, locked};
@@ -68,7 +69,7 @@ impl Transport {
         rate_limit: RateLimit,
         outside: &Outside,
     ) -> Self {
-        let wire = outside.wire.clone().unwrap_or_else(crate::network::network);
+        let wire = outside.wire.clone().unwrap_or_else(|| network_for(&|_| None, outside.answer_timeout));
         Self {
             provider: provider.to_owned(),
             protocol,
@@ -148,15 +149,17 @@ impl Transport {
 
     fn once(&self, request: &Outgoing, control: &Control<'_>) -> Result<(Json, Option<String>), CallError> {
         let unknown_fate = if request.mutating { Class::InDoubt } else { Class::Unavailable };
+        let sent = control.clock.now();
+        let under_way = |error: CallError| if request.mutating { error.sent_at(sent) } else { error };
         let answer = match self.send(request, control) {
             Ok(answer) => answer,
             Err(WireError::Build(message)) => return Err(self.error(Class::Rejected, "", message)),
             Err(WireError::NotSent(message)) => return Err(self.error(Class::NotSent, "", message)),
-            Err(WireError::Lost(message)) => return Err(self.error(unknown_fate, "", message)),
+            Err(WireError::Lost(message)) => return Err(under_way(self.error(unknown_fate, "", message))),
             Err(WireError::Dropped) => {
-                // What changes something may have arrived.
+                // What changes something may arrive still.
                 let class = if request.mutating { Class::InDoubt } else { Class::Interrupted };
-                return Err(self.error(class, "", "stopped before the answer came"));
+                return Err(under_way(self.error(class, "", "stopped before the answer came")));
             }
             Err(WireError::Unreadable(message)) => {
                 let message = format!("the answer to {} cannot be read: {message}", request.path);
@@ -187,6 +190,8 @@ impl Transport {
             return Err(self.error(Class::Malformed, &answer.status.to_string(), message));
         }
         let error = self.classify(&answer, parsed.unwrap_or(Json::Null), unknown_fate);
+        // A gateway that gave up on what it forwarded does not know either whether it arrives.
+        let error = if matches!(answer.status, 502 | 504) { under_way(error) } else { error };
         // Some clouds repeat the credential that they do not like.
         Err(error.masked(|text| self.credentials.mask(text).into_owned()))
     }

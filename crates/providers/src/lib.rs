@@ -29,7 +29,7 @@ pub use error::{CallError, Class};
 pub use guarded::{Guarded, Mask};
 pub use local::Local;
 pub use network::{network, network_in};
-pub use outside::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
+pub use outside::{ANSWER_TIMEOUT, Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
 pub use runtime::ManifestProvider;
 pub use rust::{Opened, RustProviders};
 

@@ -1,7 +1,7 @@
 //! Owns the wire over the network: one asynchronous client on one runtime, behind calls that block and can be stopped.
 
 use crate::Environment;
-use crate::outside::{Wire, WireAnswer, WireError, WireRequest};
+use crate::outside::{ANSWER_TIMEOUT, Wire, WireAnswer, WireError, WireRequest};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, NoProxy, Proxy};
 use rustls::{ClientConfig, RootCertStore};
@@ -13,8 +13,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
-/// Longest an answer may take. A create that waits for capacity is slow; a repeated one is expensive.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection nobody uses is kept: one that the other end closed meanwhile costs a lost answer.
 const IDLE: Duration = Duration::from_secs(20);
@@ -76,7 +74,12 @@ pub fn network() -> Arc<dyn Wire> {
 
 /// The same with the proxies that an environment names.
 pub fn network_in(env: &Environment<'_>) -> Arc<dyn Wire> {
-    Arc::new(Network::new(ANSWER_TIMEOUT, ANSWER_LIMIT, Proxies::from_env(env)))
+    network_for(env, ANSWER_TIMEOUT)
+}
+
+/// The same for answers that take at most so long.
+pub(crate) fn network_for(env: &Environment<'_>, timeout: Duration) -> Arc<dyn Wire> {
+    Arc::new(Network::new(timeout, ANSWER_LIMIT, Proxies::from_env(env)))
 }
 
 impl Network {
