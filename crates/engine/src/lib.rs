@@ -46,6 +46,7 @@ mod send;
 mod session;
 mod settle;
 mod shown;
+mod sighting;
 mod sources;
 mod strays;
 mod subset;
@@ -77,5 +78,6 @@ pub use provision_state::{
 };
 pub use provision_state::{Audience, Secrets};
 pub use session::{Environment, Sabotage, Session, Stop, location};
+pub use settle::Settled;
 pub use trust::{Wanted, trust};
 pub use whole::AdoptedProject;

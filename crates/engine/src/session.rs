@@ -5,7 +5,9 @@ use indexmap::IndexMap;
 use provision_diagnostic::{Failure, locked};
 use provision_model::{AccountConfig, Address, Config, Json, Map, SecretSource, Sources};
 use provision_nickel::Evaluator;
-use provision_providers::{Account, CallError, Consents, Control, Mask, Opening, Outside, RustProviders};
+use provision_providers::{
+    ANSWER_TIMEOUT, Account, CallError, Consents, Control, Mask, Opening, Outside, RustProviders,
+};
 use provision_registry::{Lock, Origin, Registry};
 use provision_state::{Lease, Location, Store};
 use provision_worker::Worker;
@@ -72,6 +74,10 @@ pub enum Sabotage {
     SettleForgets,
     /// Settling takes an interrupted deletion for done.
     SettleTrusts,
+    /// Settling takes a wait that was interrupted for one that is over.
+    SettleHurries,
+    /// Settling takes what was sent for arrived.
+    SettleForgetsLate,
     /// A deletion is written down without being sent.
     DeleteUnsent,
 }
@@ -106,6 +112,8 @@ pub struct Session {
     /// A fault that was built in to see that the simulation finds it; never set but by it.
     #[doc(hidden)]
     pub sabotage: Option<Sabotage>,
+    /// Whether its state is where the environment keeps those of this project, so that the others are found beside it.
+    pub(crate) at_home: bool,
     pub(crate) accounts: Mutex<HashMap<String, Account>>,
     /// What sources of secrets gave; nothing keeps it longer than the session.
     pub(crate) asked: Mutex<HashMap<SecretSource, Slot>>,
@@ -134,8 +142,9 @@ impl Session {
         env: Environment,
         user: String,
     ) -> Result<Session, Failure> {
+        let outside = Outside { answer_timeout: answer_timeout(&*env)?, ..Outside::default() };
         let store = Store::open_at(&project, &location(&*env, environment.as_deref())?)?;
-        Ok(Self { environment, ..Self::over(store, project, registry, evaluator, env, user) })
+        Ok(Self { environment, outside, at_home: true, ..Self::over(store, project, registry, evaluator, env, user) })
     }
 
     /// A session over a state that is open already.
@@ -165,6 +174,7 @@ impl Session {
             readers: 16,
             dice: None,
             sabotage: None,
+            at_home: false,
             accounts: Mutex::default(),
             asked: Mutex::default(),
             secret_workers: Mutex::default(),
@@ -331,6 +341,24 @@ impl Session {
         })
     }
 }
+
+/// The variable with the longest time that an answer of a cloud may take.
+const REQUEST_TIMEOUT: &str = "PROVISION_REQUEST_TIMEOUT";
+
+/// Longest an answer of a cloud may take.
+fn answer_timeout(env: &dyn Fn(&str) -> Option<String>) -> Result<Duration, Failure> {
+    let Some(text) = env(REQUEST_TIMEOUT).filter(|text| !text.is_empty()) else { return Ok(ANSWER_TIMEOUT) };
+    provision_registry::time_of(&text).filter(|time| TIMEOUTS.contains(time)).ok_or_else(|| {
+        Failure::new(
+            "provision::config::invalid",
+            format!("{REQUEST_TIMEOUT} is no time to wait for an answer: `{text}`"),
+        )
+        .with_help("Set it to a time from `1s` to `10min`, or remove it for one minute.")
+    })
+}
+
+/// The times that can be waited for an answer.
+const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 /// Where the state of an environment is kept: `PROVISION_STATE` names a database, `PROVISION_STATE_PASSWORD` and
 /// `PROVISION_STATE_KEY` hold what must not stand in it.
