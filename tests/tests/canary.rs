@@ -216,7 +216,9 @@ fn world() -> (World, Arc<Echo>) {
         r#"p.join ["pin ", p.ref "box" "output"]"#,
     ];
     let server = |(at, source): (usize, &&str)| {
-        format!("s{at} = p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", user_data = {source} }},")
+        format!(
+            "s{at} = p.hetzner.server & {{ server_type = \"cpx22\", image = \"debian-12\", user_data = {source} }},"
+        )
     };
     let servers: Vec<String> = sources.iter().enumerate().map(server).collect();
     world.declare(&format!("box = p.local.data & {{ input = p.secret \"canary-8008\" }},\n{}", servers.join("\n")));

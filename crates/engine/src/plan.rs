@@ -12,6 +12,7 @@ use crate::refresh::{World, current_fields};
 use crate::rollback::own_up;
 use crate::scope::{concerning, narrow};
 use crate::selection::{known, link, select};
+use crate::sources::sourceless;
 use crate::strays::Strays;
 use crate::{Session, validate};
 use provision_diagnostic::Failure;
@@ -106,13 +107,6 @@ pub const ROLLBACK: &str = "rollback";
 
 /// The purpose of a plan that undoes drift alone.
 pub const HEAL: &str = "heal";
-
-/// The failure of a source of secrets as a problem of the field that names it.
-fn sourceless(failure: Failure, path: &[provision_model::Step]) -> Problem {
-    let known = provision_diagnostic::CODES.iter().find(|entry| entry.code == failure.code());
-    let code = known.map_or("provision::secret::source", |entry| entry.code);
-    Problem { help: failure.first.help.clone(), ..Problem::value(code, failure.first.message, path) }
-}
 
 pub struct Planner<'a> {
     pub(crate) session: &'a Session,

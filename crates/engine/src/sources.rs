@@ -162,6 +162,16 @@ fn printed(
     }
 }
 
+/// The failure of a source of secrets as a problem of the field that names it.
+pub(crate) fn sourceless(failure: Failure, path: &[provision_model::Step]) -> provision_model::Problem {
+    let known = provision_diagnostic::CODES.iter().find(|entry| entry.code == failure.code());
+    let code = known.map_or("provision::secret::source", |entry| entry.code);
+    provision_model::Problem {
+        help: failure.first.help.clone(),
+        ..provision_model::Problem::value(code, failure.first.message, path)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
