@@ -1,6 +1,7 @@
 //! Owns looking at the world: one paged list per kind, account and region; by id only where a list does not show it.
 
 use crate::Session;
+use crate::parts::has_parts;
 use indexmap::IndexMap;
 use provision_diagnostic::Failure;
 use provision_model::{AccountConfig, Address, Config, LABEL_STATE, Map, Remote, Resource, type_name};
@@ -60,6 +61,14 @@ impl Session {
             let part = result?;
             world.resources.extend(part.resources);
             world.strays.extend(part.strays);
+        }
+        if state.iter().any(|resource| has_parts(&self.registry, &resource.kind)) {
+            let parts = self.parts()?;
+            for resource in state {
+                if let Some(Some(remote)) = world.resources.get_mut(&resource.address) {
+                    parts.take_out(&resource.kind, &resource.account, remote);
+                }
+            }
         }
         Ok(world)
     }

@@ -222,6 +222,7 @@ impl Session {
         if equal && all_seen {
             resource.inputs = entry.inputs.clone();
             resource.depends_on.clone_from(&entry.depends_on);
+            resource.deferred.clone_from(&entry.deferred);
             self.store.end_with(lease, entry, &resource)?;
             return Ok((Outcome::Done, "it took effect".to_owned()));
         }
@@ -250,7 +251,8 @@ impl Session {
             id,
             born: born.as_deref(),
         };
-        sought.read(control).map_err(|error| error.failure(&format!("cannot read `{}`", entry.address)))
+        let found = sought.read(control).map_err(|error| error.failure(&format!("cannot read `{}`", entry.address)))?;
+        found.map(|remote| self.own_part(&entry.kind, &entry.account, remote)).transpose()
     }
 
     /// Looks for what a create made, by the identity its type allows, until its consistency window is over.
@@ -365,6 +367,7 @@ impl Session {
             inputs,
             attributes: entry.once.clone(),
             depends_on: entry.depends_on.clone(),
+            deferred: entry.deferred.clone(),
             generation: entry.generation,
             protect: entry.protect,
             retain: entry.retain,

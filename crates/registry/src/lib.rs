@@ -15,7 +15,7 @@ mod pack;
 mod shown;
 mod warm;
 
-pub use manifest::{
+pub use manifest::{PartOf,
     ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, FilterSpec, GoneWhen,
     Listing, LookupSpec, Manifest, Pagination, Protocol, RateLimit, Region, Setting, StatusSpec, StepSpec, TypeSpec,
     pascal, path_steps, time_of,
