@@ -420,6 +420,12 @@ impl<'a> Executor<'a> {
             Action::Update => self.session.store.resource(entry.address.as_str())?,
             _ => None,
         };
+        let mut inputs = self.sealed(run, operation)?;
+        // What has grown in the cloud was not sent; it stays as it was last applied, so that it is still told.
+        let grows = |name: &String| run.spec.fields.get(name).is_some_and(|field| field.grows);
+        for (name, value) in before.iter().flat_map(|before| &before.inputs).filter(|(name, _)| grows(name)) {
+            inputs.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         let mut attributes = before.as_ref().map(|before| before.attributes.clone()).unwrap_or_default();
         attributes.extend(once);
         let mut resource = Resource {
@@ -427,7 +433,7 @@ impl<'a> Executor<'a> {
             kind: entry.kind.clone(),
             account: entry.account.clone(),
             remote_id: id.to_owned(),
-            inputs: self.sealed(run, operation)?,
+            inputs,
             attributes,
             depends_on: entry.depends_on.clone(),
             deferred: entry.deferred.clone(),
