@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
-use provision_tests::World;
+use provision_sandbox::{FailNext, FaultKind};
+use provision_tests::{Faults, World};
 use serde_json::{Value, json};
 
 const VPC: &str = "vpc = p.aws.vpc & { cidr_block = \"10.1.0.0/16\" },";
@@ -47,6 +48,26 @@ fn groups_refer_to_themselves_and_to_each_other() {
     // Neither can go while the other refers to it: first both let go, whatever runs at a time.
     world.ok("provision destroy --yes --parallel 1 | ignore");
     assert_eq!(world.held(), 0);
+}
+
+#[test]
+fn the_same_rows_set_what_a_creation_has_left() {
+    let world = World::new().with_sandbox();
+    world.declare(&format!("{VPC}{}", group("members", &from("members"))));
+    world.ok("provision plan | to json | save rows.json");
+    let action = Some("AuthorizeSecurityGroupIngress".to_owned());
+    let fault = FailNext { method: None, path_contains: None, action, kind: FaultKind::Error, times: 100 };
+    world.faults(Faults { fail_next: vec![fault], ..Faults::default() });
+    world.fails("open rows.json | provision apply");
+    world.faults(Faults::default());
+    assert_eq!(world.json("provision state list | get address"), json!(["members", "vpc"]));
+    assert_eq!(world.json("provision plan | select address action reason"), json!([{
+        "address": "members", "action": "update", "reason": "ingress changed",
+    }]));
+    world.ok("open rows.json | provision apply | ignore");
+    assert_eq!(world.json("provision plan | select address action reason"), json!([]));
+    let creates = sent(&world).into_iter().filter(|it| it == "CreateSecurityGroup").count();
+    assert_eq!(creates, 1);
 }
 
 #[test]
