@@ -4,6 +4,7 @@ mod closures;
 mod commands;
 mod open;
 mod progress;
+mod settling;
 
 use nu_plugin::{MsgPackSerializer, Plugin, PluginCommand, serve_plugin};
 pub use provision_engine::RustProviders;

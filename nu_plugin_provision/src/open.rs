@@ -1,8 +1,9 @@
 //! Owns opening a session for a command: the project, the environment, who asks, what the settings say.
 
 use crate::ProvisionPlugin;
+use crate::settling;
 use nu_plugin::{EngineInterface, EvaluatedCall};
-use nu_protocol::{HandlerGuard, LabeledError, Signature, Span, Spanned, SyntaxShape, Value};
+use nu_protocol::{HandlerGuard, LabeledError, SignalAction, Signature, Span, Spanned, SyntaxShape, Value};
 use provision_diagnostic::Failure;
 use provision_engine::{Environment, Session, Store, find_project, location};
 use provision_nu_bridge::{env_paths, labeled, resolve_path, user_dir};
@@ -82,6 +83,7 @@ pub fn session_in(
     environment: Option<String>,
 ) -> Result<Session, LabeledError> {
     check_settings(engine)?;
+    settling::wait(engine, project);
     let raised = |failure: Failure| labeled(&failure, span, "while opening the project");
     let user_dir = user_dir(engine)?;
     let registry = plugin.registry.get(Some(project), user_dir.as_deref(), &plugin.evaluator).map_err(raised)?;
@@ -108,13 +110,18 @@ pub fn session_in(
     session.import_paths = import_paths;
     session.shown_from = shown_from;
     session.rust = plugin.rust.clone();
+    settling::be_patient(&mut session, engine);
     Ok(session)
 }
 
 /// Has Ctrl-C stop what a session does, for as long as the guard is kept.
 pub fn stoppable(engine: &EngineInterface, session: &Session) -> Result<HandlerGuard, LabeledError> {
     let stop = session.stop.clone();
-    Ok(engine.register_signal_handler(Box::new(move |_| stop.request()))?)
+    Ok(engine.register_signal_handler(Box::new(move |action| {
+        if action == SignalAction::Interrupt {
+            stop.interrupt();
+        }
+    }))?)
 }
 
 /// The environment variables that are texts, and `PATH`, which Nushell has as a list.

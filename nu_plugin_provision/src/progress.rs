@@ -21,6 +21,13 @@ pub fn bar(quiet: bool, template: &str, message: &'static str) -> ProgressBar {
     bar
 }
 
+/// A line on standard error. A shell that is being edited has its terminal in raw mode, where a line feed alone does
+/// not go back to the left.
+pub fn say(line: &str) {
+    let end = if std::io::stderr().is_terminal() { "\r\n" } else { "\n" };
+    eprint!("provision: {line}{end}");
+}
+
 /// Says what is going on as long as it is kept.
 pub struct Busy(ProgressBar);
 

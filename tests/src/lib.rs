@@ -8,10 +8,11 @@ pub mod contract;
 mod nu;
 pub mod ocean;
 pub mod postgres;
+pub mod proxy;
 pub mod simulated;
 mod world;
 
-pub use nu::{NU_VERSION, binary, find_nu};
+pub use nu::{NU_VERSION, binary, find_nu, plugin_of};
 pub use provision_sandbox::control::{self, StartOptions};
 pub use provision_sandbox::{Faults, Request};
 pub use world::{Caught, Said, World, table_in, workspace};

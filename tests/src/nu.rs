@@ -55,3 +55,11 @@ pub fn binary(name: &str) -> PathBuf {
     assert!(binary.is_file(), "{} is not built; run `cargo build --workspace` first", binary.display());
     binary
 }
+
+/// The provisioning plugin's process that a `nu` started.
+pub fn plugin_of(nu: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{nu}/task/{nu}/children")).ok()?;
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("nu_plugin_provi"))
+    })
+}

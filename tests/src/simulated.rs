@@ -27,6 +27,8 @@ pub enum Death {
     BeforeCall(i64),
     /// It took effect, and nobody hears the answer.
     AfterCall(i64),
+    /// No death: whoever sends the n-th request panics once it took effect.
+    PanicAfterCall(i64),
     /// No death: from the n-th commit on there is no space on the disk, while requests still leave.
     FullAt(i64),
 }
@@ -39,6 +41,7 @@ struct Life {
     calls: AtomicI64,
     dead: AtomicBool,
     full: AtomicBool,
+    panicked: AtomicBool,
 }
 
 impl Life {
@@ -177,6 +180,10 @@ impl Wire for World {
             request.body.unwrap_or_default(),
             self.clouds.now_ms(),
         );
+        if self.life.death == Some(Death::PanicAfterCall(number)) {
+            self.life.panicked.store(true, Ordering::SeqCst);
+            panic!("request {number} panics");
+        }
         if self.life.end_at(Death::AfterCall(number)) {
             return Err(WireError::Lost("the process is dead".into()));
         }
@@ -320,7 +327,7 @@ impl Simulated {
         let lived = Lived {
             commits: life.commits.load(Ordering::SeqCst),
             calls: life.calls.load(Ordering::SeqCst),
-            died: life.is_over() || life.full.load(Ordering::SeqCst),
+            died: life.is_over() || life.full.load(Ordering::SeqCst) || life.panicked.load(Ordering::SeqCst),
         };
         (lived, done)
     }

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use provision_tests::{Faults, PUBLIC_KEY, World};
+use provision_tests::{Faults, PUBLIC_KEY, World, plugin_of};
 use serde_json::json;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -35,14 +35,6 @@ fn bad_days(seed: u64) -> Faults {
         seed: Some(seed),
         ..Faults::default()
     }
-}
-
-/// The plugin process that a `nu` started.
-fn plugin_of(nu: u32) -> Option<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{nu}/task/{nu}/children")).ok()?;
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid: &u32| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("nu_plugin_provi"))
-    })
 }
 
 /// Starts an apply and kills its plugin `after` it began to change things.

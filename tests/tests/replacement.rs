@@ -229,3 +229,28 @@ fn what_is_retained_is_left_by_a_replacement_too() {
     world.ok("provision apply --yes | ignore");
     assert_eq!((world.held(), deletions(&world), world.json("provision plan")), (2, Vec::new(), json!([])));
 }
+
+#[test]
+fn what_the_cloud_detached_by_itself_is_done_and_not_tried_for_minutes() {
+    let world = World::new().with_sandbox();
+    let write = |kind: &str| {
+        world.write(
+            "infra.ncl",
+            &infra(&format!(
+                "web = p.hetzner.server & {{ server_type = \"cx22\", image = \"{kind}\", location = \"hel1\" }},
+                 disk = p.hetzner.volume & {{ size = 10, server = p.ref \"web\" \"id\" }},
+                 ip = p.hetzner.floating_ip & {{ type = \"ipv4\", server = p.ref \"web\" \"id\" }}"
+            )),
+        );
+    };
+    write("debian-12");
+    world.ok("provision apply --yes | ignore");
+    write("ubuntu-24.04");
+    let begun = std::time::Instant::now();
+    world.ok("provision apply --yes | ignore");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
+    let calls = provision_sandbox::control::requests(world.sandbox()).unwrap();
+    let refused = calls.iter().filter(|it| it.path.ends_with("/detach") || it.path.ends_with("/unassign"));
+    assert_eq!(refused.filter(|it| it.status.is_some_and(|status| status >= 400)).count(), 2, "nothing was detached");
+    assert_eq!(world.json("provision plan | length"), 0);
+}

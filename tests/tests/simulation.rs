@@ -40,7 +40,8 @@ fn dead_at_any_instant(what: &str, before: &Value, after: &Value) -> usize {
     world.check(after).unwrap_or_else(|error| panic!("{what}: {error}"));
     let commits =
         (1..=whole.commits).flat_map(|at| [Death::BeforeCommit(at), Death::AfterCommit(at), Death::FullAt(at)]);
-    let calls = (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at)]);
+    let calls =
+        (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at), Death::PanicAfterCall(at)]);
     let mut count = 0;
     for death in commits.chain(calls) {
         let world = Simulated::new();
@@ -51,7 +52,7 @@ fn dead_at_any_instant(what: &str, before: &Value, after: &Value) -> usize {
         let (_, done) = world.apply(after, 2, None);
         done.unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
         world.check(after).unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
-        count += 1;
+        count += usize::from(!matches!(death, Death::PanicAfterCall(_)));
     }
     count
 }

@@ -246,7 +246,7 @@ impl<'a> Bench<'a> {
             winding_down: &never,
             may_change: &|| true,
             clock: &*self.clock,
-            retrying: &|_, _| {},
+            retrying: &|_, _| true,
         };
         body(&account, &control)
     }

@@ -374,6 +374,11 @@ pub const CODES: &[CodeEntry] = &[
         "Some operations failed, are in doubt or were not started.",
         "Run again what was begun, as the message says; what is done stays done.",
     ),
+    c(
+        "provision::internal::panic",
+        "A part of the program, or a provider written in Rust, panicked.",
+        "Report it with what standard error shows; run the same command again, open operations are settled first.",
+    ),
     c("provision::state::io", "The state cannot be read or written.", "Check the folder's permissions and free space."),
     c("provision::state::version", "The state was written by a newer version.", "Update nu-provision."),
     c(

@@ -5,12 +5,14 @@
 
 mod codes;
 mod excerpt;
+mod panics;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub use codes::{CODES, CodeEntry, is_documented};
 pub use excerpt::{Excerpt, Source, excerpt};
+pub use panics::{isolated, locked};
 
 /// How bad it is. `Error` stops the command that meets it; the others are shown only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -77,7 +77,7 @@ impl Session {
             },
             None => None,
         };
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         for address in self.store.mend(&lease)? {
             let what = "its damaged row was written again from the history";
             sink(event(address, Action::NoOp, Status::Settled, Some(what.to_owned())));
@@ -287,11 +287,10 @@ impl Session {
         std::thread::scope(|scope| {
             for _ in 0..schedule.width() {
                 scope.spawn(|| {
-                    while let Some(at) = schedule.next(self) {
+                    schedule.work(self, |at| {
                         let node = &nodes[at];
-                        let outcome = executor.run(&subset.plan.rows[node.row], node);
-                        schedule.finish(at, outcome);
-                    }
+                        executor.run(&subset.plan.rows[node.row], node)
+                    });
                 });
             }
             scope.spawn(|| schedule.watch(self));

@@ -13,7 +13,6 @@ use provision_model::{
     Address, Change, Config, Declaration, Json, Lifecycle, Map, Remote, Resource, compare, digest, references,
     variables,
 };
-use provision_state::Lease;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
@@ -122,7 +121,7 @@ impl Session {
     /// still shows.
     pub fn refresh_state(&self, deep: bool) -> Result<Vec<RefreshRow>, Failure> {
         let config = self.read(&Input::Project).map(|(located, _)| located.config).unwrap_or_default();
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         // What a crash left half made would look like a stray.
         self.settle(&lease)?;
         let state = self.store.resources()?;

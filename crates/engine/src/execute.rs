@@ -1,16 +1,15 @@
 //! Owns carrying out one operation by the journal protocol: written down, sent, recorded, waited for, ended.
 
 use crate::Session;
-use crate::apply::{Asked, Sink};
+use crate::apply::{Asked, Sink, event};
 use crate::conditions::Moment;
 use crate::gate::Gate;
 use crate::output::attribute_of;
 use crate::plan::{Place, Plan, PlannedRow};
 use crate::prepared::as_secret;
-use crate::refresh::Sought;
 use crate::schedule::{Node, Part};
 use crate::session::Sabotage;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Failure, isolated, locked};
 use provision_model::{
     Action, Address, Event, IdentityClass, Json, Map, Remote, Resource, Status,
 };
@@ -18,12 +17,9 @@ use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKi
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Record, StepRecord, now};
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
-
-/// How long a state that something is passing through is waited out.
-const PASSING: Duration = Duration::from_secs(120);
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 /// How an operation ended.
 pub enum Done {
@@ -61,6 +57,8 @@ pub(crate) struct Run<'a> {
     pub(crate) account: Account,
     pub(crate) begun: Instant,
     pub(crate) attempt: AtomicU32,
+    /// What is said of it when it is done.
+    pub(crate) note: OnceLock<String>,
 }
 
 /// Why an operation did not end.
@@ -94,8 +92,19 @@ impl<'a> Executor<'a> {
         Self { session, lease, serial, gate, plan, asked, live: Mutex::new(live), anonymous: Mutex::default(), sink }
     }
 
-    /// Carries out one node of the graph, telling what happens.
+    /// Carries out one node of the graph, telling what happens. One that panics is in doubt: what it sent is in the journal.
     pub fn run(&self, planned: &PlannedRow, node: &Node) -> Done {
+        let what = format!("{} of `{}`", node.action.name(), planned.row.address);
+        isolated(&what, || self.run_one(planned, node)).unwrap_or_else(|failure| {
+            let event =
+                event(planned.row.address.clone(), planned.row.action, Status::InDoubt, Some(failure.first.headline()));
+            // Whoever takes the events may be what panicked.
+            let _ = isolated("an event", || (self.sink)(event));
+            Done::InDoubt(failure)
+        })
+    }
+
+    fn run_one(&self, planned: &PlannedRow, node: &Node) -> Done {
         let (index, action, part) = (node.row, node.action, node.part);
         let place = planned.place(node.place_action());
         let opened = self.session.registry.type_of(&place.kind).and_then(|(_, spec)| {
@@ -106,11 +115,21 @@ impl<'a> Executor<'a> {
             Ok(opened) => opened,
             Err(failure) => return Done::Failed(failure),
         };
-        let run = Run { planned, action, part, place, spec, account, begun: Instant::now(), attempt: AtomicU32::new(1) };
+        let run = Run {
+            planned,
+            action,
+            part,
+            place,
+            spec,
+            account,
+            begun: Instant::now(),
+            attempt: AtomicU32::new(1),
+            note: OnceLock::new(),
+        };
         self.tell(&run, Status::Started, planned.remote_id.clone(), None);
         match self.carry_out(&run, index) {
             Ok(id) => {
-                self.tell(&run, Status::Done, id, None);
+                self.tell(&run, Status::Done, id, run.note.get().cloned());
                 Done::Well
             }
             Err(Stopped::Failed(failure)) => {
@@ -199,7 +218,7 @@ impl<'a> Executor<'a> {
             _ => self.delete(run, &operation, &mut entry),
         };
         if run.action != Action::Delete && matches!(run.part, Part::Whole | Part::Rest) && done.is_ok() {
-            let live = self.live.lock().map_err(|_| poisoned())?.get(address).map(|(attributes, _)| attributes.clone());
+            let live = locked(&self.live).get(address).map(|(attributes, _)| attributes.clone());
             self.session.holds(run.planned, run.spec, Moment::After, &inputs, &live.unwrap_or_default())?;
         }
         match done {
@@ -209,30 +228,9 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// The state it is in now. One that it is passing through, after an operation that was interrupted, is waited out:
-    /// which steps are needed hangs on where it comes to rest.
-    fn settled_status(&self, run: &Run<'_>, operation: &Operation) -> Result<Option<String>, Failure> {
-        let id = operation.remote_id.clone().unwrap_or_default();
-        let rests = |status: &Option<String>| match (&run.spec.status, status) {
-            (Some(rules), Some(status)) => {
-                rules.ready.contains(status) || rules.failed.contains(status) || rules.gone.contains(status)
-            }
-            _ => true,
-        };
-        let clock = &self.session.outside.clock;
-        let until = clock.now() + PASSING;
-        loop {
-            let status = self.look(run, operation, &id, false)?.and_then(|remote| remote.status);
-            let waits = !rests(&status) && clock.now() < until;
-            if !waits || !self.session.sleep(Duration::from_millis(500)) {
-                return Ok(status);
-            }
-        }
-    }
-
     /// An attribute of another resource, if it is known, and whether it is sensitive.
     pub(crate) fn attribute(&self, target: &Address, name: &str) -> Result<Option<(Json, bool)>, Failure> {
-        let live = self.live.lock().map_err(|_| poisoned())?;
+        let live = locked(&self.live);
         let Some((attributes, inputs)) = live.get(target) else { return Ok(None) };
         let sealer = self.session.store.sealer();
         attribute_of(attributes, inputs, name).map(|value| sealer.reveal(&value)).transpose()
@@ -271,7 +269,7 @@ impl<'a> Executor<'a> {
         };
         let resource = self.resource(run, entry, &operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;
-        self.publish(resource)?;
+        self.publish(resource);
         Ok(id)
     }
 
@@ -284,10 +282,10 @@ impl<'a> Executor<'a> {
             once.extend(self.seal_once(run, operation, &sent.once)?);
             self.await_step(run, operation, &step, &sent, entry)?;
         }
-        let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
+        let remote = self.read_back(run, operation, &id).map_err(Stopped::InDoubt)?;
         let resource = self.resource(run, entry, operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;
-        self.publish(resource)?;
+        self.publish(resource);
         Ok(id)
     }
 
@@ -303,9 +301,7 @@ impl<'a> Executor<'a> {
             }
         }
         self.session.store.end_without(self.lease, entry)?;
-        if let Ok(mut live) = self.live.lock() {
-            live.remove(&operation.address);
-        }
+        locked(&self.live).remove(&operation.address);
         Ok(operation.remote_id.clone())
     }
 
@@ -346,7 +342,7 @@ impl<'a> Executor<'a> {
             Ok(resource) => {
                 if let Some(resource) = resource {
                     // Whoever refers to it is skipped anyway; the table only must not be older than the state.
-                    let _ = self.publish(resource);
+                    self.publish(resource);
                 }
                 Stopped::Failed(failure)
             }
@@ -366,31 +362,6 @@ impl<'a> Executor<'a> {
 
     pub(crate) fn what(&self, run: &Run<'_>) -> String {
         format!("{} of `{}` failed", run.action.name(), run.planned.row.address)
-    }
-
-    /// Reads the resource; right after a create a cloud may not show it yet.
-    pub(crate) fn look(
-        &self,
-        run: &Run<'_>,
-        operation: &Operation,
-        id: &str,
-        fresh: bool,
-    ) -> Result<Option<Remote>, Failure> {
-        let born = match fresh {
-            true => Some(now()),
-            false => self.session.store.resource(operation.address.as_str())?.map(|resource| resource.created_at),
-        };
-        let sought = Sought {
-            account: &run.account,
-            spec: run.spec,
-            type_name: &operation.type_name,
-            region: operation.region.as_deref(),
-            id,
-            born: born.as_deref(),
-        };
-        let found = self.with_control(run, |control| sought.read(control));
-        let found = found.map_err(|error| error.failure(&format!("cannot read `{}`", operation.address)))?;
-        found.map(|remote| self.session.own_part(&run.place.kind, &run.place.account, remote)).transpose()
     }
 
     fn seal_once(&self, run: &Run<'_>, operation: &Operation, once: &Map) -> Result<Map, Failure> {
@@ -456,10 +427,8 @@ impl<'a> Executor<'a> {
         Ok(resource)
     }
 
-    fn publish(&self, resource: Resource) -> Result<(), Failure> {
-        let mut live = self.live.lock().map_err(|_| poisoned())?;
-        live.insert(resource.address, (resource.attributes, resource.inputs));
-        Ok(())
+    fn publish(&self, resource: Resource) {
+        locked(&self.live).insert(resource.address, (resource.attributes, resource.inputs));
     }
 }
 
@@ -469,9 +438,4 @@ fn without(fields: &Map, secrets: &HashSet<String>) -> Map {
         .filter(|(name, _)| !secrets.contains(*name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
-}
-
-pub(crate) fn poisoned() -> Failure {
-    Failure::new("provision::apply::incomplete", "another operation of this apply failed badly")
-        .with_help("Run `provision apply --yes` to go on.")
 }

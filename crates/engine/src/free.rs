@@ -1,6 +1,6 @@
 //! Owns looking before a create: what is there already is somebody else's, and must not be taken for what is about to be made.
 
-use crate::execute::{Executor, Run, poisoned};
+use crate::execute::{Executor, Run};
 use provision_diagnostic::Failure;
 use provision_state::Entry;
 use std::sync::{MutexGuard, TryLockError};
@@ -39,7 +39,8 @@ impl Executor<'_> {
         loop {
             match self.anonymous.try_lock() {
                 Ok(guard) => return Ok(guard),
-                Err(TryLockError::Poisoned(_)) => return Err(poisoned()),
+                // Another one panicked; what it may have made is in its own open entry.
+                Err(TryLockError::Poisoned(held)) => return Ok(held.into_inner()),
                 Err(TryLockError::WouldBlock) if self.session.sleep(Duration::from_millis(20)) => {}
                 Err(TryLockError::WouldBlock) => {
                     return Err(Failure::new("provision::apply::incomplete", "stopped before anything was sent"));

@@ -90,7 +90,7 @@ impl Session {
 
     /// Makes the project's policies the ones in force, if those in force allow it.
     pub fn accept_policies(&self, configured: Option<&str>) -> Result<PolicyInForce, Failure> {
-        let lease = provision_state::Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         let config = match self.project.join(crate::project::INFRA).is_file() {
             true => self.read(&crate::Input::Project)?.0.config,
             false => provision_model::Config::default(),

@@ -4,7 +4,7 @@ use crate::Session;
 use crate::changes::{creation, removal};
 use provision_diagnostic::Failure;
 use provision_model::{Action, Address, Change, Json, Map, compare};
-use provision_state::{Changed, Imported, Lease, Rekeyed};
+use provision_state::{Changed, Imported, Rekeyed};
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -69,14 +69,14 @@ impl Session {
             }
             _ => {}
         }
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         self.settle(&lease)?;
         self.store.rekey(&lease, given.as_deref())
     }
 
     /// Takes over an exported state.
     pub fn import_state(&self, exported: &Json) -> Result<Imported, Failure> {
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         self.store.import(&lease, exported)
     }
 }

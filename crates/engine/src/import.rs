@@ -17,7 +17,7 @@ use provision_model::{
 };
 use provision_providers::{Account, Class};
 use provision_registry::{Manifest, TypeSpec};
-use provision_state::{Edit, Lease, NewChange};
+use provision_state::{Edit, NewChange};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -159,11 +159,12 @@ impl Session {
             return Err(failure);
         }
         // A list does not show everything of a resource.
-        let read =
-            bounded(&found, self.readers, |it| self.look(&it.account, &it.kind, it.region.as_deref(), &it.remote.id));
+        let read = bounded(&found, self.readers, "a look", |it| {
+            self.look(&it.account, &it.kind, it.region.as_deref(), &it.remote.id)
+        });
         let mut there = Vec::with_capacity(found.len());
         for (mut one, read) in found.into_iter().zip(read) {
-            match read.unwrap_or_else(|| Err(Failure::new("provision::provider::unavailable", "a read failed")))? {
+            match read? {
                 Some(remote) => one.remote = remote,
                 None => continue,
             }
@@ -332,7 +333,7 @@ impl Session {
         let gate = self.gate(config.policies.as_deref())?;
         let asked: Vec<(&PlannedRow, &Map)> = drafts.iter().map(|draft| (&draft.planned, &draft.fields)).collect();
         let answer = self.may_do(&gate, config, "import", state.len() + drafts.len(), None, &asked);
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         let subject = match drafts.as_slice() {
             [one] => Some(&one.resource.address),
             _ => None,

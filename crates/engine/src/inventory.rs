@@ -84,7 +84,7 @@ impl Session {
         address: &str,
         how: impl Fn(&mut Resource) -> Result<(), Failure>,
     ) -> Result<ResourceRow, Failure> {
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         let mut resource = self.find(address)?;
         let verb = if kind == "unprotect" { kind } else { "mark" };
         self.may_alter(&lease, verb, &resource, &[&resource.address])?;
@@ -99,7 +99,7 @@ impl Session {
 
     /// Forgets a resource: it stays in the cloud, and is nobody's. A protected one is not forgotten.
     pub fn forget(&self, address: &str) -> Result<ResourceRow, Failure> {
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         let resource = self.find(address)?;
         if resource.protect {
             return Err(protected(address));
@@ -157,7 +157,7 @@ impl Session {
 
     /// Gives a resource another address; what depends on it follows.
     pub fn rename(&self, from: &str, to: &str) -> Result<ResourceRow, Failure> {
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         let resource = self.find(from)?;
         if !to.split('.').all(Address::valid_part) {
             return Err(Failure::new("provision::plan::address", format!("`{to}` is not a valid address"))

@@ -21,6 +21,7 @@ mod import;
 mod init;
 mod inventory;
 mod limits;
+mod looking;
 mod lookups;
 mod moves;
 mod offers;

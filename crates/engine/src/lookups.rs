@@ -51,15 +51,8 @@ impl Session {
                 questions.len() - 1
             });
         }
-        let answers = bounded(&questions, self.readers, |one| self.rows(&located.config, one));
-        let mut rows: Vec<Vec<Map>> = Vec::with_capacity(answers.len());
-        for answer in answers {
-            rows.push(
-                answer.unwrap_or_else(|| {
-                    Err(Failure::new("provision::provider::unavailable", "a look-up failed badly"))
-                })?,
-            );
-        }
+        let answers = bounded(&questions, self.readers, "a look-up", |one| self.rows(&located.config, one));
+        let rows = answers.into_iter().collect::<Result<Vec<Vec<Map>>, Failure>>()?;
         let mut found: HashMap<String, Json> = HashMap::new();
         let mut problems = Vec::new();
         for (path, one) in &asked {

@@ -3,7 +3,7 @@
 use crate::Session;
 use crate::parts::has_parts;
 use indexmap::IndexMap;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Failure, isolated};
 use provision_model::{AccountConfig, Address, Config, LABEL_STATE, Map, Remote, Resource, type_name};
 use provision_providers::{Account, CallError, Control};
 use provision_registry::TypeSpec;
@@ -53,11 +53,8 @@ impl Session {
         }
         let groups: Vec<(Group<'_>, Vec<&Resource>)> = groups.into_iter().collect();
         let ask = |(group, members): &(Group<'_>, Vec<&Resource>)| self.refresh_group(accounts, group, members, deep);
-        let results = bounded(&groups, self.readers, ask).into_iter().map(|result| {
-            result.unwrap_or_else(|| Err(Failure::new("provision::provider::unavailable", "a refresh failed")))
-        });
         let mut world = World::default();
-        for result in results {
+        for result in bounded(&groups, self.readers, "a refresh", ask) {
             let part = result?;
             world.resources.extend(part.resources);
             world.strays.extend(part.strays);
@@ -124,11 +121,16 @@ impl Session {
     }
 }
 
-/// What `work` makes of each item, in their order, `at_once` at a time; `None` for one whose work came to nothing.
-pub(crate) fn bounded<T: Sync, R: Send>(items: &[T], at_once: usize, work: impl Fn(&T) -> R + Sync) -> Vec<Option<R>> {
+/// What `work` makes of each item, in their order, `at_once` at a time. One that panics takes nothing of the others with it.
+pub(crate) fn bounded<T: Sync, R: Send>(
+    items: &[T],
+    at_once: usize,
+    what: &str,
+    work: impl Fn(&T) -> Result<R, Failure> + Sync,
+) -> Vec<Result<R, Failure>> {
     let next = AtomicUsize::new(0);
     let (next, work) = (&next, &work);
-    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    let mut results: Vec<Option<Result<R, Failure>>> = items.iter().map(|_| None).collect();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..at_once.min(items.len()))
             .map(|_| {
@@ -137,7 +139,7 @@ pub(crate) fn bounded<T: Sync, R: Send>(items: &[T], at_once: usize, work: impl 
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let Some(item) = items.get(at) else { return made };
-                        made.push((at, work(item)));
+                        made.push((at, isolated(what, || work(item)).unwrap_or_else(Err)));
                     }
                 })
             })
@@ -146,7 +148,8 @@ pub(crate) fn bounded<T: Sync, R: Send>(items: &[T], at_once: usize, work: impl 
             results[at] = Some(result);
         }
     });
-    results
+    let lost = || Err(Failure::new("provision::internal::panic", format!("{what} came to nothing")));
+    results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
 }
 
 /// One resource that is asked for by its id.
@@ -199,14 +202,24 @@ mod tests {
     fn no_more_than_so_many_are_under_way_and_the_order_stays() {
         let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let items: Vec<usize> = (0..100).collect();
-        let results = bounded(&items, 4, |item| {
+        let results = bounded(&items, 4, "it", |item| {
             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             std::thread::sleep(std::time::Duration::from_millis(1));
             running.fetch_sub(1, Ordering::SeqCst);
-            item * 2
+            Ok(item * 2)
         });
-        assert_eq!(results, items.iter().map(|item| Some(item * 2)).collect::<Vec<_>>());
+        assert_eq!(results, items.iter().map(|item| Ok(item * 2)).collect::<Vec<_>>());
         assert!(most.load(Ordering::SeqCst) <= 4, "{most:?}");
-        assert_eq!(bounded(&[] as &[usize], 4, |item| *item), Vec::<Option<usize>>::new());
+        assert_eq!(bounded(&[] as &[usize], 4, "it", |item| Ok(*item)), Vec::new());
+    }
+
+    #[test]
+    fn one_that_panics_takes_nothing_of_the_others_with_it() {
+        let results = bounded(&[0, 1, 2], 1, "looking", |item| match item {
+            1 => panic!("no"),
+            other => Ok(*other),
+        });
+        assert_eq!((&results[0], &results[2]), (&Ok(0), &Ok(2)));
+        assert_eq!(results[1].as_ref().unwrap_err().code(), "provision::internal::panic");
     }
 }

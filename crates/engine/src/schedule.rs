@@ -3,13 +3,16 @@
 use crate::Session;
 use crate::execute::Done;
 use crate::plan::{Plan, PlannedRow};
+use provision_diagnostic::{isolated, locked};
 use provision_model::{Action, Address};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long what is in flight may take after a stop was asked for, before it is parked.
 const GRACE: Duration = Duration::from_secs(60);
+/// How often somebody who waits looks whether a stop was asked for.
+const TURN: Duration = Duration::from_millis(100);
 
 /// One node of the execution graph: a row, or one of the operations that a row takes several of.
 pub struct Node {
@@ -245,10 +248,18 @@ impl<'a> Schedule<'a> {
         self.most.min(self.nodes.len().max(1))
     }
 
+    /// Runs nodes until there is no more for anybody. Whatever becomes of one, it ends: those that wait for it are told, and
+    /// its place is free again.
+    pub fn work(&self, session: &Session, run: impl Fn(usize) -> Done) {
+        while let Some(at) = self.next(session) {
+            self.finish(at, isolated("an operation", || run(at)).unwrap_or_else(Done::InDoubt));
+        }
+    }
+
     /// The next node, or `None` when there is no more for anybody.
-    pub fn next(&self, session: &Session) -> Option<usize> {
+    fn next(&self, session: &Session) -> Option<usize> {
         let stop = session.stop.flag();
-        let mut inner = self.inner.lock().ok()?;
+        let mut inner = locked(&self.inner);
         loop {
             if stop.load(std::sync::atomic::Ordering::SeqCst) {
                 return None;
@@ -266,17 +277,17 @@ impl<'a> Schedule<'a> {
                 self.changed.notify_all();
                 return None;
             }
-            inner = self.changed.wait_timeout(inner, Duration::from_millis(100)).ok()?.0;
+            inner = self.changed.wait_timeout(inner, TURN).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     #[cfg(test)]
     fn take(&self, choose: &dyn Fn(usize) -> usize) -> Option<usize> {
-        self.inner.lock().ok()?.take(self.most, choose)
+        locked(&self.inner).take(self.most, choose)
     }
 
-    pub fn finish(&self, at: usize, outcome: Done) {
-        let Ok(mut inner) = self.inner.lock() else { return };
+    fn finish(&self, at: usize, outcome: Done) {
+        let mut inner = locked(&self.inner);
         inner.running -= 1;
         let queue = &mut inner.queues[self.queue_of[at]];
         (queue.running, queue.left) = (queue.running - 1, queue.left - 1);
@@ -306,13 +317,12 @@ impl<'a> Schedule<'a> {
     pub fn watch(&self, session: &Session) {
         let mut stopped_at = None;
         loop {
-            let Ok(inner) = self.inner.lock() else { return };
+            let inner = locked(&self.inner);
             let is_empty = inner.queues.iter().all(|queue| queue.ready.is_empty());
             if inner.running == 0 && (is_empty || session.stop.is_requested()) {
                 return;
             }
-            let Ok((inner, _)) = self.changed.wait_timeout(inner, Duration::from_millis(100)) else { return };
-            drop(inner);
+            drop(self.changed.wait_timeout(inner, TURN).unwrap_or_else(PoisonError::into_inner));
             if session.stop.is_requested() {
                 let since: &mut std::time::Instant = stopped_at.get_or_insert_with(std::time::Instant::now);
                 if since.elapsed() > GRACE {
@@ -324,7 +334,7 @@ impl<'a> Schedule<'a> {
 
     pub fn into_outcomes(self) -> Vec<Option<Done>> {
         debug_assert_eq!(self.nodes.len(), self.needed_by.len());
-        self.inner.into_inner().map(|inner| inner.outcomes).unwrap_or_default()
+        self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).outcomes
     }
 }
 

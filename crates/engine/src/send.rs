@@ -5,7 +5,7 @@ use crate::session::Sabotage;
 use crate::settle::Found;
 use provision_diagnostic::Failure;
 use provision_model::{Action, Json, Map, Remote, Status, Visible, compare};
-use provision_providers::{CallError, CallStep, Class, Control, Operation, Sent};
+use provision_providers::{CallError, CallStep, Class, Control, Operation, Sent, StepKind};
 use provision_registry::TypeSpec;
 use provision_state::Entry;
 use std::sync::atomic::Ordering;
@@ -16,14 +16,21 @@ const SENDS: u32 = 6;
 
 impl Executor<'_> {
     pub(crate) fn with_control<T>(&self, run: &Run<'_>, body: impl FnOnce(&Control<'_>) -> T) -> T {
-        self.with_secrets(run, &[], body)
+        self.with_secrets(run, &[], &|_| true, body)
     }
 
-    /// The same; what is told of repetitions does not hold these.
-    fn with_secrets<T>(&self, run: &Run<'_>, secrets: &[String], body: impl FnOnce(&Control<'_>) -> T) -> T {
+    /// The same; what is told of repetitions does not hold these, and after each `again` says whether there is another one.
+    fn with_secrets<T>(
+        &self,
+        run: &Run<'_>,
+        secrets: &[String],
+        again: &(dyn Fn(&CallError) -> bool + Sync),
+        body: impl FnOnce(&Control<'_>) -> T,
+    ) -> T {
         let retrying = |attempt: u32, error: &CallError| {
             run.attempt.fetch_max(attempt + 1, Ordering::Relaxed);
             self.tell(run, Status::Retrying, None, Some(error.clone().without(secrets).to_string()));
+            again(error)
         };
         body(&self.session.control(&|| self.lease.check().is_ok(), &retrying))
     }
@@ -32,12 +39,26 @@ impl Executor<'_> {
         // Nothing is sent by somebody who may not be the writer any more, and nothing is sent again.
         self.lease.check()?;
         let secrets = operation.secret_texts(run.spec);
-        let sent = self.with_secrets(run, &secrets, |control| run.account.provider.send(operation, step, control));
+        // Refused as busy, it may be as it was to be: a cloud detaches what hangs on something that is deleted.
+        let again = |error: &CallError| error.class != Class::Busy || !self.is_done(run, operation, step);
+        let sent =
+            self.with_secrets(run, &secrets, &again, |control| run.account.provider.send(operation, step, control));
         let sent = sent.map_err(|error| error.without(&secrets));
         if matches!(&sent, Err(error) if error.class == Class::Interrupted) {
             self.lease.check()?;
         }
         Ok(sent)
+    }
+
+    /// Whether the cloud shows already what a step is to do.
+    fn is_done(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> bool {
+        let Some(id) = operation.remote_id.as_deref().filter(|_| step.kind != StepKind::Create) else { return false };
+        match self.look(run, operation, id, false) {
+            Ok(Some(remote)) => step_took_effect(run.spec, operation, step, &remote),
+            // It is gone: whoever sends the step finds out what that means.
+            Ok(None) => true,
+            Err(_) => false,
+        }
     }
 
     /// Sends a create. A lost answer is settled by the identity, never simply sent again.
@@ -171,9 +192,14 @@ impl Executor<'_> {
             }
             if !error.class.is_unclear() || sends >= SENDS {
                 let remote = self.look(run, operation, &id, false);
-                // Refused, and not there any more: somebody else took it away.
-                if matches!(remote, Ok(None)) && error.class == Class::Busy {
-                    return Ok(None);
+                match &remote {
+                    // Refused, and not there any more: somebody else took it away.
+                    Ok(None) if error.class == Class::Busy => return Ok(None),
+                    // Refused, and detached already: the cloud did it.
+                    Ok(Some(remote)) if step_took_effect(run.spec, operation, step, remote) => {
+                        return Ok(Some(Sent::default()));
+                    }
+                    _ => {}
                 }
                 return Err(self.give_up(run, entry, &what, &error, remote.ok().flatten().as_ref()));
             }
@@ -212,7 +238,9 @@ impl Executor<'_> {
         }
         let secrets = operation.secret_texts(run.spec);
         let waited = self
-            .with_secrets(run, &secrets, |control| run.account.provider.wait(operation, step, &id, sent, control))
+            .with_secrets(run, &secrets, &|_| true, |control| {
+                run.account.provider.wait(operation, step, &id, sent, control)
+            })
             .map_err(|error| error.without(&secrets));
         let Err(error) = waited else { return Ok(()) };
         let what = self.what(run);
@@ -234,37 +262,34 @@ impl Executor<'_> {
 }
 
 /// Whether an item that was to come is there already, or one that was to go is gone: a life before this one got so far,
-/// and where the cloud never shows the field nothing else could tell.
+/// and where the cloud never shows the field nothing else could tell. A single value that is there already may be another one.
 fn is_so(operation: &Operation, step: &CallStep, class: Class) -> bool {
-    let Some((field, item)) = &step.item else { return false };
-    let wanted = match operation.inputs.get(field) {
-        Some(Json::Array(items)) => items.contains(item),
-        Some(Json::Object(map)) => item["key"].as_str().is_some_and(|key| map.get(key) == item.get("value")),
-        _ => false,
-    };
-    class == if wanted { Class::Conflict } else { Class::Gone }
+    let Some((field, _)) = &step.item else { return false };
+    let many = matches!(operation.inputs.get(field), Some(Json::Array(_) | Json::Object(_)));
+    match step.wants_item(operation) {
+        Some(true) => many && class == Class::Conflict,
+        Some(false) => class == Class::Gone,
+        None => false,
+    }
 }
 
 /// Whether the resource shows what a step was to do.
 fn step_took_effect(spec: &TypeSpec, operation: &Operation, step: &CallStep, remote: &Remote) -> bool {
-    if !step.until.is_empty() {
-        return remote.status.as_ref().is_some_and(|status| step.until.contains(status));
+    if !step.until.is_empty() && !remote.status.as_ref().is_some_and(|status| step.until.contains(status)) {
+        return false;
     }
-    let fields: Vec<&String> = match (&step.item, &step.fields) {
-        (Some((field, _)), _) => vec![field],
-        (None, Some(fields)) => fields.iter().collect(),
-        (None, None) => spec.fields.keys().collect(),
+    if !step.until.is_empty() && !step.sends_values() {
+        return true;
+    }
+    if let (Some((field, _)), Some(wanted)) = (&step.item, step.wants_item(operation)) {
+        let never = spec.fields.get(field).is_none_or(|spec| spec.visible == Visible::Never);
+        // Of what it does not show, a resource that is read has none.
+        return !never && step.shows_item(&remote.fields).unwrap_or(false) == wanted;
+    }
+    let fields: Vec<&String> = match &step.fields {
+        Some(fields) => fields.iter().collect(),
+        None => spec.fields.keys().collect(),
     };
-    if let Some((field, gone)) = &step.item
-        && (operation.action == Action::Delete || !operation.inputs.contains_key(field))
-        && spec.fields.get(field).is_some_and(|spec| spec.visible != Visible::Never)
-    {
-        return remote.fields.get(field).is_none_or(|shown| match shown {
-            Json::Array(items) => !items.contains(gone),
-            Json::Object(map) => map.is_empty(),
-            other => other.is_null(),
-        });
-    }
     let wanted: Map =
         fields.iter().filter_map(|field| Some(((*field).clone(), operation.inputs.get(*field)?.clone()))).collect();
     // What cannot be seen cannot be told: then the step is sent again, which every such step of ours allows.

@@ -2,12 +2,12 @@
 
 use crate::sources::Slot;
 use indexmap::IndexMap;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Failure, locked};
 use provision_model::{AccountConfig, Address, Config, Json, Map, SecretSource, Sources};
 use provision_nickel::Evaluator;
 use provision_providers::{Account, CallError, Control, Opening, Outside, RustProviders};
 use provision_registry::Registry;
-use provision_state::{Location, Store};
+use provision_state::{Lease, Location, Store};
 use provision_worker::Worker;
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Environment variables as the caller sees them.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -25,26 +25,14 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 pub struct Stop {
     soft: Arc<AtomicBool>,
     hard: Arc<AtomicBool>,
-    interrupted: Arc<Mutex<Option<Instant>>>,
 }
 
-/// A second Ctrl-C within this time parks at once.
-const AGAIN: Duration = Duration::from_secs(5);
-
 impl Stop {
-    /// Starts nothing new; told again, parks what is in flight.
-    pub fn request(&self) {
+    /// Ctrl-C: starts nothing new; a second one parks what is in flight.
+    pub fn interrupt(&self) {
         if self.soft.swap(true, Ordering::SeqCst) {
             self.hard.store(true, Ordering::SeqCst);
         }
-    }
-
-    /// Ctrl-C: starts nothing new; a second one soon after parks what is in flight.
-    pub fn interrupt(&self) {
-        let mut last = self.interrupted.lock().unwrap_or_else(PoisonError::into_inner);
-        let again = last.is_some_and(|at| at.elapsed() < AGAIN);
-        *last = Some(Instant::now());
-        if again { self.park() } else { self.wind_down() }
     }
 
     /// Starts nothing new, however often it is said.
@@ -109,6 +97,8 @@ pub struct Session {
     pub outside: Outside,
     /// The providers that are written in Rust.
     pub rust: RustProviders,
+    /// Asked when somebody else holds the lease: waits until it may be given back, false when that is not to be expected.
+    pub patience: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     /// How many kinds are listed at a time.
     pub readers: usize,
     /// What chance decides: which of those that are ready goes first, and how long somebody waits. `None`: the machine's.
@@ -171,6 +161,7 @@ impl Session {
             stop: Stop::default(),
             outside: Outside::default(),
             rust: RustProviders::default(),
+            patience: None,
             readers: 16,
             dice: None,
             sabotage: None,
@@ -180,11 +171,24 @@ impl Session {
         }
     }
 
+    /// The right to write, once a holder that is about to give it back has done so.
+    pub(crate) fn lease(&self) -> Result<Lease, Failure> {
+        loop {
+            match Lease::acquire(&self.store, &self.user) {
+                Err(failure) if failure.code() == "provision::lease::held" => match &self.patience {
+                    Some(patience) if patience() => {}
+                    _ => return Err(failure),
+                },
+                taken => return taken,
+            }
+        }
+    }
+
     /// For an operation: it ends only when it is parked.
     pub(crate) fn control<'a>(
         &'a self,
         may_change: &'a (dyn Fn() -> bool + Sync),
-        retrying: &'a (dyn Fn(u32, &CallError) + Sync),
+        retrying: &'a (dyn Fn(u32, &CallError) -> bool + Sync),
     ) -> Control<'a> {
         let (interrupt, winding_down) = (self.stop.hard_flag(), &*self.stop.soft);
         Control { interrupt, winding_down, may_change, clock: &*self.outside.clock, retrying }
@@ -192,14 +196,14 @@ impl Session {
 
     /// Waits as an operation does; false when it was parked meanwhile.
     pub(crate) fn sleep(&self, time: Duration) -> bool {
-        self.control(&|| false, &|_, _| {}).sleep(time)
+        self.control(&|| false, &|_, _| true).sleep(time)
     }
 
     /// For what only reads: it ends as soon as a stop is asked for.
     pub(crate) fn reading(&self) -> Control<'_> {
         let clock = &*self.outside.clock;
         let soft = &*self.stop.soft;
-        Control { interrupt: soft, winding_down: soft, may_change: &|| false, clock, retrying: &|_, _| {} }
+        Control { interrupt: soft, winding_down: soft, may_change: &|| false, clock, retrying: &|_, _| true }
     }
 
     /// A number from 0 up to, not including, 1.
@@ -227,9 +231,7 @@ impl Session {
     pub(crate) fn account(&self, name: &str, kind: &str, config: Option<&AccountConfig>) -> Result<Account, Failure> {
         let (manifest, _) = self.registry.type_of(kind)?;
         let key = format!("{name} {}", serde_json::to_string(&config).unwrap_or_default());
-        let mut accounts = self.accounts.lock().map_err(|_| {
-            Failure::new("provision::provider::unavailable", "the accounts cannot be used after a fault")
-        })?;
+        let mut accounts = locked(&self.accounts);
         if let Some(account) = accounts.get(&key) {
             return Ok(account.clone());
         }

@@ -3,7 +3,7 @@
 use crate::Session;
 use crate::refresh::{Sought, bounded};
 use crate::session::Sabotage;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Failure, isolated};
 use provision_model::IdentityClass;
 use provision_model::{Action, LABEL_OP, Map, Outcome, Recovered, Remote, Resource, compare, is_sealed, type_name};
 use provision_providers::{Account, CallError, Control};
@@ -47,7 +47,7 @@ pub fn overlay(resource: &mut Resource, remote: &Remote) {
 }
 
 /// Whether a cloud shows these fields as they are to be, and none of what else is `ours`.
-fn shows(spec: &TypeSpec, remote: &Remote, wanted: &Map, ours: &dyn Fn(&String) -> bool) -> bool {
+pub(crate) fn shows(spec: &TypeSpec, remote: &Remote, wanted: &Map, ours: &dyn Fn(&String) -> bool) -> bool {
     let shown = remote.fields.iter().filter(|(name, _)| ours(name));
     let mut fields: Map = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
     fields.extend(remote.said_as(&spec.fields, wanted));
@@ -67,17 +67,26 @@ impl Session {
     pub fn settle(&self, lease: &Lease) -> Result<Vec<Recovered>, Failure> {
         let entries = self.store.open_entries()?;
         // The windows overlap this way: whoever waits for a cloud to show something keeps nobody else waiting.
-        bounded(&entries, self.readers.max(1) * 4, |entry| self.settle_one(lease, entry.clone()))
-            .into_iter()
-            .map(|done| {
-                done.unwrap_or_else(|| Err(Failure::new("provision::apply::incomplete", "settling failed badly")))
+        let settle = |entry: &Entry| {
+            let what = format!("settling `{}`", entry.address);
+            // One that panics stays open, and the others are settled.
+            isolated(&what, || self.settle_one(lease, entry.clone())).unwrap_or_else(|failure| {
+                Ok(Recovered {
+                    address: Some(entry.address.clone()),
+                    kind: entry.kind.clone(),
+                    action: Some(entry.action),
+                    outcome: Outcome::InDoubt,
+                    remote_id: entry.remote_id.clone(),
+                    message: failure.first.message,
+                })
             })
-            .collect()
+        };
+        bounded(&entries, self.readers.max(1) * 4, "settling", settle).into_iter().collect()
     }
 
     /// Settles what a crash left open, and looks for what carries our mark and is in no row.
     pub fn recover(&self) -> Result<Vec<Recovered>, Failure> {
-        let lease = Lease::acquire(&self.store, &self.user)?;
+        let lease = self.lease()?;
         let mut rows = self.settle(&lease)?;
         let config = provision_model::Config::default();
         let world = self.refresh(&config, &self.store.resources()?, false)?;

@@ -3,11 +3,12 @@
 use crate::auth::Authenticator;
 use crate::outside::{Outside, Wire, WireAnswer, WireError, WireRequest};
 use crate::{CallError, Class, Control, wire, xml};
+use provision_diagnostic::locked;
 use provision_model::Json;
 use provision_registry::{ErrorRules, Protocol, RateLimit};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Longest an answer may take. A create that waits for capacity is slow; a repeated one is expensive.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -15,6 +16,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer that is read.
 const ANSWER_LIMIT: u64 = 64 << 20;
 const BUSY_LIMIT: Duration = Duration::from_secs(180);
+/// Longest pause a cloud may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
 /// One request before it is signed.
 pub struct Outgoing {
@@ -114,7 +117,9 @@ impl Transport {
             if error.class == Class::Throttle {
                 self.hold_for(pause, control);
             }
-            (control.retrying)(attempt, &error);
+            if !(control.retrying)(attempt, &error) {
+                return Err(error);
+            }
             if !control.sleep(pause) {
                 return Err(self.error(Class::Interrupted, "", "interrupted while waiting to try again"));
             }
@@ -127,17 +132,13 @@ impl Transport {
     }
 
     fn hold_for(&self, pause: Duration, control: &Control<'_>) {
-        if let Ok(mut not_before) = self.not_before.lock() {
-            *not_before = (*not_before).max(control.clock.now() + pause);
-        }
+        let mut not_before = locked(&self.not_before);
+        *not_before = (*not_before).max(control.clock.now() + pause);
     }
 
     fn await_budget(&self, control: &Control<'_>) -> Result<(), CallError> {
         loop {
-            let wait = match self.not_before.lock() {
-                Ok(not_before) => not_before.saturating_duration_since(control.clock.now()),
-                Err(_) => Duration::ZERO,
-            };
+            let wait = locked(&self.not_before).saturating_duration_since(control.clock.now());
             if !control.sleep(wait) {
                 return Err(self.error(Class::Interrupted, "", "interrupted before sending"));
             }
@@ -159,8 +160,10 @@ impl Transport {
                 return Err(self.error(Class::Malformed, "", message));
             }
         };
-        if answer.remaining == Some(0) && self.rate_limit.refill_per_second.is_some_and(|rate| rate > 0.0) {
-            let pause = Duration::from_secs_f64(1.0 / self.rate_limit.refill_per_second.unwrap_or(1.0));
+        if answer.remaining == Some(0)
+            && let Some(pause) =
+                self.rate_limit.refill_per_second.filter(|rate| *rate > 0.0).and_then(|rate| pause_of(1.0 / rate))
+        {
             self.hold_for(pause, control);
         }
         let parsed = self.parse(&answer.body);
@@ -278,9 +281,7 @@ impl Transport {
         headers.extend(signed);
         let answer = self.wire.exchange(WireRequest { method: request.method.clone(), url, headers, body })?;
         let header = |name: &str| answer.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
-        let retry_after = header("retry-after")
-            .and_then(|value| value.parse::<f64>().ok())
-            .map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 120.0)));
+        let retry_after = header("retry-after").and_then(|value| retry_after(value, control.clock.wall()));
         let left = self.rate_limit.remaining_header.as_deref().map(str::to_ascii_lowercase);
         let remaining = left.and_then(|name| header(&name)).and_then(|value| value.parse().ok());
         let request_id = REQUEST_ID.iter().find_map(|name| header(name)).map(str::to_owned);
@@ -375,6 +376,25 @@ fn send_error(error: ureq::Error) -> WireError {
     }
 }
 
+/// A number of seconds that a cloud or a manifest gives, as a pause; `None` for what is no number.
+fn pause_of(seconds: f64) -> Option<Duration> {
+    match seconds.is_nan() {
+        true => None,
+        // Infinite and negative numbers among them.
+        false => Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)),
+    }
+}
+
+/// What a `Retry-After` header says: seconds, or a date.
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<f64>() {
+        return pause_of(seconds);
+    }
+    let date = chrono::DateTime::parse_from_rfc2822(value.trim()).ok()?;
+    let now = chrono::DateTime::<chrono::Utc>::from(now);
+    Some(date.to_utc().signed_duration_since(now).to_std().unwrap_or_default().min(LONGEST_PAUSE))
+}
+
 /// Exponential, full jitter, from a quarter of a second to ten.
 pub(crate) fn backoff(attempt: u32) -> Duration {
     let cap = (0.25 * 2f64.powi(attempt.min(10) as i32 - 1)).min(10.0);
@@ -449,13 +469,40 @@ mod tests {
             winding_down: &interrupt,
             may_change: &may_change,
             clock: &*outside.clock,
-            retrying: &|_, _| {},
+            retrying: &|_, _| true,
         };
         let error = transport.call(&request, &control).unwrap_err();
         assert_eq!((error.class, wire.0.load(Ordering::SeqCst)), (Class::Interrupted, 3));
         // Who only reads needs no right to.
         let reading = Outgoing { mutating: false, ..request };
         assert_eq!(transport.call(&reading, &control).unwrap_err().class, Class::Throttle);
+    }
+
+    #[test]
+    fn whatever_a_header_says_about_time_is_a_pause_within_bounds() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_480);
+        let seconds = |value: &str| retry_after(value, now).map(|pause| pause.as_secs());
+        for (value, pause) in [
+            ("NaN", None),
+            ("-nan", None),
+            ("soon", None),
+            ("", None),
+            ("inf", Some(120)),
+            ("1e300", Some(120)),
+            ("-inf", Some(0)),
+            ("-5", Some(0)),
+            ("7", Some(7)),
+            ("99999999999999999999999999", Some(120)),
+            ("Wed, 21 Oct 2015 07:28:30 GMT", Some(30)),
+            ("Sat, 21 Oct 1815 07:28:30 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(120)),
+        ] {
+            assert_eq!(seconds(value), pause, "{value}");
+        }
+        assert_eq!(retry_after("1", SystemTime::UNIX_EPOCH), Some(Duration::from_secs(1)));
+        for rate in [0.0, -1.0, 1e-300, f64::INFINITY, f64::NAN] {
+            assert!(pause_of(1.0 / rate).is_none_or(|pause| pause <= LONGEST_PAUSE), "{rate}");
+        }
     }
 
     #[test]

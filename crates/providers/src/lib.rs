@@ -44,8 +44,8 @@ pub struct Control<'a> {
     /// writer any more.
     pub may_change: &'a (dyn Fn() -> bool + Sync),
     pub clock: &'a dyn Clock,
-    /// Told before each repetition.
-    pub retrying: &'a (dyn Fn(u32, &CallError) + Sync),
+    /// Told before each repetition; false where there is nothing left to repeat it for.
+    pub retrying: &'a (dyn Fn(u32, &CallError) -> bool + Sync),
 }
 
 impl Control<'_> {
@@ -148,6 +148,33 @@ pub struct CallStep {
 }
 
 impl CallStep {
+    /// Whether a resource with these fields shows the item of this step; `None` where it has no item, or the field is not
+    /// shown.
+    pub fn shows_item(&self, fields: &Map) -> Option<bool> {
+        let (field, item) = self.item.as_ref()?;
+        fields.get(field).map(|shown| steps::holds(shown, item))
+    }
+
+    /// Whether the item of this step is to be there in the end; `None` where it has none.
+    pub fn wants_item(&self, operation: &Operation) -> Option<bool> {
+        let (field, item) = self.item.as_ref()?;
+        let wanted = operation.inputs.get(field).filter(|_| operation.action != Action::Delete);
+        Some(wanted.is_some_and(|wanted| steps::holds(wanted, item)))
+    }
+
+    /// Whether it gives the resource values, rather than bringing it into another state alone.
+    pub fn sends_values(&self) -> bool {
+        let names_value = |value: &Json| {
+            let text = value.to_string();
+            text.contains("{field.") || text.contains("{item")
+        };
+        self.item.is_some()
+            || self.fields.as_ref().is_none_or(|fields| !fields.is_empty())
+            || self.call.body.as_ref().is_some_and(names_value)
+            || self.call.query.values().any(names_value)
+            || names_value(&Json::from(self.call.path.as_str()))
+    }
+
     /// The steps of an operation that is done at one go: one named after what it does, none where nothing is done.
     pub fn at_once(operation: &Operation) -> Vec<CallStep> {
         let kind = match operation.action {

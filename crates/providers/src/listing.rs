@@ -2,7 +2,7 @@
 
 use crate::http::Outgoing;
 use crate::runtime::{is_absent, text_of};
-use crate::{CallError, Control, ManifestProvider, wire};
+use crate::{CallError, Class, Control, ManifestProvider, wire};
 use provision_model::{Json, LABEL_OP, LABEL_STATE, Map, Remote};
 use provision_registry::{Call, Pagination, Protocol, TypeSpec};
 use std::collections::HashSet;
@@ -137,7 +137,8 @@ impl ManifestProvider {
         Ok(rows)
     }
 
-    /// Gives each item of a list, page after page.
+    /// Gives each item of a list, page after page. It comes to an end only where the list is known to be whole: the answer says
+    /// that there is no next page, or the page after the last has nothing. Anything else is an error, never a shorter list.
     fn pages(
         &self,
         what: &str,
@@ -158,23 +159,20 @@ impl ManifestProvider {
         let size_of = |max: u32| call.max.unwrap_or(max);
         let mut cursor: Option<String> = None;
         let mut begun: HashSet<String> = HashSet::new();
-        for page in 0..PAGE_LIMIT {
-            let mut request = Outgoing {
-                method: base.method.clone(),
-                path: base.path.clone(),
-                query: base.query.clone(),
-                body: None,
-                region: base.region.clone(),
-                mutating: false,
-            };
+        let mut asked: HashSet<String> = HashSet::new();
+        let mut offset = 0;
+        // The answer named no next page: whether there is one is asked.
+        let mut last = false;
+        for page in 1..=PAGE_LIMIT {
+            let mut request = again(&base);
             match pagination {
                 None => {}
                 Some(Pagination::Page { page: name, size, max, .. }) => {
                     request.query.push((name.clone(), cursor.clone().unwrap_or_else(|| "1".into())));
                     request.query.push((size.clone(), size_of(*max).to_string()));
                 }
-                Some(Pagination::Offset { offset, limit, max }) => {
-                    request.query.push((offset.clone(), (page * size_of(*max) as usize).to_string()));
+                Some(Pagination::Offset { offset: name, limit, max }) => {
+                    request.query.push((name.clone(), offset.to_string()));
                     request.query.push((limit.clone(), size_of(*max).to_string()));
                 }
                 Some(Pagination::Link { size, max, .. } | Pagination::LinkHeader { size, max }) => match &cursor {
@@ -189,44 +187,106 @@ impl ManifestProvider {
                     }
                 }
             }
-            let (mut answer, linked) = self.transport.page(&request, control)?;
-            wire::inherit(&mut answer, &call.inherit, &Map::new());
-            let items = call.items.as_deref().unwrap_or_default();
-            let items = match wire::extract(&answer, items) {
-                Some(Json::Array(items)) => items,
-                // An empty list of a program that writes it as null.
-                None if wire::is_null(&answer, items) => Vec::new(),
-                // XML has no empty list, and a list that is not there at all is only plausible there.
-                None if self.manifest.protocol == Protocol::Ec2Query && !answer.is_null() => Vec::new(),
-                _ => return Err(self.fault(format!("the answer to a list of {what} has no `{items}`"))),
+            let (mut answer, linked) = match self.transport.page(&request, control) {
+                // Some have no page after the last, rather than an empty one.
+                Err(error) if last && matches!(error.class, Class::Gone | Class::Rejected) => return Ok(()),
+                answered => answered?,
             };
+            wire::inherit(&mut answer, &call.inherit, &Map::new());
+            let items = self.items(what, call, &answer)?;
             let count = items.len();
+            if count == 0 && (last || matches!(pagination, Some(Pagination::Offset { .. }))) {
+                return Ok(());
+            }
+            if last {
+                return Err(self.ends_early(what));
+            }
             // A page that begins as an earlier one did is that page again, and would be for ever.
             if items.first().is_some_and(|first| !begun.insert(first.to_string())) {
                 break;
             }
             items.iter().for_each(&mut *each);
+            offset += count;
+            let found = |path: &str| wire::extract(&answer, path).and_then(|value| text_of(&value));
             let next = match pagination {
-                None => None,
-                Some(Pagination::Page { next, .. } | Pagination::Link { next, .. }) => {
-                    wire::extract(&answer, next).and_then(|value| text_of(&value))
-                }
-                Some(Pagination::LinkHeader { .. }) => linked,
-                Some(Pagination::Offset { max, .. }) => {
-                    (count >= size_of(*max) as usize).then(|| format!("after {page}"))
-                }
-                Some(Pagination::Token { response, .. }) => {
-                    wire::extract(&answer, response).and_then(|value| text_of(&value)).filter(|token| !token.is_empty())
-                }
-            };
-            match next {
                 None => return Ok(()),
+                Some(Pagination::Page { next, .. }) => match found(next) {
+                    None if wire::is_null(&answer, next) => return Ok(()),
+                    // Nothing where it should be: the page of the next number tells whether this was the last.
+                    None => {
+                        last = true;
+                        Some((page + 1).to_string())
+                    }
+                    next => next,
+                },
+                // However few there are: some clouds give fewer at a time than they are asked for.
+                Some(Pagination::Offset { .. }) => continue,
+                Some(Pagination::Link { next, .. }) => found(next),
+                Some(Pagination::LinkHeader { .. }) => linked,
+                Some(Pagination::Token { response, .. }) => found(response),
+            };
+            match (next.filter(|next| !next.is_empty()), pagination) {
+                // One page, full to the brim, and no next one: either it fits, or the next one is not found.
+                (
+                    None,
+                    Some(
+                        Pagination::Link { size, max, .. }
+                        | Pagination::LinkHeader { size, max }
+                        | Pagination::Token { size, max, .. },
+                    ),
+                ) if page == 1 && count >= size_of(*max) as usize && size_of(*max) > 1 => {
+                    let mut request = again(&base);
+                    request.query.push((size.clone(), (size_of(*max) - 1).to_string()));
+                    let (answer, linked) = self.transport.page(&request, control)?;
+                    let next = match pagination {
+                        Some(Pagination::Link { next, .. }) => wire::extract(&answer, next),
+                        Some(Pagination::Token { response, .. }) => wire::extract(&answer, response),
+                        _ => linked.map(Json::from),
+                    };
+                    let leads_on = next.and_then(|next| text_of(&next)).is_some_and(|next| !next.is_empty());
+                    return match self.items(what, call, &answer)?.len() < count && !leads_on {
+                        true => Err(self.ends_early(what)),
+                        false => Ok(()),
+                    };
+                }
+                (None, _) => return Ok(()),
                 // The same page again would be the same page for ever.
-                next if next == cursor => break,
-                next => cursor = next,
+                (Some(next), _) if !asked.insert(next.clone()) => break,
+                (next, _) => cursor = next,
             }
         }
         Err(self.fault(format!("the list of {what} does not end")))
+    }
+
+    /// The items of one page.
+    fn items(&self, what: &str, call: &Call, answer: &Json) -> Result<Vec<Json>, CallError> {
+        let items = call.items.as_deref().unwrap_or_default();
+        match wire::extract(answer, items) {
+            Some(Json::Array(items)) => Ok(items),
+            // An empty list of a program that writes it as null.
+            None if wire::is_null(answer, items) => Ok(Vec::new()),
+            // XML has no empty list, and a list that is not there at all is only plausible there.
+            None if self.manifest.protocol == Protocol::Ec2Query && !answer.is_null() => Ok(Vec::new()),
+            _ => Err(self.fault(format!("the answer to a list of {what} has no `{items}`"))),
+        }
+    }
+
+    /// There are more pages than the answers tell of.
+    fn ends_early(&self, what: &str) -> CallError {
+        self.fault(format!("the list of {what} has more pages, and the answer does not say where the next one is"))
+            .with_help("Correct `next` or `response` in the `pagination` of the manifest.")
+    }
+}
+
+/// The same request once more.
+fn again(base: &Outgoing) -> Outgoing {
+    Outgoing {
+        method: base.method.clone(),
+        path: base.path.clone(),
+        query: base.query.clone(),
+        body: None,
+        region: base.region.clone(),
+        mutating: false,
     }
 }
 
@@ -289,7 +349,7 @@ fn decoded(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::auth::Authenticator;
-    use crate::{Class, Outside, Provider, Wire, WireAnswer, WireError, WireRequest};
+    use crate::{Outside, Provider, Wire, WireAnswer, WireError, WireRequest};
     use serde_json::json;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
@@ -324,7 +384,7 @@ mod tests {
             winding_down: &never,
             may_change: &|| true,
             clock: &*outside.clock,
-            retrying: &|_, _| {},
+            retrying: &|_, _| true,
         };
         let error = provider.list_raw("disk", None, None, &control).unwrap_err();
         assert_eq!(error.class, Class::Malformed);
@@ -363,13 +423,98 @@ mod tests {
             winding_down: &never,
             may_change: &|| false,
             clock: &*outside.clock,
-            retrying: &|_, _| {},
+            retrying: &|_, _| true,
         };
         let found = provider.list("thing", None, None, &control).unwrap().unwrap();
         let ids: Vec<&str> = found.iter().map(|remote| remote.id.as_str()).collect();
         assert_eq!(ids, ["1", "2"]);
         let asked = wire.0.lock().unwrap().clone();
         assert_eq!(asked, ["http://127.0.0.1/v1/things?size=1", "http://127.0.0.1/v1/things?page=2&size=1&a=b%20c"]);
+    }
+
+    /// A cloud of so many things, which gives some at a time and says where the next ones are in one of the ways there are.
+    struct Many {
+        things: usize,
+        /// It gives no more at a time, however many it is asked for.
+        most: usize,
+        asked: AtomicUsize,
+    }
+
+    impl Wire for Many {
+        fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let query = query_of(&request.url);
+            let number = |name: &str| query.iter().find(|(own, _)| own == name).and_then(|(_, it)| it.parse().ok());
+            let size = number("size").unwrap_or(self.most).min(self.most);
+            let from = number("from").unwrap_or_else(|| (number("page").unwrap_or(1) - 1) * size);
+            let to = (from + size).min(self.things);
+            let things: Vec<Json> = (from.min(to)..to).map(|id| json!({"id": id})).collect();
+            let more = to < self.things;
+            let page = number("page").unwrap_or(1) + 1;
+            let body = json!({
+                "things": things,
+                "page": if more { json!(page) } else { Json::Null },
+                "token": if more { json!(to.to_string()) } else { Json::Null },
+                "link": if more { json!(format!("/things?from={to}&size={size}")) } else { Json::Null },
+            });
+            Ok(WireAnswer { status: 200, headers: Vec::new(), body: body.to_string().into_bytes() })
+        }
+    }
+
+    /// How many things a provider with this pagination lists, or why it does not.
+    fn listed(things: usize, most: usize, pagination: &Json) -> Result<usize, String> {
+        let manifest = json!({"name": "x", "version": "1", "api": "1", "protocol": "rest-json", "pagination": pagination,
+            "types": {"thing": {"doc": "", "identity": "keyed", "fields": {}, "list": {"path": "/things", "items": "things"}}}});
+        let wire = Arc::new(Many { things, most, asked: AtomicUsize::default() });
+        let outside = Outside { wire: Some(wire.clone()), ..Outside::default() };
+        let manifest = Arc::new(serde_json::from_value(manifest).unwrap());
+        let provider = ManifestProvider::new(manifest, "http://127.0.0.1".into(), Authenticator::None, None, &outside);
+        let never = AtomicBool::new(false);
+        let control = Control {
+            interrupt: &never,
+            winding_down: &never,
+            may_change: &|| false,
+            clock: &*outside.clock,
+            retrying: &|_, _| true,
+        };
+        let found = provider.list("thing", None, None, &control);
+        assert!(wire.asked.load(Ordering::SeqCst) <= things + 3, "{pagination}: it went on and on");
+        found.map(|found| found.unwrap_or_default().len()).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn a_list_is_whole_or_it_is_an_error() {
+        let ways = |next: &str, token: &str, link: &str| {
+            [
+                json!({"kind": "page", "page": "page", "size": "size", "max": 5, "next": next}),
+                json!({"kind": "token", "request": "from", "response": token, "size": "size", "max": 5}),
+                json!({"kind": "link", "size": "size", "max": 5, "next": link}),
+            ]
+        };
+        for things in [0, 1, 4, 5, 6, 10, 13] {
+            let offset = json!({"kind": "offset", "offset": "from", "limit": "size", "max": 5});
+            for way in ways("page", "token", "link").iter().chain([&offset]) {
+                assert_eq!(listed(things, 5, way), Ok(things), "{things} {way}");
+                // Fewer at a time than it is asked for.
+                assert_eq!(listed(things, 2, way), Ok(things), "{things} {way}");
+            }
+            // Where it is looked for, there never is a next page.
+            for way in ways("pgae", "tokne", "lnik") {
+                match listed(things, 5, &way) {
+                    Ok(found) => assert!(found == things && things <= 5, "{things} {way}: {found}"),
+                    Err(error) => assert!(things >= 5 && error.contains("has more pages"), "{things} {way}: {error}"),
+                }
+            }
+            let missing = &ways("pgae", "tokne", "lnik")[0];
+            assert_eq!(listed(things, 2, missing).is_ok(), things <= 2, "{things} numbered, fewer at a time");
+        }
+    }
+
+    #[test]
+    fn a_list_that_never_ends_is_an_error() {
+        // What should lead on is always there, and leads round in a circle.
+        let circle = json!({"kind": "token", "request": "from", "response": "things.0.id", "size": "size", "max": 5});
+        assert!(listed(7, 5, &circle).unwrap_err().contains("does not end"));
     }
 
     #[test]

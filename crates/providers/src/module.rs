@@ -96,7 +96,9 @@ impl ModuleProvider {
             if !again || (request.changes && control.winding_down.load(Ordering::Relaxed)) {
                 return Err(error);
             }
-            (control.retrying)(attempt, &error);
+            if !(control.retrying)(attempt, &error) {
+                return Err(error);
+            }
             if !control.sleep(backoff(attempt)) {
                 return Err(self.error(Class::Interrupted, "", "interrupted while waiting to try again"));
             }

@@ -2,7 +2,7 @@
 
 use crate::auth::Authenticator;
 use crate::http::{Outgoing, Transport, escape};
-use crate::steps::{encode_item, expand};
+use crate::steps::{encode_item, expand, leave_out_done};
 use crate::waiting::{ActionBoard, Listed, StatusBoard};
 use crate::{CallError, CallStep, Class, Control, Operation, Outside, Pending, Provider, Sent, StepKind, wire};
 use provision_model::{
@@ -267,15 +267,7 @@ impl Provider for ManifestProvider {
             }
             Action::Adopt | Action::Forget | Action::NoOp => {}
         }
-        // What an interrupted operation has brought about already is not asked for again: some clouds refuse that.
-        let mut status = operation.status.clone();
-        out.retain(|step| {
-            let there = !step.until.is_empty() && status.as_ref().is_some_and(|status| step.until.contains(status));
-            if !step.until.is_empty() && !there {
-                status = step.until.first().cloned();
-            }
-            !there
-        });
+        leave_out_done(operation, &mut out);
         out
     }
 

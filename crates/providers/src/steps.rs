@@ -64,6 +64,35 @@ pub(crate) fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, pr
     }
 }
 
+/// Whether a collection, or a field of a single value, has an item: as configured or as a cloud shows it.
+pub(crate) fn holds(value: &Json, item: &Json) -> bool {
+    let has = |one: &Json| contains(one, item) || contains(item, one);
+    let pair = item.get("key").and_then(Json::as_str).zip(item.get("value"));
+    match (value, pair) {
+        (Json::Object(map), Some((key, value))) if !map.contains_key("key") => {
+            map.get(key).is_some_and(|it| it == value)
+        }
+        _ => items(Some(value), false).iter().any(has),
+    }
+}
+
+/// Leaves out what an interrupted operation has brought about already: some clouds refuse to stop what is stopped. Only an
+/// operation that goes on with an earlier one has done anything, only what comes before its first call can be done, and a
+/// step that sends a value is never taken for done.
+pub(crate) fn leave_out_done(operation: &Operation, steps: &mut Vec<CallStep>) {
+    let mut status = operation.status.as_ref().filter(|_| operation.restore.is_some());
+    steps.retain(|step| {
+        if step.until.is_empty() {
+            return true;
+        }
+        let done = status.is_some_and(|status| step.until.contains(status)) && !step.sends_values();
+        if !done {
+            status = None;
+        }
+        !done
+    });
+}
+
 /// Whether everything the one says, the other says too: clouds fill in what was not given.
 fn contains(whole: &Json, part: &Json) -> bool {
     match (whole, part) {
@@ -108,5 +137,85 @@ pub(crate) fn encode_item(spec: &TypeSpec, field: &str, item: &Json, protocol: P
             _ => item.clone(),
         },
         _ => item.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use provision_model::{Address, Identity};
+    use serde_json::json;
+
+    /// The names of the steps of an update of `size`, for a thing in a state, from a state.
+    fn steps(status: &str, restore: Option<&str>) -> Vec<String> {
+        let spec: TypeSpec = serde_json::from_value(json!({
+            "doc": "", "identity": "tagged", "fields": {"size": {"type": "int"}},
+            "status": {"path": "status", "ready": ["on", "off"]},
+            "update": [
+                {"name": "stop", "fields": ["size"], "when_status": ["on"], "until": ["off"],
+                 "call": {"path": "/stop", "fields": []}},
+                {"name": "resize", "fields": ["size"], "until": ["off"],
+                 "call": {"path": "/resize", "fields": [], "body": {"to": "{field.size}"}}},
+                {"name": "check", "fields": ["size"], "until": ["off"], "call": {"path": "/check", "fields": []}},
+                {"name": "start", "fields": ["size"], "when_status": ["on"], "until": ["on"],
+                 "call": {"path": "/start", "fields": []}},
+                {"name": "reboot", "fields": ["size"], "when_status": ["on"], "until": ["on"],
+                 "call": {"path": "/reboot", "fields": []}},
+            ],
+        }))
+        .unwrap();
+        let fields = |size: i64| json!({"size": size}).as_object().cloned().unwrap();
+        let operation = Operation {
+            address: Address::new("it"),
+            type_name: "thing".to_owned(),
+            action: Action::Update,
+            remote_id: Some("7".to_owned()),
+            inputs: fields(2),
+            secrets: Default::default(),
+            prior: fields(1),
+            prior_status: Some(restore.unwrap_or(status).to_owned()),
+            status: Some(status.to_owned()),
+            restore: restore.map(str::to_owned),
+            changed: vec!["size".to_owned()],
+            identity: Identity { state: "s".into(), op: "o".into() },
+            generation: 1,
+            region: None,
+            name: "it".to_owned(),
+        };
+        let mut out = Vec::new();
+        for step in &spec.update {
+            expand(&spec, step, &operation, &operation.prior, &mut out);
+        }
+        leave_out_done(&operation, &mut out);
+        out.into_iter().map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn an_item_is_found_in_whatever_holds_it() {
+        let server = json!({"id": 7});
+        for (value, item, held) in [
+            (json!(7), json!("7"), true),
+            (json!(8), json!(7), false),
+            (json!(null), json!(7), false),
+            (json!(""), json!(7), false),
+            (json!([1, 7]), json!("7"), true),
+            (json!([]), json!(7), false),
+            (json!([{"id": 7, "filled": true}]), server.clone(), true),
+            (json!({"id": 7, "filled": true}), server, true),
+            (json!({"a": "b"}), json!({"key": "a", "value": "b"}), true),
+            (json!({"a": "c"}), json!({"key": "a", "value": "b"}), false),
+        ] {
+            assert_eq!(holds(&value, &item), held, "{value} {item}");
+        }
+    }
+
+    #[test]
+    fn only_what_an_interrupted_operation_did_is_left_out_and_never_a_value() {
+        // It begins in the state that the last step ends in.
+        assert_eq!(steps("on", None), ["stop", "resize", "check", "start", "reboot"]);
+        // Nobody stopped it for us: what waits for that state is sent.
+        assert_eq!(steps("off", None), ["resize", "check"]);
+        // Stopped by an earlier, interrupted update: it is not stopped again, and everything after is done.
+        assert_eq!(steps("off", Some("on")), ["resize", "check", "start", "reboot"]);
     }
 }

@@ -1,6 +1,7 @@
 //! Owns waiting: one poller per account asks for everything that is waited for, whoever waits.
 
 use crate::{CallError, Class, Control, Pending, wire};
+use provision_diagnostic::locked;
 use provision_model::Json;
 use provision_registry::{ActionPolling, StatusSpec};
 use std::collections::{BTreeSet, HashMap};
@@ -36,10 +37,9 @@ impl ActionBoard {
         ask: &dyn Fn(&[String]) -> Result<Json, CallError>,
         control: &Control<'_>,
     ) -> Result<(), CallError> {
-        let poisoned = || CallError::new(Class::Unavailable, provider, "", "the action poller failed");
         let begun = control.clock.now();
         let mut pause = FIRST_PAUSE;
-        self.board.lock().map_err(|_| poisoned())?.wanted.extend(pending.iter().map(|action| action.id.clone()));
+        locked(&self.board).wanted.extend(pending.iter().map(|action| action.id.clone()));
         loop {
             if !control.sleep(pause) {
                 return Err(CallError::new(
@@ -49,7 +49,7 @@ impl ActionBoard {
                     "interrupted while waiting for an action",
                 ));
             }
-            let mut board = self.board.lock().map_err(|_| poisoned())?;
+            let mut board = locked(&self.board);
             if board.asked.is_none_or(|at| control.clock.now() - at >= pause) && !board.wanted.is_empty() {
                 let ids: Vec<String> = board.wanted.iter().cloned().collect();
                 for batch in ids.chunks(polling.batch.max(1)) {
@@ -166,15 +166,15 @@ impl StatusBoard {
         read: &dyn Fn() -> Result<Option<String>, CallError>,
         control: &Control<'_>,
     ) -> Result<(), CallError> {
-        let poisoned = || CallError::new(Class::Unavailable, provider, "", "the state poller failed");
+        let failed = || CallError::new(Class::Unavailable, provider, "", "the state poller failed");
         let interrupted = || CallError::new(Class::Interrupted, provider, "", "interrupted while waiting for a state");
         let begun = control.clock.now();
         let mut pause = FIRST_PAUSE;
-        let board = self.boards.lock().map_err(|_| poisoned())?.entry(key.to_owned()).or_default().clone();
+        let board = locked(&self.boards).entry(key.to_owned()).or_default().clone();
         let _counted = Waiting::new(&board.waiting);
         loop {
             let listed = {
-                let mut snapshot = board.snapshot.lock().map_err(|_| poisoned())?;
+                let mut snapshot = locked(&board.snapshot);
                 let now = control.clock.now();
                 let rest = snapshot.as_ref().map_or(Duration::ZERO, |it| it.rest(now));
                 let calls = snapshot.as_ref().map_or(1, |it| it.listed.calls);
@@ -193,7 +193,7 @@ impl StatusBoard {
                     _ => {
                         // On a thread that ends: what a long list takes is given back, and not kept by everybody who waits.
                         let listed = std::thread::scope(|scope| scope.spawn(list).join());
-                        let listed = listed.map_err(|_| poisoned())??;
+                        let listed = listed.map_err(|_| failed())??;
                         *snapshot = Some(Snapshot { at: now, took: control.clock.now() - now, listed });
                     }
                 }

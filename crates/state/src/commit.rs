@@ -3,6 +3,7 @@
 //! Each write is all or nothing; one that fails takes nothing of the others with it.
 
 use crate::db::{Database, DbError, Dialect, Trouble};
+use provision_diagnostic::{isolated, locked};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,9 +55,8 @@ where
     }
 }
 
-/// A panic of another thread leaves nothing half-written here: what is locked is replaced whole.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn panicked() -> DbError {
+    DbError::new(Trouble::Other, "writing it panicked")
 }
 
 /// A database with its writers in a queue.
@@ -118,7 +118,11 @@ impl Committer {
             queue.busy = true;
             let batch = std::mem::take(&mut queue.waiting);
             drop(queue);
-            self.commit(&mut **locked(&self.writer), &batch);
+            // Whatever becomes of the batch, the others get their turn.
+            if isolated("a write", || self.commit(&mut **locked(&self.writer), &batch)).is_err() {
+                let _ = isolated("a write", || locked(&self.writer).script("rollback"));
+                batch.iter().filter(|job| !job.is_settled()).for_each(|job| job.settle(Some(panicked())));
+            }
             queue = locked(&self.queue);
             queue.busy = false;
             self.turn.notify_all();
@@ -191,7 +195,8 @@ fn one(database: &mut dyn Database, job: &dyn Job, shared: bool) -> Result<Optio
     if shared {
         database.script("savepoint job")?;
     }
-    match job.run(database) {
+    let run = isolated("a write", || job.run(database)).unwrap_or_else(|_| Err(panicked()));
+    match run {
         Ok(()) => {
             if shared {
                 database.script("release savepoint job")?;
@@ -238,5 +243,24 @@ mod tests {
         let left = committer.read(|database| database.rows("select a from t order by a", &[])).unwrap();
         let expected: Vec<i64> = (0..64).filter(|at| at % 4 != 0).collect();
         assert_eq!(left.iter().map(|row| row.int(0)).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_write_that_panics_keeps_no_other_waiting() {
+        let mut database = Sqlite::in_memory().unwrap();
+        database.script("create table t (a integer primary key) strict").unwrap();
+        let committer = Committer::new(Box::new(database), None);
+        let insert = |at: i64| {
+            committer.write(move |database| {
+                database.run("insert into t values (?1)", vals![at])?;
+                if at == 2 {
+                    panic!("what is tried");
+                }
+                Ok(at)
+            })
+        };
+        assert_eq!((insert(1).ok(), insert(2).ok(), insert(3).ok()), (Some(1), None, Some(3)));
+        let left = committer.read(|database| database.rows("select a from t order by a", &[])).unwrap();
+        assert_eq!(left.iter().map(|row| row.int(0)).collect::<Vec<_>>(), [1, 3]);
     }
 }

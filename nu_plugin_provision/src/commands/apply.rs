@@ -3,19 +3,20 @@
 use crate::ProvisionPlugin;
 use crate::closures::{provider_flag, with_given};
 use crate::open::{environment, parallel, project_flag, project_folder, session, session_in};
-use crate::progress::bar;
+use crate::progress::{bar, say};
+use crate::settling::Settling;
 use indicatif::ProgressBar;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{
     Example, FromValue, HandlerGuard, LabeledError, PipelineData, Record, SignalAction, Signals, Signature, Span,
     Spanned, SyntaxShape, Type, Value,
 };
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Failure, isolated, locked};
 use provision_engine::{ApplyOptions, Event, Session, Status, Stop, is_plan_file};
 use provision_nu_bridge::{Kind, labeled, resolve_path, rows, shell, stream, to_json};
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub struct Apply;
@@ -35,7 +36,8 @@ impl PluginCommand for Apply {
         "Rows on the pipeline are the consent to apply exactly those rows. With nothing on the pipeline, the project is\n\
         planned and applied as a whole, which needs --yes. Policies of the project are asked, whoever calls.\n\
         What a policy marked `@approval(\"role\")` forbids waits: `provision approve` lets it through, once.\n\
-        Operations that a crash left open are settled first. Ctrl-C starts nothing new and settles what is in flight."
+        Operations that a crash left open are settled first. Ctrl-C starts nothing new and settles what is in flight before\n\
+        the shell returns; a second one leaves that to the next apply."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -177,14 +179,18 @@ pub fn start(
 ) -> Result<PipelineData, LabeledError> {
     engine.set_gc_disabled(true)?;
     let stop = session.stop.clone();
-    let on_signal = stop.clone();
+    let sign: Sign = Arc::default();
+    let (on_signal, on_sign, project) = (stop.clone(), sign.clone(), session.project.clone());
     let guard = engine.register_signal_handler(Box::new(move |action| {
         if action == SignalAction::Interrupt {
-            on_signal.wind_down();
+            on_signal.interrupt();
+            // Should the shell go on before everything is settled, its next command waits.
+            put_up(&on_sign, &project);
         }
     }))?;
     let (sender, receiver) = channel();
     let bar = bar(call.has_flag("quiet")?, "{spinner} {pos}/{len} {elapsed} {msg}", "planning");
+    let project = session.project.clone();
     let worker = {
         let bar = bar.clone();
         std::thread::spawn(move || work(&session, rows.as_deref(), &options, &sender, &bar))
@@ -197,6 +203,8 @@ pub fn start(
         span: call.head,
         over: false,
         early: None,
+        project,
+        sign,
         _guard: guard,
     };
     // What is refused before the first event is an error of the command itself, which `try` catches without a stream.
@@ -208,7 +216,7 @@ pub fn start(
         Ok(message) => events.early = Some(message),
         Err(_) => events.over = true,
     }
-    // The stream itself is not cut by Ctrl-C: what was in flight still has something to say.
+    // Ctrl-C does not cut the stream here: it is the shell's reader that waits for the next row, and so for what is in flight.
     Ok(stream(events, call.head, Signals::empty()))
 }
 
@@ -229,12 +237,24 @@ fn work(
         // Nobody reading any more is no reason to stop settling.
         let _ = sender.send(Message::Event(Box::new(event)));
     };
-    let result = session.apply(rows, options, &sink);
+    let result = isolated("the apply", || session.apply(rows, options, &sink)).unwrap_or_else(Err);
     bar.finish_and_clear();
     let _ = sender.send(Message::End(result));
 }
 
-/// The stream of events. Dropped early, it stops as Ctrl-C does and waits until everything in flight is settled.
+/// The sign that this apply still settles something, once it is up.
+type Sign = Arc<Mutex<Option<Settling>>>;
+
+fn put_up(sign: &Sign, project: &Path) {
+    let mut sign = locked(sign);
+    if sign.is_none() {
+        *sign = Settling::begin(project);
+    }
+}
+
+/// The stream of events. After Ctrl-C it gives no row until everything in flight is settled, so that the shell waits for it,
+/// and then the error, so that the exit code tells. Dropped early, it stops as after Ctrl-C; the shell is past waiting then,
+/// and its next command waits.
 struct Events {
     receiver: Receiver<Message>,
     worker: Option<JoinHandle<()>>,
@@ -243,7 +263,21 @@ struct Events {
     span: Span,
     over: bool,
     early: Option<Message>,
+    project: PathBuf,
+    sign: Sign,
     _guard: HandlerGuard,
+}
+
+impl Events {
+    /// The next message; after a stop was asked for, the end of everything.
+    fn message(&mut self) -> Option<Message> {
+        let mut message = self.early.take().or_else(|| self.receiver.recv().ok());
+        while let (true, Some(Message::Event(event))) = (self.stop.is_requested(), &message) {
+            say_event(event);
+            message = self.receiver.recv().ok();
+        }
+        message
+    }
 }
 
 impl Iterator for Events {
@@ -253,8 +287,7 @@ impl Iterator for Events {
         if self.over {
             return None;
         }
-        let message = self.early.take().or_else(|| self.receiver.recv().ok());
-        match message {
+        match self.message() {
             Some(Message::Event(event)) => {
                 Some(super::value(&*event, self.span, &[("time", Kind::Date), ("elapsed", Kind::DurationNanos)]))
             }
@@ -270,17 +303,19 @@ impl Iterator for Events {
     }
 }
 
-/// A line on standard error. A shell that is being edited has its terminal in raw mode, where a line feed alone does
-/// not go back to the left.
-fn say(line: &str) {
-    let end = if std::io::stderr().is_terminal() { "\r\n" } else { "\n" };
-    eprint!("provision: {line}{end}");
+/// Says how an operation ended that has no row to say it in.
+fn say_event(event: &Event) {
+    if matches!(event.status, Status::Done | Status::Failed | Status::InDoubt) {
+        let status = serde_json::to_value(event.status).unwrap_or_default();
+        say(&format!("{} {}: {}", event.action.name(), event.address, status.as_str().unwrap_or_default()));
+    }
 }
 
 impl Drop for Events {
     fn drop(&mut self) {
         if !self.over {
             self.stop.wind_down();
+            put_up(&self.sign, &self.project);
         }
         if let Some(worker) = self.worker.take() {
             let _ = worker.join();
@@ -289,27 +324,18 @@ impl Drop for Events {
             // The rows have nowhere to go any more; the terminal has.
             for message in self.receiver.try_iter() {
                 match message {
-                    Message::Event(event)
-                        if matches!(event.status, Status::Done | Status::Failed | Status::InDoubt) =>
-                    {
-                        let status = serde_json::to_value(event.status).unwrap_or_default();
-                        eprintln!(
-                            "provision: {} {}: {}",
-                            event.action.name(),
-                            event.address,
-                            status.as_str().unwrap_or("")
-                        );
-                    }
+                    Message::Event(event) => say_event(&event),
                     Message::End(Err(failure)) => {
                         say(&failure.first.headline());
                         if let Some(help) = &failure.first.help {
                             say(help);
                         }
                     }
-                    _ => {}
+                    Message::End(Ok(())) => {}
                 }
             }
         }
+        *locked(&self.sign) = None;
         // The engine may be gone already.
         let _ = self.engine.set_gc_disabled(false);
     }

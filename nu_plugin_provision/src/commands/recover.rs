@@ -2,7 +2,7 @@
 
 use crate::ProvisionPlugin;
 use crate::closures::{provider_flag, with_given};
-use crate::open::{project_flag, session};
+use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
@@ -49,6 +49,7 @@ impl PluginCommand for Recover {
     ) -> Result<PipelineData, LabeledError> {
         drop(input);
         let session = with_given(session(plugin, engine, call)?, plugin, engine, call)?;
+        let _guard = stoppable(engine, &session)?;
         let _busy = Busy::with("settling");
         let found = session.recover().map_err(|failure| labeled(&failure, call.head, "while settling"))?;
         let rows = found.iter().map(|row| super::value(row, call.head, &[])).collect();

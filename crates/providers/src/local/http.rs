@@ -117,7 +117,9 @@ pub fn make(outside: &Outside, operation: &Operation, control: &Control<'_>) -> 
         if attempt > left || !again || stop {
             return Err(error);
         }
-        (control.retrying)(attempt, &error);
+        if !(control.retrying)(attempt, &error) {
+            return Err(error);
+        }
         let pause = Duration::from_millis(250 << (attempt - 1).min(5));
         if !control.sleep(pause) {
             return Err(failed(Class::Interrupted, "interrupted while waiting to ask again"));

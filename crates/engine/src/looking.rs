@@ -1,0 +1,94 @@
+//! Owns looking at the resource of an operation while it is carried out: its state before, and what a call left.
+
+use crate::execute::{Executor, Run};
+use crate::refresh::Sought;
+use provision_diagnostic::Failure;
+use provision_model::Remote;
+use provision_providers::Operation;
+use provision_registry::TypeSpec;
+use provision_state::now;
+use std::time::Duration;
+
+/// How long a state that something is passing through is waited out.
+const PASSING: Duration = Duration::from_secs(120);
+
+impl Executor<'_> {
+    /// The state it is in now. One that it is passing through, after an operation that was interrupted, is waited out:
+    /// which steps are needed hangs on where it comes to rest.
+    pub(crate) fn settled_status(&self, run: &Run<'_>, operation: &Operation) -> Result<Option<String>, Failure> {
+        let id = operation.remote_id.clone().unwrap_or_default();
+        let rests = |status: &Option<String>| match (&run.spec.status, status) {
+            (Some(rules), Some(status)) => {
+                rules.ready.contains(status) || rules.failed.contains(status) || rules.gone.contains(status)
+            }
+            _ => true,
+        };
+        let clock = &self.session.outside.clock;
+        let until = clock.now() + PASSING;
+        loop {
+            let status = self.look(run, operation, &id, false)?.and_then(|remote| remote.status);
+            let waits = !rests(&status) && clock.now() < until;
+            if !waits || !self.session.sleep(Duration::from_millis(500)) {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Reads the resource; right after a create a cloud may not show it yet.
+    pub(crate) fn look(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        id: &str,
+        fresh: bool,
+    ) -> Result<Option<Remote>, Failure> {
+        let born = match fresh {
+            true => Some(now()),
+            false => self.session.store.resource(operation.address.as_str())?.map(|resource| resource.created_at),
+        };
+        let sought = Sought {
+            account: &run.account,
+            spec: run.spec,
+            type_name: &operation.type_name,
+            region: operation.region.as_deref(),
+            id,
+            born: born.as_deref(),
+        };
+        let found = self.with_control(run, |control| sought.read(control));
+        let found = found.map_err(|error| error.failure(&format!("cannot read `{}`", operation.address)))?;
+        found.map(|remote| self.session.own_part(&run.place.kind, &run.place.account, remote)).transpose()
+    }
+
+    /// Reads what an update left. A cloud may show the values from before for as long as its type's consistency window;
+    /// what it shows otherwise than it was sent after that is told, and the next plan shows what is left to do.
+    pub(crate) fn read_back(&self, run: &Run<'_>, operation: &Operation, id: &str) -> Result<Option<Remote>, Failure> {
+        let clock = &self.session.outside.clock;
+        let until = clock.now() + crate::settle::window(run.spec);
+        loop {
+            let over = clock.now() >= until;
+            let remote = self.look(run, operation, id, false)?;
+            let other = remote.as_ref().map(|remote| otherwise(run.spec, operation, remote)).unwrap_or_default();
+            if other.is_empty() {
+                return Ok(remote);
+            }
+            if over || !self.session.sleep(Duration::from_millis(300)) {
+                let names: Vec<String> = other.iter().map(|name| format!("`{name}`")).collect();
+                let note = format!("the cloud still shows another value of {} than was sent", names.join(", "));
+                let _ = run.note.set(note);
+                return Ok(remote);
+            }
+        }
+    }
+}
+
+/// The fields of an update that a resource shows with another value than they were sent with.
+fn otherwise(spec: &TypeSpec, operation: &Operation, remote: &Remote) -> Vec<String> {
+    let differs = |name: &&String| {
+        if !remote.fields.contains_key(*name) || spec.fields.get(*name).is_none_or(|field| field.sensitive) {
+            return false;
+        }
+        let wanted = operation.inputs.get(*name).map(|value| ((*name).clone(), value.clone()));
+        !crate::settle::shows(spec, remote, &wanted.into_iter().collect(), &|other| other == *name)
+    };
+    operation.changed.iter().filter(differs).cloned().collect()
+}
