@@ -167,6 +167,8 @@ impl Prepared {
             field: call.get_flag("field")?,
             overrides,
             contracts: path_list(&sources.here, call, "contract")?,
+            // As the official command has it: an import may lead anywhere.
+            confine: None,
             import_paths,
             library: None,
             inexact: inexact(call)?,

@@ -320,7 +320,7 @@ pub fn in_cedar(json: Json) -> Json {
 
 /// The rows of entities given as JSON text.
 pub fn entity_rows(text: &str) -> Result<Vec<Json>, Failure> {
-    match serde_json::from_str(text) {
+    match provision_policy::read_json(text) {
         Ok(Json::Array(mut rows)) => {
             rows.iter_mut().for_each(with_name);
             Ok(rows)
@@ -332,7 +332,7 @@ pub fn entity_rows(text: &str) -> Result<Vec<Json>, Failure> {
         Ok(_) => Err(Failure::new("policy::entity", "the entities are not rows")
             .with_help("Give a table `uid, attrs, parents`, or a JSON file of such rows.")),
         Err(error) => {
-            let message = format!("the entities are not JSON: line {}, column {}", error.line(), error.column());
+            let message = format!("the entities cannot be read: {error}");
             Err(Failure::new("policy::entity", message).with_help("Give a table, or a file in Cedar's JSON form."))
         }
     }

@@ -5,7 +5,7 @@ use crate::settling;
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{HandlerGuard, LabeledError, SignalAction, Signature, Span, Spanned, SyntaxShape, Value};
 use provision_diagnostic::Failure;
-use provision_engine::{Environment, Session, Store, find_project, location};
+use provision_engine::{Actor, Environment, Session, Store, find_project, location};
 use provision_nu_bridge::{env_paths, labeled, resolve_path, user_dir};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ pub fn session_in(
     let registry = plugin.registry.get(Some(project), user_dir.as_deref(), &plugin.evaluator).map_err(raised)?;
     // Asked for once: the engine does not answer any more when the events of an apply are being streamed.
     let variables = variables(engine)?;
-    let user = user(&variables);
+    let actor = actor(&variables).map_err(raised)?;
     let env: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
     let import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
     let shown_from = PathBuf::from(engine.get_current_dir()?);
@@ -98,19 +98,45 @@ pub fn session_in(
         // A name that is misspelt must not become an environment with a state of its own.
         let nothing = Store::in_memory().map_err(raised)?;
         let (registry, evaluator) = (registry.clone(), plugin.evaluator.clone());
-        let mut asking = Session::over(nothing, project.to_path_buf(), registry, evaluator, env.clone(), user.clone());
+        let mut asking =
+            Session::over(nothing, project.to_path_buf(), registry, evaluator, env.clone(), actor.name.clone());
         asking.environment.clone_from(&environment);
         asking.import_paths.clone_from(&import_paths);
         asking.shown_from.clone_from(&shown_from);
         asking.known_environment().map_err(raised)?;
     }
     let mut session =
-        Session::open_in(project.to_path_buf(), environment, registry, plugin.evaluator.clone(), env, user)
+        Session::open_in(project.to_path_buf(), environment, registry, plugin.evaluator.clone(), env, actor.name)
             .map_err(raised)?;
+    if actor.claimed {
+        session.store.claim_actor();
+    }
     session.import_paths = import_paths;
     session.shown_from = shown_from;
     session.rust = plugin.rust.clone();
     settling::be_patient(&mut session, engine);
+    Ok(session)
+}
+
+/// A session on a folder whose state cannot be opened: its own is in memory, and gone with it.
+pub fn session_without_state(
+    plugin: &ProvisionPlugin,
+    engine: &EngineInterface,
+    span: Span,
+    project: &Path,
+    environment: Option<String>,
+) -> Result<Session, LabeledError> {
+    let raised = |failure: Failure| labeled(&failure, span, "while opening the project");
+    let user_dir = user_dir(engine)?;
+    let registry = plugin.registry.get(Some(project), user_dir.as_deref(), &plugin.evaluator).map_err(raised)?;
+    let variables = variables(engine)?;
+    let user = actor(&variables).map_err(raised)?.name;
+    let env: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
+    let nothing = Store::in_memory().map_err(raised)?;
+    let mut session = Session::over(nothing, project.to_path_buf(), registry, plugin.evaluator.clone(), env, user);
+    session.environment = environment;
+    session.import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
+    session.shown_from = PathBuf::from(engine.get_current_dir()?);
     Ok(session)
 }
 
@@ -137,11 +163,13 @@ pub fn variables(engine: &EngineInterface) -> Result<HashMap<String, String>, La
     Ok(engine.get_env_vars()?.into_iter().filter_map(text).collect())
 }
 
-/// Who asks.
-pub fn user(variables: &HashMap<String, String>) -> String {
-    let names = ["USER", "LOGNAME", "USERNAME"];
-    let found = names.iter().find_map(|name| variables.get(*name).filter(|user| !user.is_empty()).cloned());
-    found.unwrap_or_else(|| "unknown".to_owned())
+/// Who asks: the user of this process, unless the environment is told to name another.
+pub fn actor(variables: &HashMap<String, String>) -> Result<Actor, Failure> {
+    let id = nix::unistd::getuid();
+    // In a container a process may run as a number that has no name.
+    let known = nix::unistd::User::from_uid(id).ok().flatten();
+    let name = known.map_or_else(|| format!("uid-{id}"), |user| user.name);
+    Actor::local(&|variable| variables.get(variable).cloned(), &name)
 }
 
 /// Settings are refused by name when they are unknown: a typo must not be ignored.

@@ -65,6 +65,8 @@ impl World {
         let env = [
             ("PATH", "/usr/bin:/bin".to_owned()),
             ("HOME", home),
+            // Tests act as several people, and none of them as whoever runs the tests.
+            ("PROVISION_ACTOR", "env".to_owned()),
             ("USER", "ada".to_owned()),
             ("LANG", "C.UTF-8".to_owned()),
             ("TMPDIR", folder.path().join("tmp").to_string_lossy().into_owned()),

@@ -150,121 +150,111 @@ fn a_replacement_is_asked_as_what_it_does_before_and_at_apply() {
     world.fails("provision plan | provision apply").is("provision::apply::denied", "`stays`", "");
 }
 
-/// Everything that changes infrastructure, or what decides about it. A command that is new belongs in one of the two
-/// lists.
+/// Scripts in which a command that asks the policies is refused by ones that forbid everything, in a project that is new.
+/// `PLAN` is the digest of its plan.
+const REFUSED_AT_FIRST: &[(&str, &str)] = &[
+    ("provision apply", "provision plan | provision apply"),
+    ("provision apply", "provision apply --yes"),
+    ("provision apply", "nickel eval infra.ncl | provision plan | where address == b | provision apply"),
+    ("provision apply", "provision plan | policy authorize | reject decision | provision apply"),
+    ("provision approve", "provision approve PLAN --role anybody"),
+    ("provision provider test", "provision provider test hetzner --type ssh_key --endpoint $env.HCLOUD_ENDPOINT"),
+];
+
+/// The same where something is there already. `APPROVAL` is an approval that somebody else gave.
+const REFUSED_LATER: &[(&str, &str)] = &[
+    ("provision apply", "provision plan --destroy | provision apply"),
+    ("provision approvals", "provision approvals --revoke APPROVAL"),
+    ("provision destroy", "provision destroy --yes"),
+    (
+        "provision import",
+        "http post --headers {Authorization: $'Bearer ($env.HCLOUD_TOKEN)'} --content-type application/json $'($env.HCLOUD_ENDPOINT)/networks' {name: theirs, ip_range: 10.9.0.0/16} | provision import theirs $in.network.id --type hetzner.network",
+    ),
+    ("provision state adopt-project", "provision state adopt-project"),
+    ("provision state forget", "provision state forget b"),
+    ("provision state import", "provision state export | provision state import"),
+    ("provision state move", "provision state move b c"),
+    ("provision state rekey", "provision state rekey"),
+    ("provision state replace", "provision state replace b"),
+    ("provision state restore", "provision state restore"),
+    ("provision state unprotect", "provision state unprotect b"),
+    // Last: it is about other policies than those in force.
+    (
+        "provision policy accept",
+        "'permit(principal, action, resource);' | save --force policies/p.cedar; provision policy accept",
+    ),
+];
+
+/// What commands that only read are called with, where they need something.
+const GIVEN: &[(&str, &str)] = &[
+    ("provision history show", "1"),
+    ("provision provider catalog", "hetzner"),
+    ("provision provider check", "."),
+    ("provision provider schema", "hetzner.server"),
+    ("provision rollback", "1"),
+    ("provision secret decrypt", "none"),
+    ("provision state show", "b"),
+];
+
+/// Every command says of itself, among its search terms, whether it reads, asks the policies, or changes only what is the
+/// caller's own. One that asks has a script above in which it is refused; one that reads is run here, and changes nothing.
 #[test]
 fn no_command_gets_past_a_policy_that_forbids_everything() {
-    let world = World::new().with_sandbox();
-    world.write(
-        "infra.ncl",
-        &INFRA.replace(
-            "  b =",
-            "  key = p.hetzner.ssh_key & { public_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1 x\" },\n  b =",
-        ),
-    );
-    world.write("policies/p.cedar", "@id(\"nothing\") forbid(principal, action, resource);");
-    let digest = world.ok("provision plan | get 0.plan");
-    let denied = [
-        "provision plan | provision apply".to_owned(),
-        "provision apply --yes".to_owned(),
-        "nickel eval infra.ncl | provision plan | where address == b | provision apply".to_owned(),
-        "provision plan | policy authorize | reject decision | provision apply".to_owned(),
-        format!("provision approve {digest} --role anybody"),
-    ];
-    for script in &denied {
+    let (all, nothing) =
+        ("permit(principal, action, resource);", "@id(\"nothing\") forbid(principal, action, resource);");
+    let key = "  key = p.hetzner.ssh_key & { public_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1 x\" },\n  b =";
+    let infra = INFRA.replace("  b =", key);
+    let refused = |world: &World, script: &str| {
         world.fails(script).is("provision::apply::denied", "nothing", "");
-    }
+    };
+
+    let world = World::new().with_sandbox();
+    world.write("infra.ncl", &infra).write("policies/p.cedar", nothing);
+    let digest = world.ok("provision plan | get 0.plan");
+    REFUSED_AT_FIRST.iter().for_each(|(_, script)| refused(&world, &script.replace("PLAN", &digest)));
     assert_eq!(world.mutating(), []);
     assert_eq!(world.json("provision state list"), json!([]));
-    // Once something is there: taking it down, and changing the policies themselves.
-    world.write("policies/p.cedar", "permit(principal, action, resource);");
+
+    let mut world = World::new().with_sandbox();
+    world.write("infra.ncl", &infra).write("policies/p.cedar", all);
+    world.env("USER", Some("lea"));
+    let approval = world.ok("provision approve (provision plan | get 0.plan) --role anybody | get 0.id");
+    world.env("USER", Some("ada"));
     world.ok("provision apply --yes | ignore");
-    world.write("policies/p.cedar", "@id(\"nothing\") forbid(principal, action, resource);");
+    world.write("policies/p.cedar", nothing);
     world.ok("provision policy accept");
-    let held = world.mutating().len();
-    for script in [
-        "provision destroy --yes",
-        "provision plan --destroy | provision apply",
-        "provision state replace b",
-        "provision state move b c",
-        "provision state unprotect b",
-        "provision state forget b",
-        "http post --headers {Authorization: $'Bearer ($env.HCLOUD_TOKEN)'} --content-type application/json $'($env.HCLOUD_ENDPOINT)/networks' {name: theirs, ip_range: 10.9.0.0/16} | provision import theirs $in.network.id --type hetzner.network",
-    ] {
-        world.fails(script).is("provision::apply::denied", "nothing", "");
+    let before = (world.mutating().len(), world.json("provision state list"));
+    let commands = world.json(
+        "scope commands | where type == plugin and name =~ '^provision'
+         | each {|it| { name: $it.name, terms: $it.search_terms, needs: ($it.signatures | values | first | where parameter_type == positional and is_optional == false | length) } }",
+    );
+    let mut reading = String::new();
+    for command in commands.as_array().unwrap() {
+        let (name, terms) = (command["name"].as_str().unwrap(), command["terms"].as_str().unwrap());
+        let is = |term: &str| terms.split(", ").any(|one| one == term);
+        let asks = REFUSED_AT_FIRST.iter().chain(REFUSED_LATER).any(|(tried, script)| {
+            assert!(script.contains(tried), "{script} is no script of `{tried}`");
+            *tried == name
+        });
+        let given = GIVEN.iter().find(|(known, _)| *known == name).map_or("", |(_, given)| given);
+        match (is("reads only"), is("asks the policies"), is("changes its own")) {
+            (true, false, false) => {
+                assert!(!asks, "`{name}` says that it only reads");
+                assert!(command["needs"] == json!(0) || !given.is_empty(), "say in GIVEN what `{name}` is called with");
+                reading += &format!("try {{ {name} {given} | ignore }}\n");
+            }
+            (false, true, false) => assert!(asks, "write a script above in which `{name}` is refused"),
+            (false, false, true) => assert!(!asks, "`{name}` says that it asks nobody"),
+            _ => panic!("`{name}` says of itself: {terms}; give it one of READS, ASKS and OWN"),
+        }
     }
-    world.write("policies/p.cedar", "permit(principal, action, resource);");
-    world.fails("provision policy accept").is("provision::apply::denied", "change_policy", "");
+    world.ok(&reading);
+    assert_eq!((world.mutating().len(), world.json("provision state list")), before);
+    REFUSED_LATER.iter().for_each(|(_, script)| refused(&world, &script.replace("APPROVAL", &approval)));
     std::fs::remove_dir_all(world.project().join("policies")).unwrap();
     world.fails("provision apply --yes").is("provision::apply::policy_changed", "are gone", "");
     // The network was made by hand.
-    assert_eq!(world.mutating().len(), held + 1);
-
-    let commands = world.json("scope commands | where type == plugin and name =~ '^provision ' | get name | sort");
-    let harmless = [
-        // They read, or change what the project itself says or keeps about itself.
-        "provision approvals",
-        "provision init",
-        "provision output",
-        "provision plan",
-        "provision policy",
-        "provision policy accept",
-        "provision provider",
-        "provision provider add",
-        "provision provider catalog",
-        "provision provider check",
-        "provision provider list",
-        "provision provider remove",
-        "provision provider schema",
-        // It has clouds of its own, or makes what it deletes under a mark that no state has.
-        "provision provider test",
-        "provision provider upgrade",
-        "provision sandbox",
-        "provision state",
-        "provision state list",
-        "provision state show",
-        // It settles what an allowed apply began.
-        "provision recover",
-        // They are plans: what becomes of them is asked.
-        "provision heal",
-        "provision rollback",
-        // They look, and keep what they saw.
-        "provision audit",
-        "provision audit verify",
-        "provision drift",
-        "provision graph",
-        "provision history",
-        "provision history show",
-        "provision lock",
-        "provision lock show",
-        "provision refresh",
-        "provision state backup",
-        "provision state backups",
-        "provision state export",
-        // It changes whose turn it is, never what there is.
-        "provision lock break",
-        // Who has the state's file and key has all that is in it; a policy cannot keep it from its owner.
-        "provision state import",
-        "provision state rekey",
-        "provision state restore",
-    ];
-    let asked = [
-        "provision apply",
-        "provision approve",
-        "provision destroy",
-        "provision import",
-        "provision state forget",
-        "provision state move",
-        "provision state replace",
-        "provision state unprotect",
-    ];
-    for command in commands.as_array().unwrap() {
-        let name = command.as_str().unwrap();
-        let known = harmless.contains(&name) || asked.contains(&name) || name.starts_with("provision sandbox ")
-            // The project's own encrypted files.
-            || name.starts_with("provision secret");
-        assert!(known, "does `{name}` change infrastructure? Then it is asked about above, else it is harmless");
-    }
+    assert_eq!((world.mutating().len(), world.json("provision state list")), (before.0 + 1, before.1));
 }
 
 #[test]
@@ -335,6 +325,9 @@ fn only_what_an_approval_helps_waits_for_it_and_a_linked_folder_counts() {
     world.write("infra.ncl", INFRA);
     world.write("policies/p.cedar", "@id(\"w\") @approval(\"lead\") forbid(principal, action, resource);\npermit(principal, action == Provision::Action::\"approve\", resource);");
     world.fails("provision plan | provision apply").is("provision::apply::denied", "no policy permits it", "");
+    // The policies that were asked are in force: others are another project's.
+    let world = World::new();
+    world.write("infra.ncl", INFRA);
     world.write("policies/p.cedar", "permit(principal, action, resource);");
     world.write("rules/no.cedar", "@id(\"linked\") forbid(principal, action, resource);");
     std::os::unix::fs::symlink("../rules", world.project().join("policies/more")).unwrap();

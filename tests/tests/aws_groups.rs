@@ -61,9 +61,12 @@ fn the_same_rows_set_what_a_creation_has_left() {
     world.fails("open rows.json | provision apply");
     world.faults(Faults::default());
     assert_eq!(world.json("provision state list | get address"), json!(["members", "vpc"]));
-    assert_eq!(world.json("provision plan | select address action reason"), json!([{
-        "address": "members", "action": "update", "reason": "ingress changed",
-    }]));
+    assert_eq!(
+        world.json("provision plan | select address action reason"),
+        json!([{
+            "address": "members", "action": "update", "reason": "ingress changed",
+        }])
+    );
     world.ok("open rows.json | provision apply | ignore");
     assert_eq!(world.json("provision plan | select address action reason"), json!([]));
     let creates = sent(&world).into_iter().filter(|it| it == "CreateSecurityGroup").count();
@@ -158,14 +161,23 @@ fn a_rule_of_its_own_stands_beside_those_of_its_group_and_has_one_owner() {
         )
     };
     let closed = format!("{inline}, egress = []");
-    world.declare(&format!("{VPC}{}{}{}", group("web", &closed), rule("https", "ingress", 443), rule("dns", "egress", 53)));
+    world.declare(&format!(
+        "{VPC}{}{}{}",
+        group("web", &closed),
+        rule("https", "ingress", 443),
+        rule("dns", "egress", 53)
+    ));
     world.settle();
     assert_eq!(world.json("provision drift"), json!([]));
     // Another one comes and goes without the others.
     world.declare(&format!("{VPC}{}{}", group("web", &closed), rule("https", "ingress", 444)));
     world.settle();
     world.declare(&format!("{VPC}{}{}", group("web", &closed), rule("ssh", "ingress", 22)));
-    world.fails("provision plan").is("provision::plan::two_owners", "`ssh` is also an item of `ingress`", "Remove it from");
+    world.fails("provision plan").is(
+        "provision::plan::two_owners",
+        "`ssh` is also an item of `ingress`",
+        "Remove it from",
+    );
     world.ok("provision destroy --yes | ignore");
     assert_eq!(world.held(), 0);
 }
@@ -176,7 +188,10 @@ fn a_gp2_volume_grows_and_is_made_again_without_a_number_of_operations() {
     let volume = |rest: &str| format!("data = p.aws.volume & {{ availability_zone = \"eu-north-1a\", size = {rest} }}");
     world.write(
         "other/infra.ncl",
-        &format!("let p = import \"provision.ncl\" in {{ name = \"o\", resources = {{ {} }} }} | p.Infrastructure", volume("200")),
+        &format!(
+            "let p = import \"provision.ncl\" in {{ name = \"o\", resources = {{ {} }} }} | p.Infrastructure",
+            volume("200")
+        ),
     );
     world.ok("cd other; provision apply --yes | ignore");
     let id = world.json("cd other; provision state show data | get remote_id");

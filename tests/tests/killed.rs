@@ -140,7 +140,7 @@ impl Try {
         let store = Store::open(self.folder.path()).map_err(|failure| failure.to_string())?;
         let known = store.resources().unwrap();
         let open = store.open_entries().unwrap();
-        let valid = store.verify_audit().unwrap().valid;
+        let valid = store.verify_audit(&[]).unwrap().valid;
         let session = session(self.folder.path(), &self.clouds.url, store);
         let plan = session.plan(&Input::Data { value: config.clone(), note: None }, &PlanOptions::default());
         let left: Vec<String> =

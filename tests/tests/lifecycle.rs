@@ -273,7 +273,7 @@ fn what_only_grows_is_not_made_smaller() {
     assert_eq!(world.json("provision plan | get action"), json!(["update", "create"]));
     world.ok("provision apply --yes | ignore");
     assert_eq!(world.json("provision plan | select address action reason"), row);
-    world.write("infra.ncl", &text(30));
+    world.write("infra.ncl", &infra(&both.replace("size = 20", "size = 30")));
     assert_eq!(world.json("provision plan --target data | get action"), json!([]));
 }
 

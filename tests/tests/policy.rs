@@ -207,8 +207,8 @@ fn a_query_lists_who_what_and_on_which() {
     assert_eq!(
         rows,
         json!([
-            {"principal": "User::\"ann\"", "action": "Action::\"view\"", "resource": "Doc::\"a\"", "decision": "allow", "policies": ["web-views"]},
-            {"principal": "User::\"bob\"", "action": "Action::\"view\"", "resource": "Doc::\"a\"", "decision": "allow", "policies": ["owners"]},
+            {"principal": "User::\"ann\"", "action": "Action::\"view\"", "resource": "Doc::\"a\"", "decision": "allow", "policies": ["web-views"], "errors": []},
+            {"principal": "User::\"bob\"", "action": "Action::\"view\"", "resource": "Doc::\"a\"", "decision": "allow", "policies": ["owners"], "errors": []},
         ])
     );
     let what = world.json(&format!("policy query --principal 'User::\"ann\"' --resource 'Doc::\"b\"' --context {{ mfa: true }} {FLAGS} | get action"));
@@ -442,4 +442,94 @@ fn values_of_nushell_and_opened_files_are_taken_as_they_are() {
             {"text": "context.who.name", "value": "x"}, {"text": "context.who", "value": {"name": "x"}},
         ])
     );
+}
+
+#[test]
+fn a_forbid_that_cannot_be_evaluated_is_told_wherever_something_is_let_through() {
+    let world = World::with_plugins(&["nu_plugin_policy"]);
+    world.write(
+        "p.cedar",
+        "@id(\"all\") permit (principal, action, resource);\n@id(\"no-banned\") forbid (principal, action, resource) when { context.country in [\"aa\"] };\n",
+    );
+    let asked =
+        "{ principal: 'User::\"ann\"', action: 'Action::\"view\"', resource: 'Doc::\"a\"', context: { country: aa } }";
+    // As Cedar has it, and told.
+    let told = world.json(&format!("{asked} | policy authorize -p p.cedar | select decision errors.policy"));
+    assert_eq!(told, json!({"decision": "allow", "errors.policy": ["no-banned"]}));
+    // A gate does not fail open, whatever is done with the row.
+    for script in [
+        format!("{asked} | policy authorize --strict -p p.cedar"),
+        format!("[{asked}] | policy authorize --strict --only allow -p p.cedar | length"),
+    ] {
+        world.fails(&script).is("policy::evaluate", "`no-banned` cannot be evaluated", "has");
+    }
+    let query = "policy query --action 'Action::\"view\"' --resource 'Doc::\"a\"' --context { country: aa } --entities [{ uid: 'User::\"ann\"' }] -p p.cedar";
+    assert_eq!(
+        world.json(&format!("{query} | select principal policies errors.policy")),
+        json!([{"principal": "User::\"ann\"", "policies": ["all"], "errors.policy": ["no-banned"]}])
+    );
+    let schema = "'entity User; entity Doc; action view appliesTo { principal: User, resource: Doc, context: { country: String } };'";
+    assert_eq!(
+        world.json(&format!("policy check -p p.cedar --schema {schema} | get code | uniq")),
+        json!(["policy::validate"])
+    );
+    // A permit that fails lets nothing through that it should not.
+    world.write("p.cedar", "@id(\"all\") permit (principal, action, resource);\n@id(\"more\") permit (principal, action, resource) when { context.none };\n");
+    assert_eq!(world.json(&format!("{asked} | policy authorize --strict -p p.cedar | get decision")), json!("allow"));
+}
+
+#[test]
+fn nothing_is_decided_by_which_of_two_comes_first() {
+    let world = World::with_plugins(&["nu_plugin_policy"]);
+    let asked = |entities: &str| {
+        format!(
+            "{{ principal: 'User::\"ann\"', action: 'Action::\"view\"', resource: 'Doc::\"a\"' }} | policy authorize --entities {entities} --policies 'permit (principal, action, resource) when {{ principal.admin }};'"
+        )
+    };
+    let files = [
+        (
+            "attribute.json",
+            r#"[{"uid": "User::\"ann\"", "attrs": {"admin": false, "admin": true}}]"#,
+            "`admin` is there twice",
+        ),
+        (
+            "uid.json",
+            r#"[{"uid": "User::\"ann\"", "attrs": {"admin": false}}, {"uid": "User::\"ann\"", "attrs": {"admin": true}}]"#,
+            "twice",
+        ),
+        (
+            "spelled.json",
+            r#"[{"uid": "User::\"ann\"", "attrs": {"admin": false}}, {"uid": {"__entity": {"type": "User", "id": "ann"}}, "attrs": {"admin": true}}]"#,
+            "twice, and the two differ",
+        ),
+        (
+            "ring.json",
+            r#"[{"uid": "User::\"ann\"", "attrs": {"admin": true}, "parents": ["Team::\"a\""]}, {"uid": "Team::\"a\"", "parents": ["User::\"ann\""]}]"#,
+            "",
+        ),
+    ];
+    for (file, text, why) in files {
+        world.write(file, text);
+        world.fails(&asked(file)).is("policy::entity", why, "");
+    }
+    let table = "[[uid attrs]; ['User::\"ann\"' { admin: false }] ['User::\"ann\"' { admin: true }]]";
+    world.fails(&asked(table)).is("policy::entity", "twice, and the two differ", "one row");
+    // The same twice is the same.
+    let table = "[[uid attrs]; ['User::\"ann\"' { admin: true }] ['User::\"ann\"' { admin: true }]]";
+    assert_eq!(world.json(&format!("{} | get decision", asked(table))), json!("allow"));
+    // Policies likewise, in text and in JSON.
+    let policy = r#"{"effect": "permit", "principal": {"op": "All"}, "action": {"op": "All"}, "resource": {"op": "All"}, "conditions": []}"#;
+    world.write(
+        "two.json",
+        &format!("{{\"staticPolicies\": {{\"a\": {policy}, \"a\": {}}}}}", policy.replace("permit", "forbid")),
+    );
+    world.write("two.cedar", "@id(\"same\") permit (principal, action, resource);\n@id(\"same\") forbid (principal, action, resource) when { principal.admin };\n");
+    for file in ["two.json", "two.cedar"] {
+        let schema = "'entity User { admin: Bool }; action view appliesTo { principal: User, resource: User };'";
+        assert_eq!(
+            world.json(&format!("policy check --policies {file} --schema {schema} | get code | uniq")),
+            json!(["policy::parse"]),
+            "{file}"
+        );
+    }
 }

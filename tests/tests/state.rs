@@ -155,7 +155,7 @@ fn writers_at_once_all_get_their_turn_and_the_chain_holds() {
         store.checkpoint().unwrap();
         assert_eq!(store.resources().unwrap().len(), 80);
         assert!(store.open_entries().unwrap().is_empty());
-        let verified = store.verify_audit().unwrap();
+        let verified = store.verify_audit(&[]).unwrap();
         assert!(verified.valid, "{verified:?}");
         // Three lines for each, the beginning and the end of the change.
         assert_eq!(verified.entries, 80 * 3 + 2);
@@ -342,7 +342,7 @@ fn another_key_leaves_the_old_one_nothing_to_open() {
         assert_eq!(again.sealer().open_value(&again.outputs().unwrap()["o"]).unwrap(), json!("three"));
         // Its digest was keyed: it is noted again, and replaces nothing.
         assert_eq!(again.resource("a").unwrap().unwrap().triggers, None);
-        let verified = again.verify_audit().unwrap();
+        let verified = again.verify_audit(&[]).unwrap();
         assert!(verified.valid && verified.checkpoints >= 2, "{verified:?}");
         assert_eq!(again.audit_page(verified.entries).unwrap()[0].entry.event, "state.rekey");
         // Nor is it left in a free page, a log or a backup.
@@ -402,7 +402,7 @@ fn a_state_moves_to_another_database_whole() {
             let again = Store::open_at(project.path(), &location).unwrap();
             assert_eq!(again.lineage(), from.store.lineage());
             assert_eq!(again.resources().unwrap(), from.store.resources().unwrap());
-            assert!(again.verify_audit().unwrap().valid);
+            assert!(again.verify_audit(&[]).unwrap().valid);
             // Numbers go on where they ended.
             let own = Lease::acquire(&again, "bob").unwrap();
             let next = again.begin(&own, entry("b", Action::Create, 2)).unwrap();

@@ -32,7 +32,7 @@ impl Demo {
         let pid_file = home.path().join("sandbox.pid");
         let mut command = nu::with_plugins(&nu, &plugins);
         command.arg("demo.nu").arg(&pid_file).current_dir(&project);
-        process::secluded(&mut command, home.path()).env("USER", "ada");
+        process::secluded(&mut command, home.path()).env("PROVISION_ACTOR", "env").env("USER", "ada");
         let ran = process::shown(&mut command);
         let left = std::fs::read_to_string(&pid_file)
             .ok()

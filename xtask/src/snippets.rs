@@ -140,7 +140,11 @@ impl<'a> Session<'a> {
             .arg(self.home.join("env.nu"))
             .args(["--plugins", &nu::list(self.plugins), "-c", script])
             .current_dir(self.project());
-        process::secluded(&mut command, self.home).env("USER", "ada").env("NO_COLOR", "1").env_remove("COLUMNS");
+        process::secluded(&mut command, self.home)
+            .env("PROVISION_ACTOR", "env")
+            .env("USER", "ada")
+            .env("NO_COLOR", "1")
+            .env_remove("COLUMNS");
         process::bounded(&mut command, LIMIT)
     }
 

@@ -218,7 +218,7 @@ fn library(tally: &mut Tally, nu: &Path) -> Result<(), String> {
     let plugins = workspace::plugins("debug")?;
     let mut command = nu::with_plugins(nu, &plugins);
     command.arg(workspace::root().join("nu-lib/tests/run.nu")).current_dir(home.path());
-    process::secluded(&mut command, home.path()).env("USER", "ada").env("NO_COLOR", "1");
+    process::secluded(&mut command, home.path()).env("PROVISION_ACTOR", "env").env("USER", "ada").env("NO_COLOR", "1");
     pass_on(&mut command, nu, &plugins);
     let said = process::bounded(&mut command, Duration::from_secs(300))?;
     print!("{}", said.stdout);

@@ -296,7 +296,11 @@ pub const CODES: &[CodeEntry] = &[
         "Several things in the cloud are as a look-up describes them.",
         "Say more of it, or take one of them by `newest = \"COLUMN\"`.",
     ),
-    c("provision::plan::cycle", "References form a cycle.", "Remove one of the references that the message names, or move the value that both need into a resource of its own."),
+    c(
+        "provision::plan::cycle",
+        "References form a cycle.",
+        "Remove one of the references that the message names, or move the value that both need into a resource of its own.",
+    ),
     c(
         "provision::plan::duplicate_name",
         "Two resources have a name that the cloud requires to be unique.",
@@ -325,6 +329,11 @@ pub const CODES: &[CodeEntry] = &[
         "Mend what the condition speaks of, then apply again.",
     ),
     c("provision::config::environment", "The configuration has no such environment.", "Use one that it has."),
+    c(
+        "provision::plan::stray",
+        "A resource that carries this state's mark is not in the state, and may be what is about to be created.",
+        "Plan again, and adopt it with the plan's row or with `provision import`.",
+    ),
     c("provision::plan::stale", "The ground of a plan row has moved since it was planned.", "Plan again."),
     c("provision::plan::missing_dependency", "The rows given leave out one that another needs.", "Add the named rows."),
     c(
@@ -360,6 +369,11 @@ pub const CODES: &[CodeEntry] = &[
         "Have the plan approved with `provision approve PLAN`; `provision approvals` lists what was given.",
     ),
     c(
+        "provision::apply::no_policies",
+        "The project names its policies, or has a folder for them, and there are none in it.",
+        "Correct `policies` in infra.ncl, or write the policies there.",
+    ),
+    c(
         "provision::apply::policy_error",
         "A policy could not be evaluated, so the change is refused.",
         "Mend the policy at the marked place.",
@@ -381,6 +395,21 @@ pub const CODES: &[CodeEntry] = &[
     ),
     c("provision::state::io", "The state cannot be read or written.", "Check the folder's permissions and free space."),
     c("provision::state::version", "The state was written by a newer version.", "Update nu-provision."),
+    c(
+        "provision::state::older",
+        "The state is older than the head of its audit log shows, or the head is gone or another one.",
+        "Put the newest state back with its audit.head; or run `provision recover`, which writes into the log what is gone: the next plan adopts what the clouds hold.",
+    ),
+    c(
+        "provision::state::project",
+        "The state belongs to another project.",
+        "Check PROVISION_STATE, --project and the `name` in infra.ncl; after a rename, run `provision state adopt-project`.",
+    ),
+    c(
+        "provision::state::forged",
+        "A row of the state that decides something was not written by who has its key.",
+        "Run `provision audit verify`, and put back a state that is whole.",
+    ),
     c(
         "provision::state::corrupt",
         "The state is damaged, and its history has no good copy of the damaged part.",
@@ -411,6 +440,7 @@ pub const CODES: &[CodeEntry] = &[
         "The history has no change of this number.",
         "See `provision history`; the oldest changes are not kept.",
     ),
+    c("provision::audit::head", "What was given is no head of an audit log.", "Give what `provision audit head` gave."),
     c(
         "provision::audit::broken",
         "The audit log was altered, put in another order, or cut.",

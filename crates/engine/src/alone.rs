@@ -4,10 +4,11 @@
 use crate::Session;
 use crate::gate::{Answer, Gate, denial};
 use crate::plan::{Plan, PlannedRow};
+use crate::project::Input;
 use crate::question::Questions;
 use indexmap::IndexMap;
 use provision_diagnostic::{Diagnostic, Failure};
-use provision_model::{Config, Map};
+use provision_model::{Config, Json, Map};
 
 impl Session {
     /// Refuses what the policies do not allow, all of it in one error. `rows` come with the fields the policies see;
@@ -37,7 +38,7 @@ impl Session {
             rows: rows.iter().map(|(planned, _)| (*planned).clone()).collect(),
             resources_after: after,
         };
-        let questions = Questions::new(self, &plan)?;
+        let questions = Questions::new(self, &gate.people, &plan);
         let mut refused: Vec<Diagnostic> = Vec::new();
         for (planned, fields) in rows {
             let action = planned.row.action;
@@ -65,5 +66,24 @@ impl Session {
             }
         }
         Failure::check(refused)
+    }
+
+    /// Asks the project's policies whether a provider may be tested against a cloud, where it makes and deletes real
+    /// resources, and writes down that it is.
+    pub fn may_test_provider(&self, provider: &str, types: &[String], endpoint: &str) -> Result<(), Failure> {
+        let config = self.standing(&Input::Project)?.config;
+        let lease = self.lease()?;
+        let gate = self.gate(config.policies.as_deref(), Some(&lease))?;
+        // A name and password before the host are nobody's business.
+        let host = endpoint.rsplit_once('@').map_or(endpoint, |(_, host)| host);
+        let what = format!("`{provider}` at {host}");
+        let answer = self.asked_of_project(&gate, &config.name, "test_provider", &what);
+        self.noted(&lease, "test_provider", None, answer)?;
+        let mut detail = Map::new();
+        detail.insert("provider".into(), Json::from(provider));
+        detail.insert("endpoint".into(), Json::from(host));
+        detail.insert("types".into(), serde_json::json!(types));
+        self.store.audit(&lease, "test_provider", None, detail)?;
+        self.store.checkpoint()
     }
 }

@@ -77,7 +77,7 @@ impl Session {
             },
             None => None,
         };
-        let lease = self.lease()?;
+        let lease = self.writer()?;
         for address in self.store.mend(&lease)? {
             let what = "its damaged row was written again from the history";
             sink(event(address, Action::NoOp, Status::Settled, Some(what.to_owned())));
@@ -95,14 +95,17 @@ impl Session {
         let (plan, chosen) = match loaded {
             Some(loaded) => loaded,
             None => {
-                let plan =
-                    self.plan(&options.input, &PlanOptions { destroy: options.destroy, ..PlanOptions::default() })?;
+                let how = PlanOptions { destroy: options.destroy, certain: true, ..PlanOptions::default() };
+                let plan = self.plan(&options.input, &how)?;
                 let all = (0..plan.rows.len()).collect();
                 (plan, all)
             }
         };
-        let subset = self.check_rows(plan, chosen, &made)?;
-        let gate = self.gate(subset.plan.policies.as_deref())?;
+        self.refuse_other_project(&plan.project)?;
+        let mut subset = self.check_rows(plan, chosen, &made)?;
+        self.refuse_doubles(&lease, &mut subset, rows.is_some())?;
+        let subset = subset;
+        let gate = self.gate(subset.plan.policies.as_deref(), Some(&lease))?;
         let asked = match self.authorize(&gate, &subset, options.approvals.as_deref(), sink) {
             Ok(asked) => asked,
             Err(failure) => {
@@ -110,7 +113,6 @@ impl Session {
                 return Err(failure);
             }
         };
-        self.store.put_policies(&lease, &gate.policies)?;
         self.store.use_approvals(&lease, &asked.used.iter().cloned().collect::<Vec<_>>())?;
         for &at in &subset.skipped {
             let row = &subset.plan.rows[at].row;
@@ -125,12 +127,21 @@ impl Session {
         }
         self.store.put_outputs(&lease, &subset.plan.outputs)?;
         self.store.put_accounts(&lease, &serde_json::json!(subset.plan.accounts))?;
+        self.store.pin_project(&lease, &subset.plan.project)?;
         if subset.todo.is_empty() {
+            if rows.is_none() {
+                self.store.clear_behind(&lease)?;
+            }
             return Ok(());
         }
+        // Nothing is sent before the head beside the state is that of the log: an older one shows from here on.
+        self.store.anchor()?;
         let serial = self.store.open_change(&lease, &self.new_change(&subset, options)?)?;
         let (counts, done) = self.run(&lease, serial, &gate, &subset, &asked, options, sink)?;
         self.store.close_change(&lease, serial, counts)?;
+        if rows.is_none() && done.is_ok() {
+            self.store.clear_behind(&lease)?;
+        }
         self.store.checkpoint()?;
         drop(lease);
         // The work is done and written down; a backup that cannot be made must not make it look undone.
@@ -191,7 +202,7 @@ impl Session {
     ) -> Result<Asked, Failure> {
         let chosen: Vec<&PlannedRow> = subset.todo.iter().map(|at| &subset.plan.rows[*at]).collect();
         let now = provision_state::now();
-        let questions = Questions::of_subset(self, &subset.plan, &chosen, now.clone())?;
+        let questions = Questions::of_subset(self, &gate.people, &subset.plan, &chosen, now.clone());
         let given = self.given_approvals(gate, &subset.plan.digest, ids)?;
         let mut asked = Asked::default();
         for (&at, planned) in subset.todo.iter().zip(&chosen) {

@@ -38,7 +38,7 @@ impl Session {
                     .with_help(help));
             }
         }
-        let gate = self.gate(plan.policies.as_deref())?;
+        let gate = self.gate(plan.policies.as_deref(), None)?;
         let roles = match &options.role {
             Some(role) => BTreeSet::from([role.clone()]),
             None => self.roles_needed(&gate, &plan)?,
@@ -92,6 +92,13 @@ impl Session {
     ) -> Result<Vec<Approval>, Failure> {
         let mut given: Vec<Approval> =
             self.store.approvals()?.into_iter().filter(|approval| approval.plan == digest).collect();
+        for approval in &given {
+            if !self.store.is_vouched(approval)? {
+                let message = format!("the approval `{}` was not written by this state", approval.id);
+                return Err(Failure::new("provision::state::forged", message)
+                    .with_help("Run `provision audit verify`, take it back with `provision approvals --revoke`, and have the plan approved again."));
+            }
+        }
         let in_force = &gate.policies.digest;
         let Some(ids) = ids else {
             given.retain(|approval| approval.policies == *in_force);
@@ -125,7 +132,7 @@ impl Session {
         let approval = self.store.approval(id)?;
         if approval.by != self.user {
             let plan = self.kept_plan(&approval.plan)?;
-            let gate = self.gate(plan.policies.as_deref())?;
+            let gate = self.gate(plan.policies.as_deref(), None)?;
             self.may_approve(&gate, &plan, &approval.role)?;
         }
         self.store.revoke_approval(id, &self.user)
@@ -133,7 +140,7 @@ impl Session {
 
     /// Refuses who may not approve a plan in a role.
     fn may_approve(&self, gate: &Gate, plan: &Plan, role: &str) -> Result<(), Failure> {
-        match gate.ask(&self.approve_question(plan, role)?)? {
+        match gate.ask(&self.approve_question(gate, plan, role))? {
             Answer::Allowed(_) => Ok(()),
             Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
                 Err(denial(&decision, "approve", &format!("this plan as `{role}`")))
@@ -147,7 +154,8 @@ impl Session {
     /// The roles whose approval the rows of a plan wait for when its author applies them.
     fn roles_needed(&self, gate: &Gate, plan: &Plan) -> Result<BTreeSet<String>, Failure> {
         let rows: Vec<_> = plan.rows.iter().filter(|planned| planned.row.action != Action::NoOp).collect();
-        let questions = Questions::of_subset(self, plan, &rows, provision_state::now())?.asked_by(&plan.author);
+        let questions =
+            Questions::of_subset(self, &gate.people, plan, &rows, provision_state::now()).asked_by(&plan.author);
         let mut roles = BTreeSet::new();
         for (_, question) in rows.iter().flat_map(|planned| questions.again(planned)) {
             if let Answer::Waiting(decision) = gate.ask(&question)? {
@@ -157,13 +165,13 @@ impl Session {
         Ok(roles)
     }
 
-    fn approve_question(&self, plan: &Plan, role: &str) -> Result<Question, Failure> {
-        let people = self.people(plan.policies.as_deref())?;
+    fn approve_question(&self, gate: &Gate, plan: &Plan, role: &str) -> Question {
+        let people = &gate.people;
         let project = json!({"type": "Provision::Project", "id": plan.project});
         let mut entities = vec![json!({"uid": project, "attrs": {}, "parents": []})];
         entities.extend(people.of(&self.user));
         entities.extend(people.of(&plan.author));
-        Ok(Question {
+        Question {
             principal: json!({"type": USER, "id": self.user}),
             action: json!({"type": "Provision::Action", "id": "approve"}),
             resource: project,
@@ -171,13 +179,12 @@ impl Session {
                 "environment": self.environment_name(),
                 "source": self.source,
                 "time": {"__extn": {"fn": "datetime", "arg": cedar_time(&provision_state::now())}},
-                "mfa": false,
                 "role": role,
                 "author": {"__entity": {"type": USER, "id": plan.author}},
                 "plan": totals(plan.rows.iter()),
             }),
             entities,
-        })
+        }
     }
 
     fn kept_plan(&self, digest: &str) -> Result<Plan, Failure> {

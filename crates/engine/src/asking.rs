@@ -53,7 +53,7 @@ impl Executor<'_> {
     /// Asks one of them, of the first of the inputs that decide it. What is secret is looked at here, and shown nowhere.
     fn ask_again(&self, run: &Run<'_>, question: &Question, inputs: &[&Map]) -> Result<Vec<String>, Failure> {
         let Some((inputs, others)) = inputs.split_first() else { return Ok(Vec::new()) };
-        let questions = Questions::of_subset(self.session, self.plan, &[], now())?;
+        let questions = Questions::of_subset(self.session, &self.gate.people, self.plan, &[], now());
         let planned = PlannedRow { prior_fields: self.opened(&run.planned.prior_fields)?, ..run.planned.clone() };
         let mut asked = questions.of(&planned, inputs, action_of(question).unwrap_or(run.action));
         asked.context = question.context.clone();

@@ -59,7 +59,9 @@ impl Order {
         if let Some(alone) = declared.iter().zip(&own).find(|(it, own)| own.firm.contains(&it.address)) {
             return Err(cycle(vec![alone.0.address.clone(), alone.0.address.clone()]));
         }
-        let graph = |needs: &[Vec<Address>]| Graph::new(declared.iter().map(|it| &it.address).zip(needs.iter().map(Vec::as_slice)));
+        let graph = |needs: &[Vec<Address>]| {
+            Graph::new(declared.iter().map(|it| &it.address).zip(needs.iter().map(Vec::as_slice)))
+        };
         let whole = graph(&needs);
         let mut deferred: Vec<HashSet<Address>> = vec![HashSet::new(); declared.len()];
         let order = match whole.order() {

@@ -2,12 +2,13 @@
 
 use crate::Session;
 use crate::changes::masked;
-use crate::desired::{declaration, region_of, with_defaults};
+use crate::desired::{declaration, region_of};
 use crate::plan::{HEAL, Plan, PlanOptions};
 use crate::prepared::left_alone;
 use crate::project::{INFRA, Input};
 use crate::refresh::Place;
 use crate::settle::attributes;
+use crate::strays::Stray;
 use provision_diagnostic::Failure;
 use provision_model::{
     Address, Change, Config, Declaration, Json, Lifecycle, Map, Remote, Resource, compare, digest, references,
@@ -101,7 +102,7 @@ impl Session {
                 }
             }
         }
-        rows.extend(self.strays(world.strays)?.into_iter().map(|(kind, remote)| DriftRow {
+        rows.extend(self.strays(world.strays)?.into_iter().map(|Stray { kind, remote, .. }| DriftRow {
             address: None,
             kind,
             path: None,
@@ -152,7 +153,7 @@ impl Session {
         if !changed.is_empty() {
             self.store.put_seen(&lease, &changed)?;
         }
-        rows.extend(self.strays(world.strays)?.into_iter().map(|(kind, remote)| RefreshRow {
+        rows.extend(self.strays(world.strays)?.into_iter().map(|Stray { kind, remote, .. }| RefreshRow {
             address: None,
             kind,
             remote_id: remote.id,
@@ -204,16 +205,8 @@ impl Session {
 
     /// Where something of ours may be that the state does not have: what is declared and what was there once, by account,
     /// type and region.
-    fn other_places(&self, config: &Config, state: &[Resource]) -> Result<Vec<Place>, Failure> {
-        let mut places = HashSet::new();
-        for declaration in &config.resources {
-            let Ok((manifest, spec)) = self.registry.type_of(&declaration.kind) else { continue };
-            let settings = config.accounts.get(&declaration.account);
-            // An account that cannot be opened holds nothing back of what can be seen.
-            let Ok(account) = self.account(&declaration.account, &declaration.kind, settings) else { continue };
-            let fields = with_defaults(declaration, manifest, spec, "", account.region.as_deref());
-            places.insert((declaration.account.clone(), declaration.kind.clone(), region_of(manifest, &fields)));
-        }
+    pub(crate) fn other_places(&self, config: &Config, state: &[Resource]) -> Result<Vec<Place>, Failure> {
+        let mut places = self.declared_places(&config.resources, &config.accounts);
         let accounts = self.known_accounts(config)?;
         for (kind, account, inputs) in self.store.places_of_gone()? {
             let Ok((manifest, _)) = self.registry.type_of(&kind) else { continue };
@@ -266,29 +259,6 @@ impl Session {
                 if secret.contains(field) { masked(&change) } else { change }
             })
             .collect())
-    }
-
-    /// What carries our mark and is nobody's, in a fixed order: neither being made just now nor in the state since it was
-    /// listed, under whichever account.
-    fn strays(&self, found: Vec<(String, Remote)>) -> Result<Vec<(String, Remote)>, Failure> {
-        if found.is_empty() {
-            return Ok(found);
-        }
-        let under_way: HashSet<String> =
-            self.store.open_entries()?.into_iter().map(|entry| entry.identity.op).collect();
-        let ours: HashSet<(String, String)> =
-            self.store.resources()?.into_iter().map(|resource| (resource.kind, resource.remote_id)).collect();
-        let mut seen = HashSet::new();
-        let mut strays: Vec<(String, Remote)> = found
-            .into_iter()
-            .filter(|(kind, remote)| {
-                let making = remote.identity.as_ref().is_some_and(|identity| under_way.contains(&identity.op));
-                let id = (kind.clone(), remote.id.clone());
-                !making && !ours.contains(&id) && seen.insert(id)
-            })
-            .collect();
-        strays.sort_by(|(kind, remote), (other, second)| (kind, &remote.id).cmp(&(other, &second.id)));
-        Ok(strays)
     }
 }
 

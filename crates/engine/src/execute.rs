@@ -10,9 +10,7 @@ use crate::prepared::as_secret;
 use crate::schedule::{Node, Part};
 use crate::session::Sabotage;
 use provision_diagnostic::{Failure, isolated, locked};
-use provision_model::{
-    Action, Address, Event, IdentityClass, Json, Map, Remote, Resource, Status,
-};
+use provision_model::{Action, Address, Event, IdentityClass, Json, Map, Remote, Resource, Status};
 use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Record, StepRecord, now};
@@ -44,6 +42,8 @@ pub struct Executor<'a> {
     live: Mutex<HashMap<Address, (Map, Map)>>,
     /// Held by the one that is being made of those that nothing tells apart.
     pub(crate) anonymous: Mutex<()>,
+    /// The state is an older one: what it lost may be there without a mark.
+    pub(crate) is_behind: bool,
     sink: Sink<'a>,
 }
 
@@ -89,7 +89,10 @@ impl<'a> Executor<'a> {
             .iter()
             .map(|resource| (resource.address.clone(), (resource.attributes.clone(), resource.inputs.clone())))
             .collect();
-        Self { session, lease, serial, gate, plan, asked, live: Mutex::new(live), anonymous: Mutex::default(), sink }
+        let lost = plan.rows.iter().any(|planned| planned.row.action == Action::Adopt);
+        let is_behind = lost || session.store.is_behind().unwrap_or(true);
+        let (live, anonymous) = (Mutex::new(live), Mutex::default());
+        Self { session, lease, serial, gate, plan, asked, live, anonymous, is_behind, sink }
     }
 
     /// Carries out one node of the graph, telling what happens. One that panics is in doubt: what it sent is in the journal.
@@ -164,7 +167,8 @@ impl<'a> Executor<'a> {
                 self.session.store.forget(self.lease, self.serial, &Self::address(run))?;
                 return Ok(None);
             }
-            Action::Adopt | Action::NoOp => return Ok(None),
+            Action::Adopt => return self.adopt(run, index),
+            Action::NoOp => return Ok(None),
             _ => {}
         }
         let mut operation = match run.part {
@@ -202,6 +206,11 @@ impl<'a> Executor<'a> {
             }
         }
         let mut entry = self.part_entry(run, self.entry(run, &operation, allowed_by)?)?;
+        if run.action == Action::Create
+            && let Some(id) = self.adopt_twin(run, &operation, &entry)?
+        {
+            return Ok(Some(id));
+        }
         let mut _alone = None;
         if run.action == Action::Create && run.spec.identity == IdentityClass::Anonymous {
             // Two that look alike are told apart by what was there before each: they are made one after the other.
@@ -427,7 +436,7 @@ impl<'a> Executor<'a> {
         Ok(resource)
     }
 
-    fn publish(&self, resource: Resource) {
+    pub(crate) fn publish(&self, resource: Resource) {
         locked(&self.live).insert(resource.address, (resource.attributes, resource.inputs));
     }
 }

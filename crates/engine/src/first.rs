@@ -8,7 +8,11 @@ use std::collections::HashMap;
 impl Planner<'_> {
     /// Which replacements make the new one first: those that say so, and what these need, for the old one cannot go before
     /// what needs it. `rows` come in the order of their dependencies.
-    pub(crate) fn make_first(&self, rows: &mut [(usize, PlannedRow)], problems: &mut Vec<Problem>) -> Result<(), Failure> {
+    pub(crate) fn make_first(
+        &self,
+        rows: &mut [(usize, PlannedRow)],
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), Failure> {
         let places: HashMap<Address, usize> =
             rows.iter().enumerate().map(|(at, (_, row))| (row.row.address.clone(), at)).collect();
         for at in (0..rows.len()).rev() {

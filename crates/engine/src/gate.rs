@@ -1,18 +1,16 @@
 //! Owns enforcement: the one place that asks whether a change may be made, whoever asks for it.
 
 use crate::Session;
-use crate::people::{PEOPLE, People, USER};
+use crate::people::{People, USER};
+use crate::policies::{Compiled, Rules};
 use crate::question::cedar_time;
 use provision_diagnostic::Failure;
-use provision_model::{Question, digest};
-use provision_policy::{Authorizer, Decision, Partial, PolicySet, PolicySource, Reason, Schema, Verdict};
-use provision_state::PolicyInForce;
+use provision_model::Question;
+use provision_policy::{Authorizer, Decision, Partial, PolicySet, Reason, Schema, Verdict};
+use provision_state::{Lease, PolicyInForce};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// The folder of policies when the configuration names none.
-pub const POLICIES: &str = "policies";
 
 /// The name of the generated schema in positions.
 const SCHEMA: &str = "provision.cedarschema";
@@ -22,6 +20,8 @@ pub struct Gate {
     /// `None`: the project has no policies, everything is allowed.
     authorizer: Option<Authorizer>,
     pub policies: PolicyInForce,
+    /// Who belongs to which group, read with the policies and under the same digest.
+    pub(crate) people: People,
 }
 
 /// An answer.
@@ -37,14 +37,12 @@ pub enum Answer {
 }
 
 impl Session {
-    /// Opens the gate of this project; refuses policies that changed since the last apply.
-    pub(crate) fn gate(&self, configured: Option<&str>) -> Result<Gate, Failure> {
-        let folder = shown(configured);
-        let policies = self.policy_sources(configured)?;
-        if let Some(in_force) = self.store.policies()?
-            && in_force.digest != policies.digest
-            && !in_force.sources.is_empty()
-        {
+    /// Opens the gate of this project; refuses policies that are not the ones in force. The first that a state is asked
+    /// about are in force from then on, whatever they answer.
+    pub(crate) fn gate(&self, configured: Option<&str>, lease: Option<&Lease>) -> Result<Gate, Failure> {
+        let Compiled { policies, people, set } = self.rules(configured)?.compiled()?;
+        let in_force = self.in_force()?;
+        if !in_force.is_empty() && in_force.iter().all(|known| known.digest != policies.digest) {
             let what = if policies.sources.is_empty() { "are gone" } else { "have changed" };
             return Err(Failure::new(
                 "provision::apply::policy_changed",
@@ -52,116 +50,103 @@ impl Session {
             )
             .with_help("Review the difference, then run `provision policy accept`."));
         }
-        let authorizer = self.authorizer(&policies, &folder)?;
-        Ok(Gate { authorizer, policies })
-    }
-
-    fn authorizer(&self, policies: &PolicyInForce, folder: &str) -> Result<Option<Authorizer>, Failure> {
-        // Files without a policy in force permit nothing: only a project without policy files has no gate.
-        if policies.sources.is_empty() {
-            return Ok(None);
+        let authorizer = set.map(|set| self.authorizer(set, true)).transpose()?;
+        if self.store.policies()?.is_none_or(|known| known.digest != policies.digest) {
+            match lease {
+                Some(lease) => self.store.put_policies(lease, &policies)?,
+                None => self.store.put_policies(&self.lease()?, &policies)?,
+            }
         }
-        let set = policy_set(policies, folder)?;
-        let schema = Schema::parse(SCHEMA, &self.registry.cedar_schema())?;
-        set.fits(&schema)?;
-        Ok(Some(Authorizer::new(Arc::new(set), Some(Arc::new(schema)), &[])?))
+        Ok(Gate { authorizer, policies, people })
     }
 
-    /// The policy files of the project.
-    pub(crate) fn policy_sources(&self, configured: Option<&str>) -> Result<PolicyInForce, Failure> {
-        let folder = self.project.join(configured.unwrap_or(POLICIES));
-        let sources = match folder.exists() {
-            false => Vec::new(),
-            true => {
-                // A policy that does not parse is told before anything is decided by it.
-                let set = PolicySet::load(&folder, &shown(configured))?;
-                let mut sources: Vec<(String, String)> =
-                    set.sources().iter().map(|source| (source.name.clone(), source.text.clone())).collect();
-                // Who belongs to which group decides as much as the policies do.
-                if let Some(text) = self.people_text(configured)?.filter(|_| !sources.is_empty()) {
-                    self.read_people(configured, &text)?;
-                    sources.push((PEOPLE.to_owned(), text));
+    /// Who answers by these policies. Those that are newly written must fit what the providers have today.
+    fn authorizer(&self, set: PolicySet, must_fit: bool) -> Result<Authorizer, Failure> {
+        let schema = Schema::parse(SCHEMA, &self.registry.cedar_schema())?;
+        if must_fit {
+            set.fits(&schema)?;
+        }
+        Authorizer::new(Arc::new(set), Some(Arc::new(schema)), &[])
+    }
+
+    /// The policies in force, any of which may be the project's: those of this state, or of the project's other states
+    /// where this one was never asked about any. A new environment does not begin without.
+    fn in_force(&self) -> Result<Vec<PolicyInForce>, Failure> {
+        let known = match self.store.policies()? {
+            Some(own) => vec![own],
+            None => {
+                let mut others = Vec::new();
+                for (_, store) in crate::offers::states(&self.project, &self.env)? {
+                    if store.lineage() != self.store.lineage() {
+                        others.extend(store.policies()?);
+                    }
                 }
-                sources
+                others
             }
         };
-        Ok(PolicyInForce { digest: digest(&json!(sources)), sources })
+        Ok(known.into_iter().filter(|known| !known.sources.is_empty()).collect())
     }
 
-    /// Makes the project's policies the ones in force, if those in force allow it.
-    pub fn accept_policies(&self, configured: Option<&str>) -> Result<PolicyInForce, Failure> {
-        let lease = self.lease()?;
+    /// Makes the project's policies the ones in force, if those in force allow it. `named` is their folder, where it is
+    /// not the one that the project names.
+    pub fn accept_policies(&self, named: Option<&str>) -> Result<PolicyInForce, Failure> {
+        let lease = self.writer()?;
         let config = match self.project.join(crate::project::INFRA).is_file() {
             true => self.read(&crate::Input::Project)?.0.config,
             false => provision_model::Config::default(),
         };
-        let configured = configured.or(config.policies.as_deref());
-        let policies = self.policy_sources(configured)?;
+        self.refuse_other_project(&config.name)?;
+        let rules = match named {
+            Some(_) => self.rules_in(named)?,
+            None => self.rules(config.policies.as_deref())?,
+        };
+        let shown = rules.shown.clone();
+        let Compiled { policies, set, .. } = rules.compiled()?;
         // The new ones must at least be able to decide.
-        self.authorizer(&policies, &shown(configured))?;
-        if let Some(in_force) = self.store.policies()?
-            && let Some(previous) = self.authorizer(&in_force, &shown(configured))?
-        {
-            // The people in force say who may change who belongs to what.
-            let people = match in_force.sources.iter().find(|(name, _)| name == PEOPLE) {
-                Some((name, text)) => People::read(text, name)?,
-                None => People::default(),
-            };
-            let gate = Gate { authorizer: Some(previous), policies: in_force };
-            let question = self.policy_question(&config.name, &people);
-            match gate.ask(&question)? {
-                Answer::Allowed(_) => {}
-                Answer::Waiting(decision) => {
-                    return Err(denial(&decision, "change_policy", "the policies")
-                        .with_help("Approvals are for plans: who may change policies is said without `@approval`."));
-                }
-                Answer::Denied(decision) | Answer::Error(decision) => {
-                    return Err(denial(&decision, "change_policy", "the policies"));
-                }
-                Answer::Pending => {
-                    return Err(Failure::new(
-                        "provision::apply::denied",
-                        "the policies in force do not decide who may change them",
-                    ));
-                }
-            }
+        set.map(|set| self.authorizer(set, true)).transpose()?;
+        for known in self.in_force()? {
+            // What those in force cannot decide they do not allow.
+            let Compiled { policies, people, set } = Rules::of(known, &shown)?.compiled()?;
+            let authorizer = set.map(|set| self.authorizer(set, false)).transpose()?;
+            let gate = Gate { authorizer, policies, people };
+            self.asked_of_project(&gate, &config.name, "change_policy", "the policies")?;
         }
         self.store.put_policies(&lease, &policies)?;
         Ok(policies)
     }
 
-    fn policy_question(&self, name: &str, people: &People) -> Question {
+    /// Asks about what is done to the project as a whole, at once and not by a plan.
+    pub(crate) fn asked_of_project(&self, gate: &Gate, project: &str, action: &str, what: &str) -> Result<(), Failure> {
+        match gate.ask(&self.project_question(project, action, &gate.people))? {
+            Answer::Allowed(_) => Ok(()),
+            Answer::Waiting(decision) => Err(denial(&decision, action, what)
+                .with_help("Approvals are for plans: who may do this at once is said without `@approval`.")),
+            Answer::Denied(decision) | Answer::Error(decision) => Err(denial(&decision, action, what)),
+            Answer::Pending => Err(Failure::new(
+                "provision::apply::denied",
+                format!("{action} of {what} is denied: the policies do not decide it"),
+            )
+            .with_help("Write the policy so that it can be decided from what is known of the project.")),
+        }
+    }
+
+    fn project_question(&self, name: &str, action: &str, people: &People) -> Question {
         let project = json!({"type": "Provision::Project", "id": name});
         let zero = json!({"create": 0, "update": 0, "replace": 0, "delete": 0, "resources": 0});
         let mut entities = vec![json!({"uid": project, "attrs": {}, "parents": []})];
         entities.extend(people.of(&self.user));
         Question {
             principal: json!({"type": USER, "id": self.user}),
-            action: json!({"type": "Provision::Action", "id": "change_policy"}),
+            action: json!({"type": "Provision::Action", "id": action}),
             resource: project.clone(),
             context: json!({
-                "environment": self.environment_name(), "source": self.source, "approvals": [], "mfa": false,
+                "environment": self.environment_name(), "source": self.source, "approvals": [],
                 "time": {"__extn": {"fn": "datetime", "arg": cedar_time(&provision_state::now())}},
                 "disruption": "update", "protected": false, "plan": zero, "subset": zero, "after": zero,
             }),
             entities,
         }
     }
-}
-
-/// The folder of the policies as positions start with it.
-fn shown(configured: Option<&str>) -> String {
-    format!("{}/", configured.unwrap_or(POLICIES).trim_end_matches('/'))
-}
-
-fn policy_set(policies: &PolicyInForce, folder: &str) -> Result<PolicySet, Failure> {
-    let sources: Vec<PolicySource> = policies
-        .sources
-        .iter()
-        .filter(|(name, _)| name != PEOPLE)
-        .map(|(name, text)| PolicySource { name: name.clone(), text: text.clone() })
-        .collect();
-    PolicySet::parse_folder(&sources, folder)
 }
 
 impl Gate {

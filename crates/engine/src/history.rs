@@ -1,10 +1,10 @@
-//! Owns telling what one change of the history did, and taking over an exported state.
+//! Owns telling what one change of the history did.
 
 use crate::Session;
 use crate::changes::{creation, removal};
 use provision_diagnostic::Failure;
 use provision_model::{Action, Address, Change, Json, Map, compare};
-use provision_state::{Changed, Imported, Rekeyed};
+use provision_state::Changed;
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -49,34 +49,5 @@ impl Session {
             (None, None) => return Ok(None),
         };
         Ok(Some(ChangeRow { address: changed.address, kind, action, changes }))
-    }
-
-    /// Gives the state another key.
-    pub fn rekey(&self) -> Result<Rekeyed, Failure> {
-        let set = |name: &str| (self.env)(name).filter(|value| !value.is_empty());
-        let given = set("PROVISION_STATE_NEW_KEY");
-        match (set("PROVISION_STATE_KEY"), &given) {
-            (Some(_), None) => {
-                return Err(Failure::new("provision::state::io", "the new key of the state is not given")
-                    .with_help("Set PROVISION_STATE_NEW_KEY to a new age identity, as `age-keygen` makes them."));
-            }
-            (None, Some(_)) => {
-                return Err(Failure::new(
-                    "provision::state::io",
-                    "the key of this state is a file, and PROVISION_STATE_NEW_KEY is set",
-                )
-                .with_help("Unset PROVISION_STATE_NEW_KEY: a new file is made."));
-            }
-            _ => {}
-        }
-        let lease = self.lease()?;
-        self.settle(&lease)?;
-        self.store.rekey(&lease, given.as_deref())
-    }
-
-    /// Takes over an exported state.
-    pub fn import_state(&self, exported: &Json) -> Result<Imported, Failure> {
-        let lease = self.lease()?;
-        self.store.import(&lease, exported)
     }
 }

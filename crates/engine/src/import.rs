@@ -72,6 +72,7 @@ impl Session {
     /// Takes the resource of a type with this id into the state, under an address.
     pub fn import(&self, address: &str, id: &str, kind: &str, options: &ImportOptions) -> Result<ImportedRow, Failure> {
         let config = self.configured()?;
+        self.refuse_other_project(&config.name)?;
         let (manifest, spec) = self.registry.type_of(kind)?;
         let address = valid(address)?;
         if spec.read.is_none() {
@@ -114,6 +115,7 @@ impl Session {
         options: &ImportOptions,
     ) -> Result<Vec<ImportedRow>, Failure> {
         let config = self.configured()?;
+        self.refuse_other_project(&config.name)?;
         let wanted = self.listable(kinds, provider)?;
         if let Some(name) = &options.account
             && !self.known_accounts(&config)?.contains_key(name)
@@ -330,10 +332,10 @@ impl Session {
             ids.add(&one.address, &one.kind, one.spec, &one.remote.id, &shown);
         }
         let drafts = found.iter().map(|one| self.draft(config, &ids, one)).collect::<Result<Vec<_>, Failure>>()?;
-        let gate = self.gate(config.policies.as_deref())?;
+        let lease = self.writer()?;
+        let gate = self.gate(config.policies.as_deref(), Some(&lease))?;
         let asked: Vec<(&PlannedRow, &Map)> = drafts.iter().map(|draft| (&draft.planned, &draft.fields)).collect();
         let answer = self.may_do(&gate, config, "import", state.len() + drafts.len(), None, &asked);
-        let lease = self.lease()?;
         let subject = match drafts.as_slice() {
             [one] => Some(&one.resource.address),
             _ => None,
@@ -346,7 +348,7 @@ impl Session {
             let resource = &draft.resource;
             free(&now, &resource.address, &resource.kind, &resource.remote_id)?;
         }
-        self.store.put_policies(&lease, &gate.policies)?;
+        self.store.pin_project(&lease, &config.name)?;
         self.store.put_accounts(&lease, &serde_json::json!(self.sealed_accounts(config)?))?;
         let change = NewChange {
             project: Some(config.name.clone()),

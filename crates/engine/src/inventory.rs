@@ -84,7 +84,7 @@ impl Session {
         address: &str,
         how: impl Fn(&mut Resource) -> Result<(), Failure>,
     ) -> Result<ResourceRow, Failure> {
-        let lease = self.lease()?;
+        let lease = self.writer()?;
         let mut resource = self.find(address)?;
         let verb = if kind == "unprotect" { kind } else { "mark" };
         self.may_alter(&lease, verb, &resource, &[&resource.address])?;
@@ -99,13 +99,14 @@ impl Session {
 
     /// Forgets a resource: it stays in the cloud, and is nobody's. A protected one is not forgotten.
     pub fn forget(&self, address: &str) -> Result<ResourceRow, Failure> {
-        let lease = self.lease()?;
+        let lease = self.writer()?;
         let resource = self.find(address)?;
         if resource.protect {
             return Err(protected(address));
         }
         let config = self.standing(&Input::Project)?.config;
-        let gate = self.gate(config.policies.as_deref())?;
+        self.refuse_other_project(&config.name)?;
+        let gate = self.gate(config.policies.as_deref(), Some(&lease))?;
         let (manifest, spec) = self.registry.type_of(&resource.kind)?;
         let planned = PlannedRow::removal(manifest, spec, &resource, Action::Forget, "let go of");
         let left = self.store.resources()?.len().saturating_sub(1);
@@ -121,7 +122,8 @@ impl Session {
     /// Asks the policies about a change of what the state says of a resource, under each of its addresses.
     fn may_alter(&self, lease: &Lease, verb: &str, resource: &Resource, addresses: &[&Address]) -> Result<(), Failure> {
         let config = self.standing(&Input::Project)?.config;
-        let gate = self.gate(config.policies.as_deref())?;
+        self.refuse_other_project(&config.name)?;
+        let gate = self.gate(config.policies.as_deref(), Some(lease))?;
         let (manifest, spec) = self.registry.type_of(&resource.kind)?;
         let rows: Vec<PlannedRow> = addresses
             .iter()
@@ -157,7 +159,7 @@ impl Session {
 
     /// Gives a resource another address; what depends on it follows.
     pub fn rename(&self, from: &str, to: &str) -> Result<ResourceRow, Failure> {
-        let lease = self.lease()?;
+        let lease = self.writer()?;
         let resource = self.find(from)?;
         if !to.split('.').all(Address::valid_part) {
             return Err(Failure::new("provision::plan::address", format!("`{to}` is not a valid address"))

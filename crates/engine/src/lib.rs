@@ -3,6 +3,8 @@
 //!
 //! Takes a store, a registry and an environment as arguments; must not know Nushell, HTTP or SQL.
 
+mod actor;
+mod adopt;
 mod alone;
 mod apply;
 mod approve;
@@ -33,6 +35,7 @@ mod picture;
 mod plan;
 mod planfile;
 mod planned;
+mod policies;
 mod prepared;
 mod project;
 mod question;
@@ -47,11 +50,14 @@ mod session;
 mod settle;
 mod shown;
 mod sources;
+mod strays;
 mod subset;
 mod validate;
 mod verdict;
+mod whole;
 mod written;
 
+pub use actor::Actor;
 pub use apply::ApplyOptions;
 pub use approve::ApproveOptions;
 pub use drift::{DriftRow, RefreshRow, Seen};
@@ -68,8 +74,9 @@ pub use project::{Input, SourceNote, find_project};
 pub use provision_model::{Address, Event, Json, Status};
 pub use provision_providers::{Clock, Outside, RustProviders, Wire, WireAnswer, WireError, WireRequest, network};
 pub use provision_state::{
-    Approval, AuditRow, BackupRow, Changed, Counts, HistoryRow, Imported, LeaseRow, Location, Restored, Store,
-    Verified, backups, restore,
+    Approval, AuditRow, BackupRow, Changed, Checkpoint, Counts, HistoryRow, Imported, LeaseRow, Location, Restored,
+    Store, Verified, backups, restore,
 };
 pub use provision_state::{Audience, Secrets};
 pub use session::{Environment, Sabotage, Session, Stop, location};
+pub use whole::AdoptedProject;

@@ -38,10 +38,14 @@ pub fn limits(
                 declaration.address,
                 written + ours
             );
-            let help = format!("Write {} {field} or fewer{}.", most - ours, match &spec.name_label {
-                Some(name) => format!("; `{name}`, which is set by default, counts"),
-                None => String::new(),
-            });
+            let help = format!(
+                "Write {} {field} or fewer{}.",
+                most - ours,
+                match &spec.name_label {
+                    Some(name) => format!("; `{name}`, which is set by default, counts"),
+                    None => String::new(),
+                }
+            );
             problems.push(Problem::value("provision::plan::value", message, &at(field)).help(help));
         }
     }

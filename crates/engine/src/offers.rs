@@ -78,10 +78,10 @@ impl Session {
 }
 
 /// A state and the name of its environment.
-type Kept = (Option<String>, Arc<Store>);
+pub(crate) type Kept = (Option<String>, Arc<Store>);
 
 /// The states that a project has.
-fn states(project: &Path, env: &Environment) -> Result<Vec<Kept>, Failure> {
+pub(crate) fn states(project: &Path, env: &Environment) -> Result<Vec<Kept>, Failure> {
     let mut environments: Vec<Option<String>> = vec![None];
     if let Ok(entries) = std::fs::read_dir(project.join(".provision/environments")) {
         let mut names: Vec<String> =

@@ -73,6 +73,7 @@ impl Executor<'_> {
     fn generation(&self, run: &Run<'_>, address: &Address) -> Result<u64, Failure> {
         match run.action {
             Action::Create => self.session.store.next_generation(address),
+            Action::Adopt => Ok(run.planned.generation),
             _ => {
                 let resource = self.session.store.resource(address.as_str())?;
                 Ok(resource.map_or(run.planned.generation.max(1), |resource| resource.generation))
@@ -89,7 +90,10 @@ impl Executor<'_> {
                 Part::Release => Ok(None),
                 _ => Err(Failure::new(
                     "provision::plan::stale",
-                    format!("`{address}` is not in the state any more, so its {} cannot be set", run.planned.later.fields.join(", ")),
+                    format!(
+                        "`{address}` is not in the state any more, so its {} cannot be set",
+                        run.planned.later.fields.join(", ")
+                    ),
                 )
                 .with_help("Run `provision plan` again.")),
             };
@@ -145,7 +149,8 @@ impl Executor<'_> {
     }
 
     fn remote_ids(&self, addresses: &[Address]) -> Result<HashSet<String>, Failure> {
-        let found = addresses.iter().map(|it| self.session.store.resource(it.as_str())).collect::<Result<Vec<_>, _>>()?;
+        let found =
+            addresses.iter().map(|it| self.session.store.resource(it.as_str())).collect::<Result<Vec<_>, _>>()?;
         Ok(found.into_iter().flatten().map(|it| it.remote_id).collect())
     }
 
@@ -169,7 +174,12 @@ impl Executor<'_> {
         })
     }
 
-    pub(crate) fn entry(&self, run: &Run<'_>, operation: &Operation, mut allowed_by: Vec<String>) -> Result<Entry, Failure> {
+    pub(crate) fn entry(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        mut allowed_by: Vec<String>,
+    ) -> Result<Entry, Failure> {
         let planned = run.planned;
         allowed_by.sort_unstable();
         allowed_by.dedup();

@@ -80,7 +80,10 @@ pub(crate) fn check(session: &Session, config: &Config, problems: &mut Vec<Probl
             let message = format!("`{}` is also an item of `{list}` of `{address}`", declaration.address);
             let help = match whole.fields.contains_key(&list) {
                 true => format!("Remove it from `{list}` of `{address}`, or remove `{}`.", declaration.address),
-                false => format!("It is the default there: write `{list} = []` in `{address}`, or remove `{}`.", declaration.address),
+                false => format!(
+                    "It is the default there: write `{list} = []` in `{address}`, or remove `{}`.",
+                    declaration.address
+                ),
             };
             problems.push(Problem::value("provision::plan::two_owners", message, &declaration.path).help(help));
         }

@@ -1,13 +1,10 @@
 //! Owns who belongs to which group: `entities.json` beside the policies, in Cedar's JSON form.
 
-use crate::Session;
 use provision_diagnostic::Failure;
 use provision_model::Json;
 use provision_policy::EntityRef;
 use serde_json::json;
 use std::collections::HashMap;
-use std::io::ErrorKind;
-use std::path::PathBuf;
 
 /// Cedar's names for who asks and what they belong to.
 pub(crate) const USER: &str = "Provision::User";
@@ -22,41 +19,6 @@ pub(crate) struct People {
     rows: HashMap<EntityRef, Json>,
 }
 
-impl Session {
-    /// The people of the project's policies.
-    pub(crate) fn people(&self, configured: Option<&str>) -> Result<People, Failure> {
-        match self.people_text(configured)? {
-            Some(text) => self.read_people(configured, &text),
-            None => Ok(People::default()),
-        }
-    }
-
-    /// What stands in their file, if there is one.
-    pub(crate) fn people_text(&self, configured: Option<&str>) -> Result<Option<String>, Failure> {
-        let file = self.people_file(configured);
-        match std::fs::read_to_string(&file) {
-            Ok(text) => Ok(Some(text)),
-            // `policies` may also name one file.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => Err(Failure::new("policy::io", format!("{} cannot be read: {error}", file.display()))
-                .with_help("It has the users and groups that policies speak of; policies are not asked without it.")),
-        }
-    }
-
-    /// Reads the text of their file.
-    pub(crate) fn read_people(&self, configured: Option<&str>, text: &str) -> Result<People, Failure> {
-        People::read(text, &self.shown(&self.people_file(configured)))
-    }
-
-    fn people_file(&self, configured: Option<&str>) -> PathBuf {
-        self.project.join(configured.unwrap_or(crate::gate::POLICIES)).join(PEOPLE)
-    }
-
-    fn shown(&self, file: &std::path::Path) -> String {
-        file.strip_prefix(&self.shown_from).unwrap_or(file).display().to_string()
-    }
-}
-
 impl People {
     /// Reads Cedar JSON rows `{uid, attrs, parents}`.
     pub fn read(text: &str, name: &str) -> Result<People, Failure> {
@@ -65,7 +27,8 @@ impl People {
                 "It is a list of rows such as {\"uid\": \"Provision::User::\\\"ann\\\"\", \"parents\": [\"Provision::Group::\\\"web\\\"\"]}.",
             )
         };
-        let rows: Vec<Json> = serde_json::from_str(text).map_err(|error| told(error.to_string()))?;
+        let rows = provision_policy::read_json(text).map_err(|error| told(error.to_string()))?;
+        let Json::Array(rows) = rows else { return Err(told("it is not a list".to_owned())) };
         let mut people = People::default();
         for mut row in rows {
             let uid: EntityRef = serde_json::from_value(row["uid"].clone()).map_err(|error| told(error.to_string()))?;

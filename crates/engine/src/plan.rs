@@ -3,21 +3,23 @@
 use crate::changes::{creation, masked};
 use crate::conditions::Moment;
 use crate::deferred::{Later, Order};
-use crate::limits::limits;
 use crate::desired::{region_of, triggers, with_defaults};
+use crate::limits::limits;
 use crate::output::attribute_of;
 pub use crate::planned::{Place, Plan, PlannedRow, ground};
 use crate::prepared::{Fields, forget_followers};
 use crate::project::{Input, Located};
 use crate::question::{Questions, holds_unknown};
 use crate::refresh::{World, current_fields};
+use crate::rollback::own_up;
 use crate::scope::{concerning, narrow};
 use crate::selection::{known, link, select};
+use crate::strays::Strays;
 use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
-    Action, Address, Declaration, Json, Lifecycle, Map, PackedQuestion, PlanRow, Problem, Question, Remote,
-    Resource, has_secret, is_sealed, references, resolve, without_secrets,
+    Action, Address, Declaration, Json, Lifecycle, Map, PackedQuestion, PlanRow, Problem, Question, Remote, Resource,
+    has_secret, is_sealed, references, resolve, without_secrets,
 };
 use provision_registry::TypeSpec;
 use std::collections::{HashMap, HashSet};
@@ -40,6 +42,8 @@ pub struct PlanOptions {
     pub deep: bool,
     /// Keep the rows that change nothing.
     pub all: bool,
+    /// Look for what the state may have lost even where nothing was ever made: an apply is about to make it.
+    pub certain: bool,
     /// What the plan is for, where it is not to apply the configuration.
     pub purpose: Option<&'static str>,
 }
@@ -75,17 +79,21 @@ impl Session {
     }
 
     fn plan_located(&self, located: &Located, options: &PlanOptions) -> Result<Plan, Failure> {
+        self.refuse_other_project(&located.config.name)?;
         let state = self.store.resources()?;
         let world = match options.no_refresh {
             true => World::default(),
-            false if located.left_out.addresses.is_empty() => self.refresh(&located.config, &state, options.deep)?,
             false => {
+                let config = &located.config;
                 let asked: Vec<Resource> =
                     state.iter().filter(|it| !located.left_out.has(&it.address)).cloned().collect();
-                self.refresh(&located.config, &asked, options.deep)?
+                let places = self.places_to_look(config, &config.resources, &asked, options.certain)?;
+                self.refresh_with(config, &asked, &places, options.deep)?
             }
         };
+        let strays = self.placed(&world, &located.config.resources, &state)?;
         let mut planner = Planner::new(self, located, &state, &world, options.destroy)?;
+        planner.strays = strays;
         planner.healing = options.purpose == Some(HEAL);
         let plan = planner.plan(options)?;
         let body = serde_json::to_string(&plan)
@@ -100,17 +108,6 @@ pub const ROLLBACK: &str = "rollback";
 
 /// The purpose of a plan that undoes drift alone.
 pub const HEAL: &str = "heal";
-
-/// Says what going back does not bring back: a configuration comes back, data does not.
-fn own_up(row: &mut PlanRow) {
-    let said = match row.action {
-        Action::Create => "; it comes back empty, the data it held does not",
-        Action::Replace => "; the data of the one that goes is lost, and that of the earlier one does not come back",
-        Action::Delete => "; the data it holds is lost",
-        _ => return,
-    };
-    row.reason.push_str(said);
-}
 
 /// The failure of a source of secrets as a problem of the field that names it.
 fn sourceless(failure: Failure, path: &[provision_model::Step]) -> Problem {
@@ -127,9 +124,11 @@ pub struct Planner<'a> {
     /// Old address by new address.
     moved: HashMap<&'a str, &'a Address>,
     pub(crate) world: &'a World,
-    destroy: bool,
+    pub(crate) destroy: bool,
     /// What somebody asked for besides is no part of it.
     pub(crate) healing: bool,
+    /// What carries our mark and is in no row.
+    pub(crate) strays: Strays,
     once_wanted: HashMap<Address, Vec<String>>,
     /// Desired fields as far as they are known, for the questions; never stored.
     pub(crate) desired: std::cell::RefCell<HashMap<Address, Map>>,
@@ -178,6 +177,7 @@ impl<'a> Planner<'a> {
             world,
             destroy,
             healing: false,
+            strays: Strays::default(),
             once_wanted,
             desired: Default::default(),
         })
@@ -205,6 +205,7 @@ impl<'a> Planner<'a> {
             self.plan_declared(&mut rows, &mut problems)?;
         }
         self.plan_removed(&mut rows, &mut problems)?;
+        self.plan_strays(&mut rows)?;
         if options.purpose == Some(ROLLBACK) {
             rows.iter_mut().for_each(|planned| own_up(&mut planned.row));
         }
@@ -216,7 +217,10 @@ impl<'a> Planner<'a> {
         let rows: Vec<PlannedRow> =
             rows.into_iter().filter(|planned| options.all || planned.row.says_something()).collect();
         let removed = rows.iter().filter(|it| matches!(it.row.action, Action::Delete | Action::Forget)).count();
-        let added = rows.iter().filter(|it| it.row.action == Action::Create && it.prior.is_none()).count();
+        let added = rows
+            .iter()
+            .filter(|it| matches!(it.row.action, Action::Create | Action::Adopt) && it.prior.is_none())
+            .count();
         let mut plan = Plan {
             version: PLAN_VERSION,
             digest: String::new(),
@@ -232,7 +236,8 @@ impl<'a> Planner<'a> {
             rows,
             resources_after: (self.state.len() + added).saturating_sub(removed),
         };
-        let questions = Questions::new(self.session, &plan)?;
+        let rules = self.session.rules(plan.policies.as_deref())?;
+        let questions = Questions::new(self.session, &rules.people, &plan);
         let desired = self.desired.borrow();
         let requests: Vec<_> = plan
             .rows
@@ -270,7 +275,8 @@ impl<'a> Planner<'a> {
             let resource = self.there(&declaration.address);
             let remote = self.remote(resource);
             let now = match (row.row.action, resource) {
-                (Action::NoOp | Action::Update | Action::Adopt, Some(resource)) => {
+                (Action::Adopt, _) => Known::Now(self.lost_attributes(&declaration.address)),
+                (Action::NoOp | Action::Update, Some(resource)) => {
                     let mut attributes = resource.inputs.clone();
                     attributes.extend(resource.attributes.clone());
                     if let Some(remote) = remote {
@@ -405,7 +411,7 @@ impl<'a> Planner<'a> {
             None => Map::new(),
         };
         let known = !desired_unknown;
-        let planned = PlannedRow {
+        let mut planned = PlannedRow {
             row: PlanRow {
                 address: declaration.address.clone(),
                 provider: manifest.name.clone(),
@@ -437,6 +443,7 @@ impl<'a> Planner<'a> {
             moved_from: self.moved.get(declaration.address.as_str()).map(|old| (*old).clone()),
             generation: resource.map_or(0, |resource| resource.generation),
         };
+        self.adopt_row(&mut planned, spec)?;
         // What hangs on values that come later is asked when they are there.
         let changes = matches!(planned.row.action, Action::Create | Action::Update | Action::Replace);
         if known

@@ -5,7 +5,7 @@ use crate::scope::LeftOut;
 use provision_diagnostic::{Diagnostic, Failure, Position, excerpt};
 use provision_model::{Config, Json, Problem, Step};
 use provision_nickel::{Positions, Request, Source};
-use provision_registry::{elements, located};
+use provision_registry::{elements, located, real};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -99,7 +99,10 @@ impl Session {
                 (value.clone(), positions, Vec::new())
             }
         };
-        let (config, mut problems) = Config::read(&value);
+        let (mut config, mut problems) = Config::read(&value);
+        if !matches!(input, Input::Project) {
+            self.with_own_policies(&mut config)?;
+        }
         // Where Nickel reported something, holes in the data are its consequence.
         if !diagnostics.is_empty() {
             let hole = ["provision::config::invalid", "provision::plan::unknown_type"];
@@ -147,8 +150,18 @@ impl Session {
     }
 
     pub(crate) fn request_of(&self, sources: Vec<Source>) -> Request {
+        // Whoever wrote the project chose what it imports, and must not reach for what the caller may read besides. The
+        // caller's own words count: the file that was named, and the import path of the environment.
+        let mut roots = self.registry.import_roots(&self.project);
+        let folders = sources.iter().filter_map(|source| match source {
+            Source::File(file) => file.parent(),
+            Source::Text { folder, .. } => Some(folder),
+        });
+        let named = folders.chain(self.import_paths.iter().map(PathBuf::as_path));
+        roots.extend(named.filter(|folder| folder.parent().is_some()).map(real));
         Request {
             sources,
+            confine: Some(roots),
             library: Some(self.registry.library()),
             import_paths: self.import_paths.clone(),
             positions: true,
@@ -207,7 +220,7 @@ impl Session {
     fn check_environment(&self, file: &Path, environment: &str) -> Result<(), Failure> {
         let names =
             "let environments = std.record.get_or \"environments\" {} import_of_file in std.record.fields environments";
-        let request = Request { sources: vec![beside(file, names)], positions: false, ..self.request_of(Vec::new()) };
+        let request = Request { positions: false, ..self.request_of(vec![beside(file, names)]) };
         // What is wrong with the file itself is told when it is evaluated.
         let Ok(found) = self.evaluator.eval(&request) else { return Ok(()) };
         let known: Vec<&str> = found.value.as_array().into_iter().flatten().filter_map(Json::as_str).collect();
@@ -239,7 +252,7 @@ in"#;
 const GENERATED: &str = "environment of ";
 
 /// A text of Nickel beside a file, which it calls `import_of_file`.
-fn beside(file: &Path, text: &str) -> Source {
+pub(crate) fn beside(file: &Path, text: &str) -> Source {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     Source::Text {
         name: format!("{GENERATED}{name}"),

@@ -3,7 +3,6 @@
 use crate::Session;
 use crate::people::{GROUP, People, USER};
 use crate::plan::{Plan, PlannedRow};
-use provision_diagnostic::Failure;
 use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, is_later, type_name, unknown};
 use provision_registry::{Manifest, TypeSpec};
 use serde_json::json;
@@ -20,7 +19,7 @@ pub struct Questions<'a> {
     subset_totals: Json,
     after: Json,
     time: String,
-    people: People,
+    people: &'a People,
     /// Who wants it.
     asker: String,
 }
@@ -43,24 +42,30 @@ pub fn totals<'a>(rows: impl Iterator<Item = &'a PlannedRow>) -> Json {
 
 impl<'a> Questions<'a> {
     /// For a whole plan, at the time it was made.
-    pub fn new(session: &'a Session, plan: &Plan) -> Result<Self, Failure> {
-        Self::of_subset(session, plan, &plan.rows.iter().collect::<Vec<_>>(), plan.created_at.clone())
+    pub fn new(session: &'a Session, people: &'a People, plan: &Plan) -> Self {
+        Self::of_subset(session, people, plan, &plan.rows.iter().collect::<Vec<_>>(), plan.created_at.clone())
     }
 
     /// For some rows of a plan, at a time.
-    pub fn of_subset(session: &'a Session, plan: &Plan, subset: &[&PlannedRow], time: String) -> Result<Self, Failure> {
+    pub fn of_subset(
+        session: &'a Session,
+        people: &'a People,
+        plan: &Plan,
+        subset: &[&PlannedRow],
+        time: String,
+    ) -> Self {
         let mut after = totals(plan.rows.iter());
         after["resources"] = Json::from(plan.resources_after);
-        Ok(Self {
+        Self {
             session,
             project: plan.project.clone(),
             plan_totals: totals(plan.rows.iter()),
             subset_totals: totals(subset.iter().copied()),
             after,
             time,
-            people: session.people(plan.policies.as_deref())?,
+            people,
             asker: session.user.clone(),
-        })
+        }
     }
 
     /// The same, asked by somebody else.
@@ -136,7 +141,6 @@ impl<'a> Questions<'a> {
                 "source": self.session.source,
                 "time": {"__extn": {"fn": "datetime", "arg": cedar_time(&self.time)}},
                 "approvals": [],
-                "mfa": false,
                 "disruption": disruption,
                 "protected": planned.lifecycle.protect,
                 "plan": self.plan_totals,

@@ -2,6 +2,7 @@
 
 use crate::Session;
 use crate::parts::has_parts;
+use crate::strays::Stray;
 use indexmap::IndexMap;
 use provision_diagnostic::{Failure, isolated};
 use provision_model::{AccountConfig, Address, Config, LABEL_STATE, Map, Remote, Resource, type_name};
@@ -16,8 +17,8 @@ use std::time::Duration;
 pub struct World {
     /// `None`: it is gone. Not in the map: nobody can tell (`local`).
     pub resources: HashMap<Address, Option<Remote>>,
-    /// Carries our lineage and is in no row of the state: kind and resource.
-    pub strays: Vec<(String, Remote)>,
+    /// Carries our lineage and is in no row of the state.
+    pub strays: Vec<Stray>,
 }
 
 type Group<'a> = (&'a str, &'a str, Option<String>);
@@ -26,12 +27,7 @@ type Group<'a> = (&'a str, &'a str, Option<String>);
 pub(crate) type Place = (String, String, Option<String>);
 
 impl Session {
-    /// Lists everything the state knows. `deep` also reads each resource.
-    pub(crate) fn refresh(&self, config: &Config, state: &[Resource], deep: bool) -> Result<World, Failure> {
-        self.refresh_with(config, state, &[], deep)
-    }
-
-    /// The same, and looks for strays in other places too.
+    /// Lists everything the state knows, and looks for strays in other places too. `deep` also reads each resource.
     pub(crate) fn refresh_with(
         &self,
         config: &Config,
@@ -116,7 +112,12 @@ impl Session {
         // Where a list cannot be narrowed to ours, somebody else's mark is not ours.
         let ours = |remote: &Remote| remote.identity.as_ref().is_some_and(|it| it.state == self.store.lineage());
         let strays = by_id.into_values().filter(ours);
-        world.strays.extend(strays.map(|remote| ((*kind).to_owned(), remote)));
+        world.strays.extend(strays.map(|remote| Stray {
+            kind: (*kind).to_owned(),
+            account: (*account).to_owned(),
+            region: region.clone(),
+            remote,
+        }));
         Ok(world)
     }
 }

@@ -4,7 +4,7 @@ use crate::Session;
 use crate::desired::declaration_of;
 use crate::plan::{Plan, PlanOptions, ROLLBACK};
 use provision_diagnostic::Failure;
-use provision_model::{Address, Config};
+use provision_model::{Action, Address, Config, PlanRow};
 use std::collections::HashMap;
 
 impl Session {
@@ -44,4 +44,15 @@ impl Session {
         };
         self.plan_of(config, &PlanOptions { purpose: Some(ROLLBACK), ..options.clone() })
     }
+}
+
+/// Says what going back does not bring back: a configuration comes back, data does not.
+pub(crate) fn own_up(row: &mut PlanRow) {
+    let said = match row.action {
+        Action::Create => "; it comes back empty, the data it held does not",
+        Action::Replace => "; the data of the one that goes is lost, and that of the earlier one does not come back",
+        Action::Delete => "; the data it holds is lost",
+        _ => return,
+    };
+    row.reason.push_str(said);
 }

@@ -43,12 +43,7 @@ pub enum Part {
 
 /// The execution graph of some rows. Dependencies outside the subset are settled: closure was checked. `created` are rows
 /// of which this plan has made the first part already.
-pub fn graph(
-    plan: &Plan,
-    todo: &[usize],
-    created: &HashSet<usize>,
-    state: &[provision_model::Resource],
-) -> Vec<Node> {
+pub fn graph(plan: &Plan, todo: &[usize], created: &HashSet<usize>, state: &[provision_model::Resource]) -> Vec<Node> {
     let prior: HashMap<&str, &[Address]> =
         state.iter().map(|resource| (resource.address.as_str(), resource.depends_on.as_slice())).collect();
     let deferred: HashMap<&str, &[Address]> =
@@ -108,6 +103,10 @@ pub fn graph(
         if let Some(&make) = making.get(address) {
             for need in &planned.needs {
                 let Some(&first) = making.get(need.as_str()) else { continue };
+                // What is there has its id: two that refer to each other need not wait for each other's update.
+                if planned.later.on.contains(need) && nodes[first].action == Action::Update {
+                    continue;
+                }
                 let complete = completing.get(need.as_str()).copied().unwrap_or(first);
                 match completing.get(address) {
                     // What is left for later waits for the id of what it refers to, no more.
@@ -159,7 +158,8 @@ fn beyond<'a>(plan: &'a Plan, todo: &[usize], parted: &HashMap<&'a str, usize>) 
         .keys()
         .map(|&address| {
             let mut found = HashSet::new();
-            let mut open: Vec<&str> = rows.get(address).into_iter().flat_map(|it| &it.later.on).map(|it| it.as_str()).collect();
+            let mut open: Vec<&str> =
+                rows.get(address).into_iter().flat_map(|it| &it.later.on).map(|it| it.as_str()).collect();
             while let Some(next) = open.pop() {
                 if found.insert(next) {
                     open.extend(rows.get(next).into_iter().flat_map(|it| &it.needs).map(|it| it.as_str()));
@@ -345,7 +345,8 @@ mod tests {
     #[test]
     fn a_slow_account_leaves_a_place_for_the_others() {
         // Ten of the slow one come first in the file, then one of the other.
-        let nodes: Vec<Node> = (0..11).map(|row| Node { row, action: Action::Create, part: Part::Whole, needs: Vec::new() }).collect();
+        let nodes: Vec<Node> =
+            (0..11).map(|row| Node { row, action: Action::Create, part: Part::Whole, needs: Vec::new() }).collect();
         let account = |node: &Node| if node.row < 10 { "slow" } else { "other" }.to_owned();
         let take = |schedule: &Schedule<'_>| schedule.take(&|_| 0);
         let schedule = Schedule::new(&nodes, 4, account);

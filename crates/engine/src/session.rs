@@ -171,6 +171,27 @@ impl Session {
         }
     }
 
+    /// The right to change something here: the lease, of a state that is not an older one than its audit log shows.
+    pub(crate) fn writer(&self) -> Result<Lease, Failure> {
+        let lease = self.lease()?;
+        self.store.refuse_older()?;
+        Ok(lease)
+    }
+
+    /// Refuses the state of another project: what it holds would be taken for what this one has no more.
+    pub(crate) fn refuse_other_project(&self, name: &str) -> Result<(), Failure> {
+        match self.store.project()? {
+            Some(own) if !name.is_empty() && own != name => Err(Failure::new(
+                "provision::state::project",
+                format!("this state belongs to the project `{own}`, and the configuration is of `{name}`"),
+            )
+            .with_help(
+                "Check PROVISION_STATE, --project and the `name` in infra.ncl. If the project was renamed, run `provision state adopt-project`.",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The right to write, once a holder that is about to give it back has done so.
     pub(crate) fn lease(&self) -> Result<Lease, Failure> {
         loop {

@@ -87,17 +87,10 @@ impl Session {
     /// Settles what a crash left open, and looks for what carries our mark and is in no row.
     pub fn recover(&self) -> Result<Vec<Recovered>, Failure> {
         let lease = self.lease()?;
+        // Whoever asks for this has seen that the state is an older one: the audit log tells of it from here on.
+        self.store.own_older(&lease)?;
         let mut rows = self.settle(&lease)?;
-        let config = provision_model::Config::default();
-        let world = self.refresh(&config, &self.store.resources()?, false)?;
-        rows.extend(world.strays.into_iter().map(|(kind, remote)| Recovered {
-            address: None,
-            kind,
-            action: None,
-            outcome: Outcome::Stray,
-            message: "carries this state's mark and is not in the state".to_owned(),
-            remote_id: Some(remote.id),
-        }));
+        rows.extend(self.recovered_strays()?);
         Ok(rows)
     }
 
@@ -338,7 +331,7 @@ impl Session {
         entry.inputs.iter().map(|(name, value)| Ok((name.clone(), sealer.open_value(value)?))).collect()
     }
 
-    fn is_ours(&self, spec: &TypeSpec, entry: &Entry, inputs: &Map, remote: &Remote) -> bool {
+    pub(crate) fn is_ours(&self, spec: &TypeSpec, entry: &Entry, inputs: &Map, remote: &Remote) -> bool {
         match spec.identity {
             IdentityClass::Tagged => remote.identity.as_ref().is_some_and(|identity| identity.op == entry.identity.op),
             // One per key: what is there with equal inputs is ours, because it was not there before (`there_before`).

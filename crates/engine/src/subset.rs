@@ -100,7 +100,7 @@ impl Session {
             let done = |action: Action| ended.contains(&(row.address.clone(), action));
             let made = match row.action {
                 Action::NoOp => true,
-                Action::Replace => done(Action::Create),
+                Action::Replace | Action::Adopt => done(Action::Create),
                 action => done(action),
             };
             let made_meanwhile = row.action == Action::Create && now.is_some() && settled.contains(&row.address);
@@ -166,7 +166,10 @@ fn open_ends(
         subset.todo.iter().chain(&subset.skipped).map(|at| subset.plan.rows[*at].row.address.as_str()).collect();
     let pending = |planned: &PlannedRow| {
         let row = &planned.row;
-        let action = if row.action == Action::Replace { Action::Create } else { row.action };
+        let action = match row.action {
+            Action::Replace | Action::Adopt => Action::Create,
+            action => action,
+        };
         row.action != Action::NoOp
             && !there.contains(row.address.as_str())
             && !ended.contains(&(row.address.clone(), action))

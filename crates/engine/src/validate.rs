@@ -3,8 +3,8 @@
 use crate::Session;
 use crate::deferred::Order;
 use provision_model::{
-    Action, Config, Declaration, FieldSpec, FieldType, Json, Map, Problem, RESERVED, Reference, SecretSource,
-    Site, Step, check_fields, cycle_of, is_later, malformed, references, secret_sources, variables,
+    Action, Config, Declaration, FieldSpec, FieldType, Json, Map, Problem, RESERVED, Reference, SecretSource, Site,
+    Step, check_fields, cycle_of, is_later, malformed, references, secret_sources, variables,
 };
 use provision_registry::{Manifest, TypeSpec};
 use std::collections::HashMap;

@@ -100,7 +100,8 @@ impl Ids {
             scalar => {
                 let Some(text) = text(scalar) else { return };
                 let meant = example.and_then(|example| self.meant(from, example, &text, others));
-                let owner = || self.owner(from, field, &text, others).map(|it| (it.address.clone(), it.attribute.clone()));
+                let owner =
+                    || self.owner(from, field, &text, others).map(|it| (it.address.clone(), it.attribute.clone()));
                 let Some((address, attribute)) = meant.or_else(owner) else { return };
                 *scalar = serde_json::json!({"$ref": {"address": address.as_str(), "attribute": attribute}});
                 if address != *from.address && !found.contains(&address) {

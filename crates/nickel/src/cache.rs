@@ -1,7 +1,7 @@
 //! Owns the answers kept for unchanged jobs. One is given again only while every file it read has the content it had
 //! and every import in them still leads to the same file; contents are compared by digest, never by time.
 
-use crate::host::resolve;
+use crate::host::{read_regular, resolve};
 use crate::job::{Answer, Job, Watch};
 use crate::request::Library;
 use nickel_lang_core::cache::normalize_abs_path;
@@ -90,7 +90,7 @@ impl Cache {
 }
 
 fn is_current(watch: &Watch, import_paths: &[PathBuf], library: Option<&Arc<Library>>) -> bool {
-    watch.files.iter().all(|(file, known)| std::fs::read(file).is_ok_and(|now| digest(&now) == *known))
+    watch.files.iter().all(|(file, known)| read_regular(file).is_ok_and(|now| digest(&now) == *known))
         && watch.imports.iter().all(|(folder, text, led_to)| {
             // Nothing stands before a file beside its importer, and that it can be read was seen above.
             let beside = normalize_abs_path(&folder.join(text));

@@ -7,7 +7,7 @@ use crate::session::Session;
 use provision_diagnostic::Failure;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,7 +32,7 @@ impl Host {
     pub fn warm_up(&mut self) {
         if self.sessions.is_empty() {
             let warm = catch_unwind(|| {
-                let mut session = Session::new(None, Vec::new());
+                let mut session = Session::new(None, Vec::new(), None);
                 session.warm_up();
                 session
             });
@@ -55,8 +55,9 @@ impl Host {
         let kept = kept.map(|at| self.sessions.remove(at));
         guard::arm(request.interrupt.clone(), self.memory_limit);
         let outcome = catch_unwind(AssertUnwindSafe(move || {
-            let mut session =
-                kept.unwrap_or_else(|| Session::new(request.library.clone(), request.import_paths.clone()));
+            let mut session = kept.unwrap_or_else(|| {
+                Session::new(request.library.clone(), request.import_paths.clone(), request.confine.clone())
+            });
             session.refresh(request);
             let reply = session.run(job);
             (session, reply)
@@ -101,6 +102,12 @@ fn broken(panic: &(dyn Any + Send)) -> Failure {
     }
 }
 
+/// The evaluating process ended twice without a word.
+pub fn died(how: &str) -> Failure {
+    Failure::new("nickel::eval::limit", format!("the evaluating process ended without an answer ({how})"))
+        .with_help("Something outside may have ended it, for want of memory for instance: look at the system's log, then try again.")
+}
+
 /// The library panicked, or its process ended without a reason we know.
 pub fn gave_up() -> Failure {
     Failure::new("nickel::eval::limit", "the Nickel evaluator gave up on this input")
@@ -109,18 +116,29 @@ pub fn gave_up() -> Failure {
 
 /// The file that an import written in a file of this folder leads to: the first candidate that can be read. Library
 /// files are the last candidates, below [`crate::session::LIBRARY_ROOT`].
-pub fn resolve(
-    folder: &Path,
-    text: &str,
-    import_paths: &[std::path::PathBuf],
-    library: Option<&Arc<Library>>,
-) -> Option<std::path::PathBuf> {
+pub fn resolve(folder: &Path, text: &str, import_paths: &[PathBuf], library: Option<&Arc<Library>>) -> Option<PathBuf> {
     let root = Path::new(crate::session::LIBRARY_ROOT);
-    let folders = std::iter::once(folder).chain(import_paths.iter().map(std::path::PathBuf::as_path)).chain([root]);
-    folders.map(|folder| nickel_lang_core::cache::normalize_abs_path(&folder.join(text))).find(|path| {
-        match path.strip_prefix(root) {
-            Ok(inside) => library.is_some_and(|library| library.files.contains_key(&*inside.to_string_lossy())),
-            Err(_) => path.is_file(),
-        }
+    candidates(folder, text, import_paths).find(|path| match path.strip_prefix(root) {
+        Ok(inside) => library.is_some_and(|library| library.files.contains_key(&*inside.to_string_lossy())),
+        Err(_) => path.is_file(),
     })
+}
+
+/// The paths that an import may lead to, in the order in which they are tried.
+pub fn candidates<'a>(
+    folder: &'a Path,
+    text: &'a str,
+    import_paths: &'a [PathBuf],
+) -> impl Iterator<Item = PathBuf> + 'a {
+    let root = Path::new(crate::session::LIBRARY_ROOT);
+    let folders = std::iter::once(folder).chain(import_paths.iter().map(PathBuf::as_path)).chain([root]);
+    folders.map(move |folder| nickel_lang_core::cache::normalize_abs_path(&folder.join(text)))
+}
+
+/// The content of a file that is one: what has become a pipe meanwhile would be waited for without an end.
+pub fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
+    std::fs::read(path)
 }

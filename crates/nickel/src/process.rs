@@ -2,7 +2,7 @@
 //! takes the caller with it. A process is the same program, started again with [`ROLE`] in its environment.
 
 use crate::guard::{self, Stop};
-use crate::host::{Host, gave_up, stopped};
+use crate::host::{Host, died, gave_up, stopped};
 use crate::job::{Job, Reply};
 use crate::request::{Options, Request};
 use crate::thread::LOOK;
@@ -136,21 +136,27 @@ impl Pool {
         let kept = self.lock().pop();
         if let Some(mut process) = kept {
             match process.ask(&bytes, request, &self.options) {
-                // It ended before it was asked, as a full one does; a new one takes the job.
-                Err(Ended::Before) => {}
+                // It ended before it was asked, as a full one does, or without a word; a new one takes the job.
+                Err(Ended::Before | Ended::Silent(_)) => {}
                 outcome => return self.finish(process, outcome),
             }
         }
-        match Process::start(&self.program, &self.options) {
-            Ok(mut process) => {
-                let outcome = process.ask(&bytes, request, &self.options);
-                self.finish(process, outcome)
-            }
-            Err(error) => {
-                let message = format!("the evaluating process could not be started: {error}");
-                (Failure::new("nickel::eval::limit", message).into(), 0)
+        let mut ended = String::new();
+        // One that ends without a word may have been ended from outside; the second time it is told.
+        for _ in 0..2 {
+            match Process::start(&self.program, &self.options) {
+                Ok(mut process) => match process.ask(&bytes, request, &self.options) {
+                    Err(Ended::Silent(how)) => ended = how,
+                    Err(Ended::Before) => "it stopped before it was asked".clone_into(&mut ended),
+                    outcome => return self.finish(process, outcome),
+                },
+                Err(error) => {
+                    let message = format!("the evaluating process could not be started: {error}");
+                    return (Failure::new("nickel::eval::limit", message).into(), 0);
+                }
             }
         }
+        (died(&ended).into(), 0)
     }
 
     fn finish(&self, process: Process, outcome: Result<(Reply, usize), Ended>) -> (Reply, usize) {
@@ -163,6 +169,7 @@ impl Pool {
                 reply
             }
             Err(Ended::Stopped(stop)) => (stopped(stop).into(), 0),
+            Err(Ended::Silent(how)) => (died(&how).into(), 0),
             Err(Ended::Before | Ended::Broken) => (gave_up().into(), 0),
         }
     }
@@ -173,6 +180,9 @@ enum Ended {
     /// It was gone before the job reached it.
     Before,
     Stopped(Stop),
+    /// It gave no reason; this is its exit status.
+    Silent(String),
+    /// Its answer cannot be read.
     Broken,
 }
 
@@ -245,7 +255,7 @@ impl Process {
     }
 
     fn post_mortem(&mut self) -> Ended {
-        let success = self.child.wait().is_ok_and(|status| status.success());
+        let status = self.child.wait();
         // The listening thread reads the last line about now.
         std::thread::sleep(LOOK);
         let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
@@ -253,10 +263,12 @@ impl Process {
             Ended::Stopped(Stop::Stack)
         } else if words.contains("memory allocation") {
             Ended::Stopped(Stop::Memory)
-        } else if success {
-            Ended::Before
         } else {
-            Ended::Broken
+            match status {
+                Ok(status) if status.success() => Ended::Before,
+                Ok(status) => Ended::Silent(status.to_string()),
+                Err(error) => Ended::Silent(error.to_string()),
+            }
         }
     }
 }

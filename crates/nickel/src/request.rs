@@ -13,9 +13,10 @@ use std::time::Duration;
 pub struct Options {
     /// Address space reserved for the thread's stack; only what is used becomes memory.
     pub stack_bytes: usize,
-    /// Resident memory of the evaluating process at which an evaluation is stopped with `nickel::eval::limit`.
+    /// Resident memory of the evaluating process at which an evaluation is stopped with `nickel::eval::limit`; 2 GiB
+    /// unless set.
     pub memory_limit: Option<u64>,
-    /// How long one evaluation may take; without, only an interrupt ends it.
+    /// How long one evaluation may take, a minute unless set; without, only an interrupt ends it.
     pub time_limit: Option<Duration>,
     /// Memory that results kept for unchanged requests may take, in bytes as they cross between processes.
     pub cache_bytes: usize,
@@ -23,7 +24,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { stack_bytes: 512 << 20, memory_limit: Some(4 << 30), time_limit: None, cache_bytes: 128 << 20 }
+        Self {
+            stack_bytes: 512 << 20,
+            memory_limit: Some(2 << 30),
+            time_limit: Some(Duration::from_secs(60)),
+            cache_bytes: 128 << 20,
+        }
     }
 }
 
@@ -75,6 +81,9 @@ pub struct Request {
     pub contracts: Vec<PathBuf>,
     /// Absolute folders in which imports are looked up after the importing file's own.
     pub import_paths: Vec<PathBuf>,
+    /// The real folders and files in which every import must end, links followed; `None`: an import may lead anywhere.
+    /// The sources, contracts and the library themselves are not asked about.
+    pub confine: Option<Vec<PathBuf>>,
     #[serde(skip)]
     pub library: Option<Arc<Library>>,
     pub inexact: Inexact,

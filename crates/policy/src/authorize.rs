@@ -71,6 +71,13 @@ impl Decision {
     }
 }
 
+impl PolicyError {
+    /// Whether what was left out could have forbidden it.
+    pub fn hides_a_forbid(&self, policies: &PolicySet) -> bool {
+        policies.info(&self.policy).is_none_or(|info| info.effect == "forbid")
+    }
+}
+
 impl Reason {
     /// The role whose approval sets this policy aside: `@approval("role")` on a `forbid`.
     pub fn approval(&self) -> Option<&str> {
@@ -100,7 +107,7 @@ pub struct Authorizer {
 impl Authorizer {
     /// `entities` are Cedar JSON rows that every question may refer to.
     pub fn new(policies: Arc<PolicySet>, schema: Option<Arc<Schema>>, entities: &[Value]) -> Result<Self, Failure> {
-        let base = read_entities(&distinct(entities), schema.as_deref())?;
+        let base = read_entities(&distinct(entities)?, schema.as_deref())?;
         Ok(Self { policies, schema, base, kinds: Kinds::default() })
     }
 
@@ -158,7 +165,7 @@ impl Authorizer {
         let rows: Vec<Value> = own.iter().map(|row| with_unknowns(row, &mut unknowns)).collect();
         // A schema types attributes, and an unknown has no type yet; the known ones are checked when all are known.
         let request = read_request(question, &context, None)?;
-        let entities = self.with(read_entities(&distinct(&rows), None)?, None)?;
+        let entities = self.with(read_entities(&distinct(&rows)?, None)?, None)?;
         let cedar = cedar_policy::Authorizer::new();
         let mut policies = Cow::Borrowed(&self.policies.cedar);
         for (at, reason) in self.policies.reasons.iter().enumerate() {
@@ -225,7 +232,7 @@ impl Authorizer {
             return Ok(Cow::Borrowed(&self.base));
         }
         let schema = self.schema.as_deref();
-        self.with(read_entities(&distinct(&question.entities), schema)?, schema).map(Cow::Owned)
+        self.with(read_entities(&distinct(&question.entities)?, schema)?, schema).map(Cow::Owned)
     }
 
     fn with(&self, own: Entities, schema: Option<&Schema>) -> Result<Entities, Failure> {
@@ -247,7 +254,7 @@ impl Authorizer {
         }
     }
 
-    fn error(&self, at: usize, error: &EvaluationError) -> Option<PolicyError> {
+    pub(crate) fn error(&self, at: usize, error: &EvaluationError) -> Option<PolicyError> {
         let Reason { policy, file, line, .. } = (**self.policies.reasons.get(at)?).clone();
         Some(PolicyError { policy, message: first_line(error), file, line })
     }
@@ -337,10 +344,11 @@ fn entity_failure(error: &dyn miette::Diagnostic) -> Failure {
     tell::diagnostic("policy::entity", error, None).into()
 }
 
-/// The rows in Cedar's form, each uid once: rows of a plan repeat the project they belong to.
-fn distinct(rows: &[Value]) -> Vec<Value> {
-    let mut seen = HashSet::new();
-    let mut all = Vec::with_capacity(rows.len());
+/// The rows in Cedar's form, each uid once: rows of a plan repeat the project they belong to. Two that differ would be
+/// decided by their order.
+fn distinct(rows: &[Value]) -> Result<Vec<Value>, Failure> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut all: Vec<Value> = Vec::with_capacity(rows.len());
     for row in rows {
         let mut row = row.clone();
         if let Some(map) = row.as_object_mut() {
@@ -356,11 +364,25 @@ fn distinct(rows: &[Value]) -> Vec<Value> {
                 }
             }
         }
-        if seen.insert(row.get("uid").map(Value::to_string)) {
-            all.push(row);
+        let uid = row.get("uid").map(Value::to_string).unwrap_or_default();
+        match seen.get(&uid) {
+            Some(at) if all.get(*at) == Some(&row) => {}
+            Some(_) => {
+                let name = serde_json::from_value::<crate::EntityRef>(row["uid"].clone());
+                let name = name.map_or(uid, |uid| uid.to_string());
+                return Err(Failure::new(
+                    "policy::entity",
+                    format!("the entity `{name}` is there twice, and the two differ"),
+                )
+                .with_help("Give each entity one row with all its attributes and parents."));
+            }
+            None => {
+                seen.insert(uid, all.len());
+                all.push(row);
+            }
         }
     }
-    all
+    Ok(all)
 }
 
 /// Cedar's JSON wants `{type, id}`; users may write `Type::"id"`.

@@ -69,10 +69,10 @@ pub fn policies_from_json(json: Value) -> Result<String, Failure> {
 
 /// A policy set of its JSON form as text, or what is wrong and where.
 pub(crate) fn read_json(text: &str) -> Result<cedar_policy::PolicySet, (String, Option<Range<usize>>)> {
-    let json: Value = serde_json::from_str(text).map_err(|error| {
+    let json = crate::once::read_json(text).map_err(|error| {
         let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
         let at = (before + error.column().saturating_sub(1)).min(text.len());
-        (format!("the policies are not JSON: {error}"), Some(at..at))
+        (format!("the policies cannot be read as JSON: {error}"), Some(at..at))
     })?;
     cedar_policy::PolicySet::from_json_value(whole(json)).map_err(|error| (error.to_string(), None))
 }

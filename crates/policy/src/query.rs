@@ -3,7 +3,7 @@
 //! With a schema the policies are first evaluated as far as the known parts go (type-aware partial evaluation, RFC 95
 //! of Cedar), so that each candidate costs only what hangs on it. Candidates are the entities given, each once.
 
-use crate::authorize::{Authorizer, Verdict};
+use crate::authorize::{Authorizer, PolicyError, Verdict};
 use crate::question::{EntityRef, Question};
 use crate::set::Schema;
 use crate::slice::Slices;
@@ -38,6 +38,8 @@ pub struct Allowed {
     pub decision: Verdict,
     /// The ids of the policies that allow it.
     pub policies: Vec<String>,
+    /// The policies that could not be evaluated and so did not count; a `forbid` among them may have been meant for it.
+    pub errors: Vec<PolicyError>,
 }
 
 impl Authorizer {
@@ -231,17 +233,20 @@ impl Authorizer {
         let texts = [principal.to_string(), action.to_string(), resource.to_string()];
         let request = cedar_policy::Request::new(principal, action, resource, context.clone(), None)
             .map_err(|error| asked(&error))?;
-        let (allowed, reasons, _) = slices.evaluate(request.as_ref(), entities.as_ref()).decided();
+        let (allowed, reasons, errors) = slices.evaluate(request.as_ref(), entities.as_ref()).decided();
         if !allowed {
             return Ok(None);
         }
-        let id = |at: &usize| match ids {
-            Some(ids) => ids.get(*at).cloned(),
-            None => self.policies.reasons.get(*at).map(|reason| reason.policy.clone()),
+        // What is left of the policies after the known parts has positions of its own.
+        let place = |at: usize| match ids {
+            Some(ids) => ids.get(at).and_then(|id| self.policies.place_of(&PolicyId::new(id))),
+            None => Some(at),
         };
         let [principal, action, resource] = texts;
-        let policies = reasons.iter().filter_map(id).collect();
-        Ok(Some(Allowed { principal, action, resource, decision: Verdict::Allow, policies }))
+        let policies = reasons.into_iter().filter_map(place);
+        let policies = policies.filter_map(|at| Some(self.policies.reasons.get(at)?.policy.clone())).collect();
+        let errors = errors.iter().filter_map(|(at, error)| self.error(place(*at)?, error)).collect();
+        Ok(Some(Allowed { principal, action, resource, decision: Verdict::Allow, policies, errors }))
     }
 
     /// Policies that do not fit the schema cannot be evaluated by it.

@@ -349,6 +349,9 @@ fn cedar_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
+            } else if path.is_symlink() && !path.exists() {
+                // It may have led to a `forbid`.
+                return Err(unreadable(&path, &std::io::ErrorKind::NotFound.into()));
             } else if path.extension().is_some_and(|extension| extension == "cedar") {
                 files.push(path);
             }

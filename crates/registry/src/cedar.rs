@@ -18,7 +18,7 @@ namespace Provision {
     "source": String,
     "time": datetime,
     "approvals": Set<String>,
-    "mfa": Bool,
+    "mfa"?: Bool,
     "disruption": String,
     "protected": Bool,
     "plan": Totals,
@@ -29,7 +29,7 @@ namespace Provision {
     "environment": String,
     "source": String,
     "time": datetime,
-    "mfa": Bool,
+    "mfa"?: Bool,
     "role": String,
     "author": User,
     "plan": Totals,
@@ -79,8 +79,8 @@ pub fn schema<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> String {
     }
     let _ = writeln!(
         out,
-        "  action \"change_policy\" appliesTo {{ principal: [User], resource: [Project], context: Context }};\n  action \"approve\" \
-         appliesTo {{ principal: [User], resource: [Project], context: Approving }};\n}}"
+        "  action \"change_policy\", \"adopt_project\", \"import_state\", \"rekey\", \"restore\", \"test_provider\" appliesTo {{ principal: [User], resource: [Project], context: Context }};\n  \
+         action \"approve\" appliesTo {{ principal: [User], resource: [Project], context: Approving }};\n}}"
     );
     out.push_str(&spaces);
     out

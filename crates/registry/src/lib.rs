@@ -6,6 +6,7 @@
 mod api;
 mod cedar;
 mod door;
+mod imports;
 mod installed;
 mod lint;
 mod manifest;
@@ -15,13 +16,14 @@ mod pack;
 mod shown;
 mod warm;
 
-pub use manifest::{PartOf,
+pub use manifest::{
     ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, FilterSpec, GoneWhen,
-    Listing, LookupSpec, Manifest, Pagination, Protocol, RateLimit, Region, Setting, StatusSpec, StepSpec, TypeSpec,
-    pascal, path_steps, time_of,
+    Listing, LookupSpec, Manifest, Pagination, PartOf, Protocol, RateLimit, Region, Setting, StatusSpec, StepSpec,
+    TypeSpec, pascal, path_steps, time_of,
 };
 
 pub use api::ENGINE_API;
+pub use imports::{allowed_imports, real};
 pub use installed::{Lock, Origin, Pin, Provider, folder_digest};
 pub use lint::{Linted, elements, lint, located};
 pub use module::{Module, PROJECT, Schemas, attach, check_module, given};

@@ -98,7 +98,13 @@ impl Linted {
 pub fn lint(source: Source, evaluator: &Evaluator, shown_from: Option<std::path::PathBuf>) -> Result<Linted, Failure> {
     let contract = Contract::get(evaluator)?;
     let library = Some(manifest_contract::library());
-    let request = Request { sources: vec![source], positions: true, shown_from, library, ..Request::default() };
+    // A manifest is all of its folder and no more: that is what its digest is of.
+    let confine = match &source {
+        Source::File(file) => file.parent().map(|folder| vec![crate::real(folder)]),
+        Source::Text { .. } => None,
+    };
+    let request =
+        Request { sources: vec![source], positions: true, shown_from, library, confine, ..Request::default() };
     let (evaluated, diagnostics) = evaluator.eval_partial(&request)?;
     Ok(looked_at(contract, evaluated.value.clone(), &evaluated.positions, diagnostics))
 }

@@ -2,9 +2,9 @@
 
 use crate::audit::{self, AuditEntry};
 use crate::db::{Row, vals};
-use crate::{Lease, Store, now};
+use crate::{Lease, Store, now, proofs};
 use provision_diagnostic::Failure;
-use provision_model::{Address, Json, Map};
+use provision_model::{Address, Json, Map, canonical};
 use serde::{Deserialize, Serialize};
 
 /// One approval. It is given to a plan as it stands, told by its digest, and is used once.
@@ -50,8 +50,26 @@ impl Approval {
         }
     }
 
+    /// What is proved of it.
+    pub(crate) fn text(&self, with_use: bool) -> String {
+        let used = self.used.as_deref().filter(|_| with_use);
+        let address = self.address.as_ref().map(Address::as_str);
+        canonical(&serde_json::json!([
+            self.id,
+            self.plan,
+            address,
+            self.role,
+            self.by,
+            self.at,
+            self.until,
+            self.policies,
+            used
+        ]))
+    }
+
     fn told(&self, actor: &str, event: &str) -> AuditEntry {
         let mut detail = Map::new();
+        detail.insert("digest".into(), Json::from(self.digest()));
         for (name, value) in
             [("approval", &self.id), ("plan", &self.plan), ("role", &self.role), ("until", &self.until)]
         {
@@ -74,7 +92,7 @@ impl Store {
     /// Keeps an approval.
     pub fn put_approval(&self, approval: &Approval) -> Result<(), Failure> {
         let approval = approval.clone();
-        let (lineage, told) = (self.lineage().to_owned(), approval.told(&approval.by, "approval.give"));
+        let (chain, told) = (self.chain(), self.vouched(approval.told(&approval.by, "approval.give")));
         self.write(move |database| {
             let sql = format!(
                 "insert into approvals ({COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) on conflict do nothing"
@@ -91,7 +109,8 @@ impl Store {
                 &approval.policies
             ];
             if database.run(&sql, values)? == 1 {
-                audit::append(database, &lineage, &told)?;
+                chain.prove(database, &proofs::approval(&approval.id), &approval.text(true))?;
+                audit::append(database, &chain, &told)?;
             }
             Ok(())
         })
@@ -103,12 +122,19 @@ impl Store {
         Ok(rows.iter().map(Approval::read).collect())
     }
 
+    /// Whether this state wrote an approval as it stands; who has the file and not the key cannot.
+    pub fn is_vouched(&self, approval: &Approval) -> Result<bool, Failure> {
+        let (chain, text) = (self.chain(), approval.text(true));
+        self.read(|database| chain.is_proved(database, &proofs::approval(&approval.id), &text))
+    }
+
     /// Marks approvals as used; refused when one of them was used or taken back meanwhile.
     pub fn use_approvals(&self, lease: &Lease, ids: &[String]) -> Result<(), Failure> {
         if ids.is_empty() {
             return Ok(());
         }
         let (time, ids) = (now(), ids.to_vec());
+        let (chain, user) = (self.chain(), lease.user().to_owned());
         let all = self.fenced(lease, move |database| {
             // Run again, it finds the marks of its own first time.
             let open = "select 1 from approvals where id = ?1 and (used is null or used = ?2)";
@@ -118,7 +144,15 @@ impl Store {
                 }
             }
             for id in &ids {
-                database.run("update approvals set used = ?2 where id = ?1", vals![id, &time])?;
+                let sql = "update approvals set used = ?2 where id = ?1 and used is null";
+                if database.run(sql, vals![id, &time])? == 0 {
+                    continue;
+                }
+                let read = format!("select {COLUMNS} from approvals where id = ?1");
+                if let Some(approval) = database.row(&read, vals![id])?.as_ref().map(Approval::read) {
+                    chain.prove(database, &proofs::approval(id), &approval.text(true))?;
+                    audit::append(database, &chain, &approval.told(&user, "approval.use"))?;
+                }
             }
             Ok(true)
         })?;
@@ -141,14 +175,15 @@ impl Store {
     /// Takes back an approval that was not used.
     pub fn revoke_approval(&self, id: &str, user: &str) -> Result<Approval, Failure> {
         let approval = self.approval(id)?;
-        let (lineage, told) = (self.lineage().to_owned(), approval.told(user, "approval.revoke"));
+        let (chain, told) = (self.chain(), self.vouched(approval.told(user, "approval.revoke")));
         let id = id.to_owned();
         let gone = {
             let id = id.clone();
             self.write(move |database| {
                 let gone = database.run("delete from approvals where id = ?1 and used is null", vals![&id])?;
                 if gone == 1 {
-                    audit::append(database, &lineage, &told)?;
+                    proofs::forget(database, &proofs::approval(&id))?;
+                    audit::append(database, &chain, &told)?;
                 }
                 Ok(gone)
             })?

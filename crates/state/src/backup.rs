@@ -142,7 +142,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
         Failure::new("provision::state::no_backup", format!("there is no good backup in {}", folder.display()))
             .with_help("Name a backup with --from, or begin anew and adopt what is there with `provision import`.")
     })?;
-    let head = crate::audit::head_in(&folder);
+    let head = crate::head::head_in(&folder);
     let stamp = stamp();
     let aside = folder.join(format!("damaged-{stamp}"));
     let failed = |error: std::io::Error| file_io("restore", &error);
@@ -172,7 +172,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
 
 /// The files that a state in a file is made of.
 fn files() -> [String; 4] {
-    [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm"), crate::audit::HEAD.to_owned()]
+    [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm"), crate::head::HEAD.to_owned()]
 }
 
 /// Copies a backup to where the state is, and notes that in its audit log.
@@ -197,6 +197,8 @@ fn put_back(
     detail.insert("backup".into(), Json::from(chosen.display().to_string()));
     crate::audit::cut(store.audited()? + 1, head, &mut detail);
     store.audit(&lease, crate::audit::RESTORE, None, detail)?;
+    // What was made since is in the clouds, and not in this state.
+    store.set_behind(&lease)?;
     store.checkpoint()?;
     Ok(store)
 }

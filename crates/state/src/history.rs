@@ -1,6 +1,6 @@
 //! Owns the history: every change that was applied, by serial, and for each address what it was after which change.
 
-use crate::db::{Database, DbError, vals};
+use crate::db::{Database, DbError, Trouble, vals};
 use crate::resources::sum;
 use crate::store::{parsed, text_of};
 use crate::{AuditEntry, Lease, Store, io, now};
@@ -107,8 +107,9 @@ impl NewChange {
         Self { kind: kind.to_owned(), source: source.to_owned(), ..Self::default() }
     }
 
-    pub(crate) fn audit(&self, actor: &str, serial: i64) -> AuditEntry {
+    pub(crate) fn audit(&self, actor: &str, added: &Added) -> AuditEntry {
         let mut detail = self.detail.clone();
+        detail.insert(DIGEST.into(), Json::from(added.digest.as_str()));
         let facts = [
             ("source", Some(&self.source)),
             ("reason", self.reason.as_ref()),
@@ -125,14 +126,42 @@ impl NewChange {
             actor: actor.to_owned(),
             event: format!("{}.begin", self.kind),
             subject: self.subject.as_ref().map(ToString::to_string),
-            serial: Some(serial),
+            serial: Some(added.serial),
             detail,
         }
     }
 }
 
-/// Adds a change and gives its serial; an open one is ended by [`Store::close_change`].
-pub(crate) fn add(database: &mut dyn Database, change: &NewChange, by: &str, open: bool) -> Result<i64, DbError> {
+/// The name under which an entry of the audit log has the digest of the change it tells of.
+pub(crate) const DIGEST: &str = "history";
+
+/// The name under which an entry has the oldest change that is left, where older ones went.
+pub(crate) const PRUNED: &str = "oldest";
+
+/// A change as it is stored: with the end the audit log had when it began, so that each vouches for the other.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Stored {
+    #[serde(flatten)]
+    row: HistoryRow,
+    #[serde(default)]
+    pub(crate) log: Option<Tip>,
+}
+
+/// The end of the audit log.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Tip {
+    pub seq: i64,
+    pub hash: String,
+}
+
+/// A change that was added: its serial, and the digest of what was stored.
+pub(crate) struct Added {
+    pub serial: i64,
+    digest: String,
+}
+
+/// Adds a change; an open one is ended by [`Store::close_change`].
+pub(crate) fn add(database: &mut dyn Database, change: &NewChange, by: &str, open: bool) -> Result<Added, DbError> {
     let serial = database.row("select coalesce(max(serial), 0) + 1 from history", &[])?.map_or(1, |row| row.int(0));
     let at = now();
     let row = HistoryRow {
@@ -155,13 +184,15 @@ pub(crate) fn add(database: &mut dyn Database, change: &NewChange, by: &str, ope
     };
     // Only the holder of the lease adds changes: one that is open still was interrupted.
     database.run("update history set open = 0 where open = 1", &[])?;
-    let data = serde_json::to_string(&row).unwrap_or_default();
+    let log = crate::audit::head_of(database)?.map(|(seq, hash)| Tip { seq, hash });
+    let data = serde_json::to_string(&Stored { row, log }).map_err(|error| DbError::new(Trouble::Other, error))?;
+    let digest = crate::audit::digest_of(&data);
     let outputs = Json::Object(change.outputs.clone()).to_string();
     database.run(
         "insert into history (serial, data, outputs, open) values (?1, ?2, ?3, ?4)",
         vals![serial, data, outputs, open],
     )?;
-    Ok(serial)
+    Ok(Added { serial, digest })
 }
 
 /// A change of the state alone, with what stays as it was: the project, its policies, the outputs.
@@ -206,24 +237,29 @@ pub(crate) fn newest_version(database: &mut dyn Database, address: &str) -> Resu
 impl Store {
     /// Begins a change of several operations; gives its serial.
     pub fn open_change(&self, lease: &Lease, change: &NewChange) -> Result<i64, Failure> {
-        let (change, by, lineage) = (change.clone(), lease.user().to_owned(), self.lineage().to_owned());
+        let (change, by, chain) = (self.vouched_change(change), lease.user().to_owned(), self.chain());
         self.fenced(lease, move |database| {
-            let serial = add(database, &change, &by, true)?;
-            crate::audit::append(database, &lineage, &change.audit(&by, serial))?;
-            Ok(serial)
+            let added = add(database, &change, &by, true)?;
+            crate::audit::append(database, &chain, &change.audit(&by, &added))?;
+            Ok(added.serial)
         })
     }
 
     /// Ends a change.
     pub fn close_change(&self, lease: &Lease, serial: i64, counts: Counts) -> Result<(), Failure> {
-        let mut row = self.change(serial)?;
+        let rows = self.rows("select data from history where serial = ?1", vals![serial])?;
+        let Some(found) = rows.first() else { return self.change(serial).map(drop) };
+        let mut stored: Stored = parsed(found.text(0))?;
+        let row = &mut stored.row;
         row.ended_at = Some(now());
         row.done = counts.done;
         row.failed = counts.failed;
         row.in_doubt = counts.in_doubt;
         row.not_started = counts.not_started;
-        let data = text_of(&row)?;
+        let event = format!("{}.end", row.kind);
+        let data = text_of(&stored)?;
         let mut detail = Map::new();
+        detail.insert(DIGEST.into(), Json::from(crate::audit::digest_of(&data)));
         for (name, count) in [
             ("done", counts.done),
             ("failed", counts.failed),
@@ -232,14 +268,16 @@ impl Store {
         ] {
             detail.insert(name.into(), Json::from(count));
         }
-        let told =
-            AuditEntry { serial: Some(serial), ..self.audit_entry(lease, &format!("{}.end", row.kind), None, detail) };
-        let lineage = self.lineage().to_owned();
+        let told = AuditEntry { serial: Some(serial), ..self.audit_entry(lease, &event, None, detail) };
+        let chain = self.chain();
         self.fenced(lease, move |database| {
             let sql = "update history set data = ?2, open = 0 where serial = ?1 and data <> ?2";
             if database.run(sql, vals![serial, &data])? == 1 {
-                crate::audit::append(database, &lineage, &told)?;
-                prune(database)?;
+                let mut told = told.clone();
+                if let Some(cut) = prune(database)? {
+                    told.detail.insert(PRUNED.into(), Json::from(cut));
+                }
+                crate::audit::append(database, &chain, &told)?;
             }
             Ok(())
         })
@@ -251,11 +289,11 @@ impl Store {
             serial: Some(serial),
             ..self.audit_entry(lease, "operation.forget", Some(address.as_str()), Map::new())
         };
-        let (address, lineage) = (address.clone(), self.lineage().to_owned());
+        let (address, chain) = (address.clone(), self.chain());
         self.fenced(lease, move |database| {
             if database.run("delete from resources where address = ?1", vals![address.as_str()])? == 1 {
                 keep_version(database, address.as_str(), serial, None)?;
-                crate::audit::append(database, &lineage, &told)?;
+                crate::audit::append(database, &chain, &told)?;
             }
             Ok(())
         })
@@ -342,12 +380,12 @@ impl Store {
     }
 }
 
-/// Forgets the oldest changes, and what addresses were before the oldest one kept.
-fn prune(database: &mut dyn Database) -> Result<(), DbError> {
+/// Forgets the oldest changes, and what addresses were before the oldest one kept; gives the oldest that is left.
+fn prune(database: &mut dyn Database) -> Result<Option<i64>, DbError> {
     let row = database.row("select min(serial), max(serial) from history", &[])?;
     let (oldest, newest) = row.map_or((0, 0), |row| (row.int(0), row.int(1)));
     if newest - oldest < 2 * KEPT {
-        return Ok(());
+        return Ok(None);
     }
     let cut = newest - KEPT;
     database.run("delete from history where serial < ?1", vals![cut])?;
@@ -357,7 +395,7 @@ fn prune(database: &mut dyn Database) -> Result<(), DbError> {
     database.run(sql, vals![cut])?;
     // What is gone since before the cut leaves nothing.
     database.run("delete from versions where body is null and serial < ?1", vals![cut])?;
-    Ok(())
+    Ok(Some(cut))
 }
 
 /// The revision a project's sources are at, where they are in a git repository: the commit HEAD stands on.

@@ -289,18 +289,18 @@ impl Store {
             return Err(Failure::new("provision::lease::free", "nobody holds the lease of the state")
                 .with_help("There is nothing to break; run the command you wanted to run."));
         };
-        let (boot, lineage) = (boot_id(), self.lineage().to_owned());
+        let (boot, chain) = (boot_id(), self.chain());
         let mut detail = provision_model::Map::new();
         detail.insert("reason".into(), reason.into());
         detail.insert("holder".into(), format!("{} process {} on {}", row.user, row.pid, row.host).into());
-        let entry = crate::AuditEntry {
+        let entry = self.vouched(crate::AuditEntry {
             time: crate::now(),
             actor: user.to_owned(),
             event: "lease.break".into(),
             subject: None,
             serial: None,
             detail,
-        };
+        });
         let broken = self.write(move |database| {
             let now = database.clock()?;
             let Some(held) = held(database)? else { return Ok(true) };
@@ -310,7 +310,7 @@ impl Store {
             }
             // The number moves on: whoever held it cannot write any more.
             database.run("update lease set fencing = fencing + 1, expires_at = 0 where one = 1", &[])?;
-            crate::audit::append(database, &lineage, &entry)?;
+            crate::audit::append(database, &chain, &entry)?;
             Ok(true)
         })?;
         if broken {

@@ -20,7 +20,7 @@ impl Store {
         let (written, text) = (entry.clone(), text_of(&entry)?);
         let mut detail = outcome(&entry);
         detail.insert("allowed_by".into(), Json::from(entry.allowed_by.clone()));
-        let (lineage, told) = (self.lineage().to_owned(), told(&entry, "operation.begin", detail));
+        let (chain, told) = (self.chain(), told(&entry, "operation.begin", detail));
         entry.id = self.fenced(lease, move |database| {
             let known = database.row(KNOWN, vals![&written.uid])?;
             if let Some(row) = known {
@@ -29,7 +29,7 @@ impl Store {
             let sql = "insert into journal (address, plan, phase, data, open, uid) values (?1, ?2, 'begun', ?3, 1, ?4)
                  returning id";
             let row = database.row(sql, vals![written.address.as_str(), &written.plan, &text, &written.uid])?;
-            audit::append(database, &lineage, &told)?;
+            audit::append(database, &chain, &told)?;
             Ok(row.map_or(0, |row| row.int(0)))
         })?;
         Ok(entry)
@@ -128,14 +128,14 @@ impl Store {
             Record::Step(_) => None,
         };
         let told = event.map(|event| told(&next, event, outcome(&next)));
-        let (lineage, id, open) = (self.lineage().to_owned(), next.id, next.is_open());
+        let (chain, id, open) = (self.chain(), next.id, next.is_open());
         self.fenced(lease, move |database| {
             // Written a second time, because nobody knew whether the first time held, it is written once.
             let sql = "update journal set phase = ?2, data = ?3, open = ?4 where id = ?1 and data <> ?3";
             let changed = database.run(sql, vals![id, phase.as_deref().unwrap_or_default(), &text, open])?;
             body(database)?;
             if let (1, Some(told)) = (changed, &told) {
-                audit::append(database, &lineage, told)?;
+                audit::append(database, &chain, told)?;
             }
             Ok(())
         })?;

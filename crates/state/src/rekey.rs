@@ -3,7 +3,8 @@
 
 use crate::audit;
 use crate::db::{Database, DbError, Dialect, Trouble};
-use crate::resources::sum;
+use crate::proofs::{self, Chain};
+use crate::resources::{policies_text, sum};
 use crate::store::{FILE, set_meta};
 use crate::{Lease, Sealer, Store, file_io, now};
 use provision_diagnostic::Failure;
@@ -56,6 +57,9 @@ impl Store {
         }
         let (old, new, lineage, user) =
             (Arc::new(self.sealer().again()), next.clone(), self.lineage().to_owned(), lease.user().to_owned());
+        let (was, is) = (self.chain(), Chain { lineage: lineage.clone(), sealer: next.clone() });
+        let policies = policies_text(self.policies_as_stored()?.as_ref())?;
+        let approvals = self.approvals()?;
         let (values, head) = self.fenced(lease, move |database| {
             let mut values = 0;
             for (table, keys, column, summed) in SEALED {
@@ -74,8 +78,20 @@ impl Store {
                 serial: None,
                 detail,
             };
-            audit::append(database, &lineage, &entry)?;
-            let head = audit::resign(database, &lineage, &old, &new)?;
+            // What the old key vouched for the new one does; what it did not stays so, for it to be found.
+            if was.is_proved(database, proofs::POLICIES, &policies)? {
+                is.prove(database, proofs::POLICIES, &policies)?;
+            }
+            for approval in &approvals {
+                let (subject, text) = (proofs::approval(&approval.id), approval.text(true));
+                if was.is_proved(database, &subject, &text)? {
+                    is.prove(database, &subject, &text)?;
+                }
+            }
+            let (seq, hash) = audit::head_of(database)?.unwrap_or_default();
+            let whole = seq == 0 || was.is_proved(database, proofs::LOG, &audit::end_text(seq, &hash))?;
+            audit::append(database, if whole { &is } else { &was }, &entry)?;
+            let head = crate::head::resign(database, &lineage, &old, &new)?;
             Ok((values, head))
         })?;
         if given.is_none() {

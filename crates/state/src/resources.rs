@@ -3,6 +3,7 @@
 use crate::db::{Database, DbError, vals};
 use crate::history::{Version, keep_version, newest_version};
 use crate::journal::PolicyInForce;
+use crate::proofs::{self, POLICIES};
 use crate::store::{meta, parsed, set_meta, text_of};
 use crate::{Lease, Store, now};
 use provision_diagnostic::Failure;
@@ -122,6 +123,12 @@ impl Store {
         })
     }
 
+    /// The newest generation of every address that ever had one.
+    pub fn generations(&self) -> Result<HashMap<Address, u64>, Failure> {
+        let rows = self.rows("select address, generation from generations", &[])?;
+        Ok(rows.iter().map(|row| (Address::new(row.text(0)), row.int(1).unsigned_abs())).collect())
+    }
+
     /// The generation that the next creation of an address has.
     pub fn next_generation(&self, address: &Address) -> Result<u64, Failure> {
         let sql = "select generation from generations where address = ?1";
@@ -132,15 +139,15 @@ impl Store {
     /// Changes rows outside an operation, all or none, as one change of the history: some are put, some go, some have the
     /// address that the other one had before.
     pub fn edit(&self, lease: &Lease, change: &crate::NewChange, rows: &Edit) -> Result<i64, Failure> {
-        let (rows, change) = (rows.texts()?, change.clone());
-        let (lineage, actor) = (self.lineage().to_owned(), lease.user().to_owned());
+        let (rows, change) = (rows.texts()?, self.vouched_change(change));
+        let (chain, actor) = (self.chain(), lease.user().to_owned());
         self.fenced(lease, move |database| {
             // What is configured stays as it is: a way back to this change must find all of it.
             let change = crate::history::continued(database, &change)?;
-            let serial = crate::history::add(database, &change, &actor, false)?;
-            rows.write(database, serial)?;
-            crate::audit::append(database, &lineage, &change.audit(&actor, serial))?;
-            Ok(serial)
+            let added = crate::history::add(database, &change, &actor, false)?;
+            rows.write(database, added.serial)?;
+            crate::audit::append(database, &chain, &change.audit(&actor, &added))?;
+            Ok(added.serial)
         })
     }
 
@@ -151,10 +158,10 @@ impl Store {
         detail.insert("moved".into(), Json::Object(moved));
         let entry =
             crate::AuditEntry { serial: Some(serial), ..self.audit_entry(lease, "operation.move", None, detail) };
-        let (rows, lineage) = (rows.texts()?, self.lineage().to_owned());
+        let (rows, chain) = (rows.texts()?, self.chain());
         self.fenced(lease, move |database| {
             rows.write(database, serial)?;
-            crate::audit::append(database, &lineage, &entry)
+            crate::audit::append(database, &chain, &entry)
         })
     }
 
@@ -174,6 +181,9 @@ impl Store {
 
     /// Keeps a plan, as JSON text, under its digest.
     pub fn put_plan(&self, digest: &str, text: String) -> Result<(), Failure> {
+        if self.read_only {
+            return Ok(());
+        }
         let (digest, time) = (digest.to_owned(), now());
         self.write(move |database| {
             let sql = "insert into plans (digest, created_at, body) values (?1, ?2, ?3) on conflict do nothing";
@@ -235,6 +245,24 @@ impl Store {
 
     /// The policies in force.
     pub fn policies(&self) -> Result<Option<PolicyInForce>, Failure> {
+        let in_force = self.policies_as_stored()?;
+        let (chain, text) = (self.chain(), policies_text(in_force.as_ref())?);
+        let proof = self.read(|database| {
+            Ok((proofs::kept(database, POLICIES)?.is_some(), chain.is_proved(database, POLICIES, &text)?))
+        })?;
+        match (in_force, proof) {
+            (None, (false, _)) => Ok(None),
+            (Some(in_force), (_, true)) => Ok(Some(in_force)),
+            (in_force, _) => {
+                let what = if in_force.is_some() { "were not written by this state" } else { "are gone" };
+                Err(Failure::new("provision::state::forged", format!("the policies in force {what}")).with_help(
+                    "Somebody changed the state's file: run `provision audit verify`, and put back a state that is whole.",
+                ))
+            }
+        }
+    }
+
+    pub(crate) fn policies_as_stored(&self) -> Result<Option<PolicyInForce>, Failure> {
         let rows = self.rows("select digest, sources from policies", &[])?;
         let read =
             |row: &crate::db::Row| Ok(PolicyInForce { digest: row.text(0).to_owned(), sources: parsed(row.text(1))? });
@@ -248,16 +276,18 @@ impl Store {
             return Ok(());
         }
         let (digest, text) = (policies.digest.clone(), text_of(&policies.sources)?);
+        let proved = policies_text(Some(policies))?;
         let mut detail = Map::new();
         detail.insert("before".into(), before.map_or(Json::Null, |before| Json::from(before.digest)));
         detail.insert("after".into(), Json::from(digest.as_str()));
         let entry = self.audit_entry(lease, "policy.change", None, detail);
-        let lineage = self.lineage().to_owned();
+        let chain = self.chain();
         self.fenced(lease, move |database| {
             let sql = "insert into policies (one, digest, sources) values (1, ?1, ?2)
                  on conflict (one) do update set digest = excluded.digest, sources = excluded.sources";
             database.run(sql, vals![&digest, &text])?;
-            crate::audit::append(database, &lineage, &entry)
+            chain.prove(database, POLICIES, &proved)?;
+            crate::audit::append(database, &chain, &entry)
         })
     }
 
@@ -265,6 +295,14 @@ impl Store {
     /// digest of the actual value.
     pub fn first_seen(&self, seen: &[(String, String, String)]) -> Result<Vec<String>, Failure> {
         let (seen, time) = (seen.to_vec(), now());
+        if self.read_only {
+            let known = self.rows("select address, path, actual, since from drift", &[])?;
+            let since = |it: &(String, String, String)| {
+                let same = |row: &&crate::db::Row| (row.text(0), row.text(1), row.text(2)) == (&*it.0, &*it.1, &*it.2);
+                known.iter().find(same).map_or_else(|| time.clone(), |row| row.text(3).to_owned())
+            };
+            return Ok(seen.iter().map(since).collect());
+        }
         self.write(move |database| {
             let there: HashSet<(&str, &str)> = seen.iter().map(|it| (it.0.as_str(), it.1.as_str())).collect();
             let known = database.rows("select address, path, actual, since from drift", &[])?;
@@ -287,6 +325,11 @@ impl Store {
             Ok(found)
         })
     }
+}
+
+/// What is proved of the policies in force.
+pub(crate) fn policies_text(in_force: Option<&PolicyInForce>) -> Result<String, Failure> {
+    in_force.map_or(Ok(String::new()), |it| Ok(format!("{}\n{}", it.digest, text_of(&it.sources)?)))
 }
 
 pub(crate) fn put_resource(

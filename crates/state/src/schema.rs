@@ -4,7 +4,7 @@ use crate::db::{Database, DbError, Dialect};
 use provision_diagnostic::Failure;
 
 /// The version this build writes.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// One script per version; a script is never edited after it was released.
 const MIGRATIONS: &[&str] = &[
@@ -86,9 +86,29 @@ create table drift (
   primary key (address, path)
 ) strict;
 ",
+    // A state knows its project: the one that it was last applied for. Approvals that are not used or that the log does not
+    // tell of have to be given again, for nothing vouches for them.
+    "
+create table proofs (subject text primary key, proof text not null) strict;
+insert into meta (key, value)
+  select 'project', json_extract(data, '$.project') from history
+  where json_valid(data) and coalesce(json_extract(data, '$.project'), '') <> '' order by serial desc limit 1;
+delete from approvals
+  where used is null or not exists (select 1 from audit where instr(data, '\"' || approvals.id || '\"') > 0);
+",
 ];
 
-/// The first version PostgreSQL was supported at; its tables are made whole, later versions use [`MIGRATIONS`].
+/// The same for PostgreSQL, from [`POSTGRES_FROM`] on.
+const POSTGRES_MIGRATIONS: &[&str] = &["
+create table proofs (subject text primary key, proof text not null);
+insert into meta (key, value)
+  select 'project', data::json ->> 'project' from history
+  where coalesce(data::json ->> 'project', '') <> '' order by serial desc limit 1;
+delete from approvals
+  where used is null or not exists (select 1 from audit where strpos(data, '\"' || approvals.id || '\"') > 0);
+"];
+
+/// The first version PostgreSQL was supported at; its tables are made whole, later versions use [`POSTGRES_MIGRATIONS`].
 const POSTGRES_FROM: i64 = 3;
 
 const POSTGRES: &str = "
@@ -147,10 +167,14 @@ pub const TABLES: &[(&str, &[&str])] = &[
     ("audit_head", &["one", "seq", "hash"]),
     ("checkpoints", &["seq", "at", "hash", "signature"]),
     ("drift", &["address", "path", "actual", "since"]),
+    ("proofs", &["subject", "proof"]),
 ];
 
-/// Brings a database to this build's version; a newer one is refused.
-pub fn migrate(database: &mut dyn Database) -> Result<(), Failure> {
+/// Tables that came with a version; what was exported before has none of them.
+pub const SINCE: &[(&str, i64)] = &[("proofs", 4)];
+
+/// Brings a database to this build's version, and gives the one it had; a newer one is refused.
+pub fn migrate(database: &mut dyn Database) -> Result<i64, Failure> {
     let failed = |error: DbError| error.failure("migrate");
     let found = version(database).map_err(failed)?;
     refuse_newer(found)?;
@@ -166,8 +190,23 @@ pub fn migrate(database: &mut dyn Database) -> Result<(), Failure> {
         }
         at = version(database).map_err(failed)?;
     }
+    Ok(found)
+}
+
+/// Refuses a database that may only be read and is not of this build's version.
+pub fn refuse_other(database: &mut dyn Database) -> Result<(), Failure> {
+    let found = version(database).map_err(|error| error.failure("read"))?;
+    refuse_newer(found)?;
+    if found < SCHEMA_VERSION {
+        let message = format!("the state has version {found} and may only be read; this build reads {SCHEMA_VERSION}");
+        return Err(Failure::new("provision::state::version", message)
+            .with_help("Run a command that may write it once: it is brought forward then."));
+    }
     Ok(())
 }
+
+/// The first version whose log proves its end.
+pub const PROVED_FROM: i64 = 4;
 
 fn step(database: &mut dyn Database, at: i64) -> Result<(), DbError> {
     // Another process may have migrated while this one waited for the lock.
@@ -176,6 +215,9 @@ fn step(database: &mut dyn Database, at: i64) -> Result<(), DbError> {
     }
     let (script, next) = match (database.dialect(), at) {
         (Dialect::Postgres, 0) => (POSTGRES, POSTGRES_FROM),
+        (Dialect::Postgres, at) => {
+            (POSTGRES_MIGRATIONS[usize::try_from(at - POSTGRES_FROM).unwrap_or_default()], at + 1)
+        }
         _ => (MIGRATIONS[usize::try_from(at).unwrap_or_default()], at + 1),
     };
     database.script(script)?;

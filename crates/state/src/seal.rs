@@ -155,6 +155,11 @@ impl Sealer {
         data_encoding::HEXLOWER.encode(&self.keyed(canonical(value).as_bytes()))
     }
 
+    /// A proof that only who has the key can make; no digest of a value is one.
+    pub(crate) fn prove(&self, text: &str) -> String {
+        data_encoding::HEXLOWER.encode(&self.keyed(format!("nu-provision proof 1\n{text}").as_bytes()))
+    }
+
     /// HMAC-SHA256 under the state's key.
     fn keyed(&self, text: &[u8]) -> [u8; 32] {
         let key = self.identity.to_string();

@@ -30,6 +30,31 @@ impl Sqlite {
         Ok(Self { connection, place: None })
     }
 
+    /// Whether a file is there and neither it nor its folder may be written.
+    pub fn may_only_read(file: &Path) -> bool {
+        let may = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+        file.is_file() && !(may(file) && file.parent().is_some_and(may))
+    }
+
+    /// Opens a file that may only be read.
+    pub fn open_to_read(file: &Path) -> Result<Self, DbError> {
+        let opened = Self::look(file)?;
+        let asked = opened.connection.query_row("select count(*) from sqlite_master", [], |_| Ok(()));
+        if asked.is_ok() {
+            return Ok(opened);
+        }
+        // Without its log beside it nothing is missing from the file, and nothing has to be made to read it.
+        let log = file.with_file_name(format!("{}-wal", crate::store::FILE));
+        if std::fs::metadata(&log).is_ok_and(|data| data.len() > 0) {
+            return asked.map_err(trouble).map(|()| opened);
+        }
+        let place = file.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let uri = format!("file:{place}?immutable=1");
+        let connection = Connection::open_with_flags(uri, flags).map_err(trouble)?;
+        Ok(Self { connection, place: None })
+    }
+
     /// A state that is gone when it is closed.
     pub fn in_memory() -> Result<Self, DbError> {
         Self::with(Connection::open_in_memory().map_err(trouble)?)

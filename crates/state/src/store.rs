@@ -4,11 +4,13 @@ use crate::commit::Committer;
 use crate::db::{Database, DbError, Dialect, Row, Trouble, Val, vals};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::{Lease, Sealer, file_io, io, lease, schema};
+use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, schema};
 use provision_diagnostic::Failure;
+use provision_model::{Json, Map};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The file of a state that is kept in the project.
 pub const FILE: &str = "state.db";
@@ -48,7 +50,11 @@ pub struct Store {
     pub(crate) dialect: Dialect,
     folder: PathBuf,
     lineage: String,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
+    /// Nobody may write here: what a command would only note is not noted.
+    pub(crate) read_only: bool,
+    /// Whether who acts is known from the environment alone.
+    claimed: AtomicBool,
     /// The files that were made for it, where it was not there before.
     made: Option<Made>,
 }
@@ -75,6 +81,9 @@ impl Store {
     /// Opens the state where it is kept, making it when it is not there.
     pub fn open_at(project: &Path, location: &Location) -> Result<Arc<Store>, Failure> {
         let folder = location.folder(project);
+        if location.url.is_none() && Sqlite::may_only_read(&folder.join(FILE)) {
+            return Self::open_to_read(folder, location.key.as_deref());
+        }
         let mut made = Made { key: location.key.is_none() && !Sealer::exists(&folder), ..Made::default() };
         made.folders = folder.ancestors().take_while(|it| *it != project && !it.exists()).map(Path::to_owned).collect();
         made.folders.reverse();
@@ -99,15 +108,13 @@ impl Store {
                 let open = || Sqlite::open(&folder.join(FILE)).map_err(|error| error.failure("open"));
                 let (mut writer, reader) = (open()?, open()?);
                 // What reads must find the tables.
-                schema::migrate(&mut writer)?;
+                let from = schema::migrate(&mut writer)?;
                 let made = is_new.then_some(made);
-                return Self::assembled(
-                    Box::new(writer),
-                    Some(Box::new(reader)),
-                    folder,
-                    location.key.as_deref(),
-                    made,
-                );
+                let (writer, reader) = (Box::new(writer), Some(Box::new(reader) as Box<dyn Database>));
+                let mut store = Self::assembled(writer, reader, folder, location.key.as_deref(), from)?;
+                store.made = made;
+                store.begin_head(from)?;
+                return Ok(Arc::new(store));
             }
             Some(url) => {
                 let environment = location.environment.as_deref();
@@ -135,8 +142,17 @@ impl Store {
 
     /// A state over a database, with its key given or kept in the folder.
     pub fn over(mut database: Box<dyn Database>, folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
-        schema::migrate(&mut *database)?;
-        Self::assembled(database, None, folder, key, None)
+        let from = schema::migrate(&mut *database)?;
+        Self::assembled(database, None, folder, key, from).map(Arc::new)
+    }
+
+    /// Opens a state that may only be read: nothing is made, and nothing is written.
+    fn open_to_read(folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
+        let mut database = Sqlite::open_to_read(&folder.join(FILE)).map_err(|error| error.failure("open"))?;
+        schema::refuse_other(&mut database)?;
+        let mut store = Self::assembled(Box::new(database), None, folder, key, schema::SCHEMA_VERSION)?;
+        store.read_only = true;
+        Ok(Arc::new(store))
     }
 
     fn assembled(
@@ -144,14 +160,14 @@ impl Store {
         reader: Option<Box<dyn Database>>,
         folder: PathBuf,
         key: Option<&str>,
-        made: Option<Made>,
-    ) -> Result<Arc<Store>, Failure> {
+        from: i64,
+    ) -> Result<Store, Failure> {
         let dialect = writer.dialect();
         let committer = Committer::new(writer, reader);
         let opened = |error: DbError| error.failure("open");
         let known = committer.read(|database| meta(database, "public_key")).map_err(opened)?;
         let is_known = known.is_some();
-        let sealer = open_sealer(known, &folder, key)?;
+        let sealer = Arc::new(open_sealer(known, &folder, key)?);
         let (fresh, public_key) = (crate::new_id(), sealer.public_key());
         let known = committer.read(|database| meta(database, "lineage")).map_err(opened)?.filter(|_| is_known);
         // Who only looks must not wait for one who writes, who may have been stopped while it did.
@@ -167,7 +183,59 @@ impl Store {
                 })
                 .map_err(opened)?,
         };
-        Ok(Arc::new(Store { committer, dialect, folder, lineage, sealer, made }))
+        let store = Store {
+            committer,
+            dialect,
+            folder,
+            lineage,
+            sealer,
+            claimed: AtomicBool::new(false),
+            read_only: false,
+            made: None,
+        };
+        if from < schema::PROVED_FROM {
+            store.prove_as_is()?;
+        }
+        Ok(store)
+    }
+
+    /// Proves what an older version wrote, and had no proofs for, as it is.
+    pub(crate) fn prove_as_is(&self) -> Result<(), Failure> {
+        let (chain, policies) = (self.chain(), self.policies_as_stored()?);
+        let text = crate::resources::policies_text(policies.as_ref())?;
+        self.write(move |database| {
+            if let Some((seq, hash)) = crate::audit::head_of(database)?.filter(|(seq, _)| *seq > 0) {
+                chain.prove(database, crate::proofs::LOG, &crate::audit::end_text(seq, &hash))?;
+            }
+            if policies.is_some() {
+                chain.prove(database, crate::proofs::POLICIES, &text)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Has the audit log say of each entry that follows that nothing but the environment vouches for its actor.
+    pub fn claim_actor(&self) {
+        self.claimed.store(true, Ordering::Relaxed);
+    }
+
+    /// An entry of the audit log with what vouches for its actor, where that is not the operating system.
+    pub(crate) fn vouched(&self, mut entry: AuditEntry) -> AuditEntry {
+        self.vouch(&mut entry.detail);
+        entry
+    }
+
+    /// The same for the entry that a change begins with.
+    pub(crate) fn vouched_change(&self, change: &NewChange) -> NewChange {
+        let mut change = change.clone();
+        self.vouch(&mut change.detail);
+        change
+    }
+
+    fn vouch(&self, detail: &mut Map) {
+        if self.claimed.load(Ordering::Relaxed) {
+            detail.insert("actor_from".to_owned(), Json::from("env"));
+        }
     }
 
     /// Whether a project has a state of its own.
@@ -183,6 +251,40 @@ impl Store {
     /// What marks this state's resources in the clouds.
     pub fn lineage(&self) -> &str {
         &self.lineage
+    }
+
+    /// What its entries are chained and vouched for with.
+    pub(crate) fn chain(&self) -> crate::proofs::Chain {
+        crate::proofs::Chain { lineage: self.lineage.clone(), sealer: self.sealer.clone() }
+    }
+
+    /// The project whose state it is, once something was applied.
+    pub fn project(&self) -> Result<Option<String>, Failure> {
+        self.read(|database| meta(database, "project"))
+    }
+
+    /// Notes whose state it is, where that is not known yet.
+    pub fn pin_project(&self, lease: &Lease, name: &str) -> Result<(), Failure> {
+        if name.is_empty() || self.project()?.is_some() {
+            return Ok(());
+        }
+        let name = name.to_owned();
+        self.fenced(lease, move |database| set_meta(database, "project", &name))
+    }
+
+    /// Makes it the state of a project, whoever's it was; gives the one that it was of.
+    pub fn adopt_project(&self, lease: &Lease, name: &str) -> Result<Option<String>, Failure> {
+        let before = self.project()?;
+        let mut detail = provision_model::Map::new();
+        detail.insert("before".into(), serde_json::json!(before));
+        detail.insert("after".into(), name.into());
+        let (chain, name) = (self.chain(), name.to_owned());
+        let entry = self.audit_entry(lease, "state.adopt-project", None, detail);
+        self.fenced(lease, move |database| {
+            set_meta(database, "project", &name)?;
+            crate::audit::append(database, &chain, &entry)
+        })?;
+        Ok(before)
     }
 
     /// Seals and opens sensitive values.
@@ -245,7 +347,7 @@ impl Store {
         let beside = std::fs::read_dir(&self.folder).map_err(|error| DbError::new(Trouble::Other, error))?;
         let ours = |name: &std::ffi::OsStr| {
             let name = name.to_string_lossy();
-            name.starts_with(FILE) || name == crate::seal::KEY || name == ".gitignore"
+            name.starts_with(FILE) || [crate::seal::KEY, crate::head::HEAD, ".gitignore"].contains(&&*name)
         };
         if beside.filter_map(Result::ok).any(|entry| !ours(&entry.file_name())) {
             return Ok(());
@@ -268,6 +370,8 @@ impl Store {
         if made.key {
             let _ = std::fs::remove_file(self.folder.join(crate::seal::KEY));
         }
+        // Then its head: beside it another one would be taken for an older state.
+        let _ = std::fs::remove_file(self.folder.join(crate::head::HEAD));
         let _ = std::fs::remove_file(&file);
         drop(database);
         for name in [format!("{FILE}-wal"), format!("{FILE}-shm"), format!("{FILE}-journal")] {
@@ -289,7 +393,7 @@ impl Store {
 fn is_lost(folder: &Path) -> bool {
     match std::fs::metadata(folder.join(FILE)) {
         Ok(data) => data.len() == 0,
-        Err(_) => !crate::backups(folder).is_empty(),
+        Err(_) => folder.join(crate::head::HEAD).exists() || !crate::backups(folder).is_empty(),
     }
 }
 

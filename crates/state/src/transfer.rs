@@ -1,7 +1,10 @@
 //! Owns carrying a state elsewhere: export and import between databases.
 
+use crate::audit;
 use crate::db::Val;
-use crate::schema::{SCHEMA_VERSION, TABLES, refuse_newer};
+use crate::head::Checkpoint;
+use crate::proofs::{self, Chain};
+use crate::schema::{PROVED_FROM, SCHEMA_VERSION, SINCE, TABLES, refuse_newer};
 use crate::{AuditEntry, Entry, HistoryRow, Lease, Store, Version};
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map, Resource};
@@ -41,8 +44,8 @@ impl Store {
         Ok(serde_json::json!({"format": FORMAT, "version": SCHEMA_VERSION, "tables": tables}))
     }
 
-    /// Takes over an exported state. Refused where there is one already, and without the key that sealed it.
-    pub fn import(&self, lease: &Lease, exported: &Json) -> Result<Imported, Failure> {
+    /// Whether it says that it is an exported state; gives its version.
+    pub fn check_exported(exported: &Json) -> Result<i64, Failure> {
         if exported["format"] != FORMAT {
             return Err(malformed("its `format` is another one"));
         }
@@ -51,12 +54,22 @@ impl Store {
         if version < 3 {
             return Err(malformed("its version is older than any that was exported"));
         }
+        Ok(version)
+    }
+
+    /// Takes over an exported state. Refused where there is one already, and without the key that sealed it.
+    pub fn import(&self, lease: &Lease, exported: &Json) -> Result<Imported, Failure> {
+        let version = Self::check_exported(exported)?;
         if self.serial()? > 0 || !self.resources()?.is_empty() {
             return Err(Failure::new("provision::state::not_empty", "there is a state here already")
                 .with_help("Import into a project whose `.provision` folder, or database schema, is new."));
         }
         let mut tables = Vec::new();
         for (name, columns) in TABLES {
+            if SINCE.iter().any(|(table, since)| table == name && version < *since) {
+                tables.push((*name, *columns, Vec::new()));
+                continue;
+            }
             let table = &exported["tables"][*name];
             let given: Vec<&str> = table["columns"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
             let expected: Vec<String> = columns.iter().map(|column| column.replace('"', "")).collect();
@@ -99,7 +112,33 @@ impl Store {
             audit: count("audit"),
         };
         let postgres = self.dialect == crate::db::Dialect::Postgres;
-        self.fenced(lease, move |database| {
+        // From here on it is that state: its log goes on with who took it over.
+        let chain = Chain { lineage: imported.lineage.clone(), ..self.chain() };
+        let row = |name: &str, key: Val| {
+            let (.., rows) = tables.iter().find(|(table, ..)| *table == name)?;
+            rows.iter().find(|row| row.first() == Some(&key)).cloned()
+        };
+        let end = row("audit_head", Val::Int(1)).map(|row| crate::db::Row(row));
+        let end = end.filter(|end| version >= PROVED_FROM && end.int(1) > 0);
+        let proof = row("proofs", Val::from(proofs::LOG)).map(|row| crate::db::Row(row));
+        if let Some(end) = end {
+            let text = audit::end_text(end.int(1), end.text(2));
+            if !proof.is_some_and(|proof| chain.holds(proofs::LOG, &text, proof.text(1))) {
+                return Err(malformed("its audit log does not end where the state ended it"));
+            }
+        }
+        let text = exported.to_string();
+        let mut detail = Map::new();
+        for (name, count) in
+            [("resources", imported.resources), ("history", imported.history), ("audit", imported.audit)]
+        {
+            detail.insert(name.into(), Json::from(count));
+        }
+        detail.insert("version".into(), Json::from(version));
+        detail.insert("digest".into(), Json::from(audit::digest_of(&text)));
+        let entry = self.audit_entry(lease, "state.import", None, detail);
+        let sealer = chain.sealer.clone();
+        let signed = self.fenced(lease, move |database| {
             for (name, columns, rows) in &tables {
                 database.run(&format!("delete from {name}"), &[])?;
                 let places: Vec<String> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
@@ -115,8 +154,19 @@ impl Store {
                     &[],
                 )?;
             }
-            Ok(())
+            if version < PROVED_FROM {
+                // Nothing vouches for what an older version exported: it is taken as it is, but for what lets somebody pass.
+                database.run("delete from approvals where used is null", &[])?;
+                let sql = "select digest, sources from policies";
+                if let Some(row) = database.row(sql, &[])? {
+                    chain.prove(database, proofs::POLICIES, &format!("{}\n{}", row.text(0), row.text(1)))?;
+                }
+            }
+            audit::append(database, &chain, &entry)?;
+            let (seq, hash) = audit::head_of(database)?.unwrap_or_default();
+            Ok(Checkpoint::sign(&chain.lineage, seq, hash, &sealer))
         })?;
+        self.write_head(&signed)?;
         Ok(imported)
     }
 }

@@ -30,7 +30,7 @@ impl PluginCommand for Authorize {
     fn extra_description(&self) -> &str {
         "A row's `request` record is the question (rows of `provision plan` have one), else its columns `principal`, `action`, \
         `resource`, `context` and `entities`; flags of these names take a constant, or a closure over the row.\n\
-        A deny is data; --strict raises `policy::denied` on the first, before any row goes on. A deny without reasons means that no policy permits it.\n\
+        A deny is data; --strict raises `policy::denied` on the first, before any row goes on, and `policy::evaluate` where a `forbid` could not be evaluated. A deny without reasons means that no policy permits it.\n\
         A row of a plan whose decision hangs on a value known only after apply is `pending`; apply asks again then.\n\
         Questions about `Provision::Action`s are typed by the generated schema unless --schema gives another."
     }
@@ -47,7 +47,7 @@ impl PluginCommand for Authorize {
                     .desc("Keep only the rows with this decision.")
                     .completion(Completion::new_list(&["allow", "deny", "pending"])),
             )
-            .switch("strict", "Raise `policy::denied` on the first deny.", None)
+            .switch("strict", "Raise an error on the first deny, and where a `forbid` could not be evaluated.", None)
             .input_output_types(vec![
                 (Type::record(), Type::record()),
                 (Type::table(), Type::table()),
@@ -188,6 +188,11 @@ impl Work {
                     let failure = denied(&question, &decision);
                     return Some(failed(shell(&failure, span, "this row is denied")));
                 }
+                if self.strict
+                    && let Some(failure) = self.unsure(&question, &decision)
+                {
+                    return Some(failed(shell(&failure, span, "this row is not decided for certain")));
+                }
                 if self.only.is_some_and(|only| only != Some(decision.decision)) {
                     return None;
                 }
@@ -227,6 +232,20 @@ impl Work {
         let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
         told.insert(key, (reason.clone(), value.clone()));
         Ok(value)
+    }
+
+    /// The error where a `forbid` that could not be evaluated may have been meant for the row: a gate must not fail open.
+    fn unsure(&self, question: &Question, decision: &Decision) -> Option<Failure> {
+        let policies = self.answering.of(question).ok()?.policies();
+        let error = decision.errors.iter().find(|error| error.hides_a_forbid(policies))?;
+        let PolicyError { policy, message, file, line } = error;
+        let asked = format!("{} may {} {}", question.principal, question.action, question.resource);
+        let message =
+            format!("whether {asked} is not certain: `{policy}` cannot be evaluated: {message} ({file}:{line})");
+        Some(
+            Failure::new("policy::evaluate", message)
+                .with_help("Guard the attribute with `has`, or give the request the attribute."),
+        )
     }
 
     fn decide(&self, row: &Value) -> Result<(Question, Partial), ShellError> {

@@ -27,7 +27,8 @@ impl PluginCommand for Query {
         "Leave out one of --principal, --action and --resource (or the columns of a record on the pipeline): the rows are all\n\
         that is allowed in its place. Candidates are the entities of --entities; with a schema those of the types the action takes.\n\
         Actions are those of the schema, else those that entities and policies name.\n\
-        Each candidate is decided once, after the policies were evaluated as far as the known parts go."
+        Each candidate is decided once, after the policies were evaluated as far as the known parts go.\n\
+        `errors` names the policies that could not be evaluated: had a `forbid` among them not failed, the row might not be there."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -50,6 +51,7 @@ impl PluginCommand for Query {
                     "principal" => Value::test_string("User::\"ann\""), "action" => Value::test_string("Action::\"view\""),
                     "resource" => Value::test_string("Photo::\"sea\""), "decision" => Value::test_string("allow"),
                     "policies" => Value::test_list(vec![Value::test_string("policy0")]),
+                    "errors" => Value::test_list(vec![]),
                 })])),
             },
             Example {

@@ -140,8 +140,8 @@ fn read_json(path: &Path) -> Result<Json, Failure> {
         Failure::new("policy::io", format!("there is no file `{name}`"))
             .with_help("A case's `entities` are rows, or a JSON file beside the file of cases.")
     })?;
-    serde_json::from_str(&text)
-        .map_err(|error| Failure::new("policy::entity", format!("`{name}` is not JSON: {error}")))
+    provision_policy::read_json(&text)
+        .map_err(|error| Failure::new("policy::entity", format!("`{name}` cannot be read: {error}")))
 }
 
 /// What could not be asked is an error, not a failed expectation.

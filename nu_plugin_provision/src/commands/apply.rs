@@ -41,7 +41,7 @@ impl PluginCommand for Apply {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["deploy", "create", "terraform", "infrastructure"]
+        vec![crate::commands::ASKS, "deploy", "create", "terraform", "infrastructure"]
     }
 
     fn signature(&self) -> Signature {

@@ -26,7 +26,7 @@ impl PluginCommand for Approvals {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["approval", "review", "revoke", "four eyes"]
+        vec![crate::commands::ASKS, "approval", "review", "revoke", "four eyes"]
     }
 
     fn signature(&self) -> Signature {

@@ -30,7 +30,7 @@ impl PluginCommand for Approve {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["approval", "review", "four eyes", "sign off"]
+        vec![crate::commands::ASKS, "approval", "review", "four eyes", "sign off"]
     }
 
     fn signature(&self) -> Signature {

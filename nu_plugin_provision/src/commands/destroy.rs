@@ -26,7 +26,7 @@ impl PluginCommand for Destroy {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["delete", "remove", "teardown"]
+        vec![crate::commands::ASKS, "delete", "remove", "teardown"]
     }
 
     fn signature(&self) -> Signature {

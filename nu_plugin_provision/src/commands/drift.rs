@@ -29,7 +29,7 @@ impl PluginCommand for Drift {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["difference", "diff", "changed", "stray", "compliance"]
+        vec![crate::commands::READS, "difference", "diff", "changed", "stray", "compliance"]
     }
 
     fn signature(&self) -> Signature {

@@ -29,7 +29,7 @@ impl PluginCommand for Graph {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["dependencies", "graphviz", "diagram", "picture"]
+        vec![crate::commands::READS, "dependencies", "graphviz", "diagram", "picture"]
     }
 
     fn signature(&self) -> Signature {

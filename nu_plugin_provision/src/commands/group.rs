@@ -75,7 +75,7 @@ impl PluginCommand for Group {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        self.terms.to_vec()
+        std::iter::once(super::READS).chain(self.terms.iter().copied()).collect()
     }
 
     fn signature(&self) -> Signature {

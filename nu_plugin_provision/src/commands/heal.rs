@@ -28,7 +28,7 @@ impl PluginCommand for Heal {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["drift", "repair", "reconcile", "undo"]
+        vec![crate::commands::READS, "drift", "repair", "reconcile", "undo"]
     }
 
     fn signature(&self) -> Signature {

@@ -30,7 +30,7 @@ impl PluginCommand for Import {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["adopt", "existing", "brownfield", "terraform"]
+        vec![crate::commands::ASKS, "adopt", "existing", "brownfield", "terraform"]
     }
 
     fn signature(&self) -> Signature {

@@ -24,7 +24,7 @@ impl PluginCommand for Init {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["new", "start", "scaffold", "template"]
+        vec![crate::commands::OWN, "new", "start", "scaffold", "template"]
     }
 
     fn signature(&self) -> Signature {

@@ -30,6 +30,14 @@ use nu_protocol::{Category, FromValue, LabeledError, Span, SyntaxShape, Value};
 use provision_nu_bridge::{Kind, row};
 use serde::Serialize;
 
+/// What a command does to anything besides itself: each has one of these among its search terms, so that people find it by
+/// them and the tests know what to hold it to. This one looks, and keeps at most what it saw.
+pub const READS: &str = "reads only";
+/// Changes infrastructure, or what decides about it. The project's policies are asked, and can refuse it.
+pub const ASKS: &str = "asks the policies";
+/// Changes only what is the caller's own, the project's files or a sandbox, or ends what an allowed change began.
+pub const OWN: &str = "changes its own";
+
 /// Every command of the plugin.
 pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
     let mut all: Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> = vec![
@@ -97,7 +105,8 @@ mod tests {
         for command in all() {
             let name = command.name();
             assert!(command.description().ends_with('.'), "{name}");
-            assert!(!command.search_terms().is_empty(), "{name}");
+            let effects = command.search_terms().into_iter().filter(|term| [READS, ASKS, OWN].contains(term)).count();
+            assert_eq!(effects, 1, "{name}: give it one of READS, ASKS and OWN among its search terms");
             assert!(!command.examples().is_empty(), "{name}");
         }
     }

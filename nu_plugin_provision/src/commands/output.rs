@@ -22,7 +22,7 @@ impl PluginCommand for Output {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["outputs", "result"]
+        vec![crate::commands::READS, "outputs", "result"]
     }
 
     fn signature(&self) -> Signature {

@@ -35,7 +35,7 @@ impl PluginCommand for Plan {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["diff", "preview", "terraform", "infrastructure"]
+        vec![crate::commands::READS, "diff", "preview", "terraform", "infrastructure"]
     }
 
     fn signature(&self) -> Signature {
@@ -145,7 +145,7 @@ impl PluginCommand for Plan {
             no_refresh: matches!(call.get_flag_value("refresh"), Some(Value::Bool { val: false, .. })),
             deep: call.has_flag("deep")?,
             all: call.has_flag("all")?,
-            purpose: None,
+            ..PlanOptions::default()
         };
         let raised = |failure| labeled(&failure, span, "while planning this");
         let _busy = Busy::with("planning");

@@ -21,7 +21,7 @@ impl PluginCommand for PolicyAccept {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["cedar", "policies", "approve"]
+        vec![crate::commands::ASKS, "cedar", "policies", "approve"]
     }
 
     fn signature(&self) -> Signature {

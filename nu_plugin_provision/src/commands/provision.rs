@@ -18,7 +18,7 @@ impl PluginCommand for Provision {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["infrastructure", "cloud", "terraform"]
+        vec![crate::commands::READS, "infrastructure", "cloud", "terraform"]
     }
 
     fn signature(&self) -> Signature {

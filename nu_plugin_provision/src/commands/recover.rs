@@ -22,11 +22,13 @@ impl PluginCommand for Recover {
     }
 
     fn extra_description(&self) -> &str {
-        "`provision apply` does this by itself first; this command shows what was found."
+        "`provision apply` does this by itself first; this command shows what was found. Where the state is older than its audit log\n\
+        shows, it also writes into the log what is gone, and `apply` goes on from there: a stray with an `address` is one that the\n\
+        state lost, and a row of the next plan adopts it."
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["crash", "repair", "settle", "stray"]
+        vec![crate::commands::OWN, "crash", "repair", "settle", "stray"]
     }
 
     fn signature(&self) -> Signature {

@@ -28,7 +28,7 @@ impl PluginCommand for Refresh {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["sync", "attributes", "stray", "gone"]
+        vec![crate::commands::READS, "sync", "attributes", "stray", "gone"]
     }
 
     fn signature(&self) -> Signature {

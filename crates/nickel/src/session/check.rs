@@ -24,6 +24,11 @@ impl Session {
                 }
             };
             ids.push(id);
+            if let Err(failure) = self.vet(request, id) {
+                all.extend(failure.into_diagnostics());
+                self.forget_unsettled();
+                continue;
+            }
             match self.check_one(id) {
                 Ok(()) => {}
                 Err(error) => {

@@ -13,11 +13,12 @@ mod query;
 mod sources;
 mod test;
 mod validate;
+mod vet;
 
 use crate::cache::digest;
 use crate::explain::{self, Explainer};
 use crate::guard::GuardedCache;
-use crate::host::resolve;
+use crate::host::{read_regular, resolve};
 use crate::job::{Answer, Job, Reply, Watch};
 use crate::request::{Library, Request};
 use nickel_lang_core::ast::{Ast, AstAlloc, Import, InputFormat, Node as AstNode};
@@ -40,6 +41,7 @@ pub const LIBRARY_ROOT: &str = "/<built-in>";
 pub struct Session {
     library: Option<Arc<Library>>,
     import_paths: Vec<PathBuf>,
+    confine: Option<Vec<PathBuf>>,
     context: VmContext<CacheHub, GuardedCache>,
     /// Texts given in requests, by folder and content.
     texts: HashMap<PathBuf, FileId>,
@@ -61,8 +63,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A cold context for this library and import path.
-    pub fn new(library: Option<Arc<Library>>, import_paths: Vec<PathBuf>) -> Self {
+    /// A cold context for this library, this import path, and files from these roots alone.
+    pub fn new(library: Option<Arc<Library>>, import_paths: Vec<PathBuf>, confine: Option<Vec<PathBuf>>) -> Self {
         let mut context = VmContext::new(CacheHub::new(), std::io::stderr(), NullReporter {});
         let sources = &mut context.import_resolver.sources;
         sources.add_import_paths(import_paths.iter().cloned());
@@ -70,6 +72,7 @@ impl Session {
         let mut session = Self {
             library: None,
             import_paths,
+            confine,
             context,
             texts: HashMap::new(),
             joints: HashMap::new(),
@@ -91,14 +94,15 @@ impl Session {
         let _ = self.context.import_resolver.prepare_stdlib(&mut self.context.pos_table);
     }
 
-    /// Whether this context was made for the same import path, and for the same library or for none yet.
+    /// Whether this context was made for the same import path and roots, and for the same library or for none yet: what
+    /// one request may read another need not.
     pub fn serves(&self, request: &Request) -> bool {
         let same_library = match (&self.library, &request.library) {
             (None, _) => true,
             (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs) || ours == theirs,
             (Some(_), None) => false,
         };
-        same_library && self.import_paths == request.import_paths
+        same_library && self.import_paths == request.import_paths && self.confine == request.confine
     }
 
     fn add_library(&mut self, library: Option<&Arc<Library>>) {
@@ -122,7 +126,7 @@ impl Session {
             let imports = self.resolved.get(id).into_iter().flatten();
             let folder = path.parent().unwrap_or(Path::new("/"));
             let on_disk = !self.names.contains_key(id);
-            (on_disk && std::fs::read_to_string(path).map_or(true, |now| now != sources.source(*id)))
+            (on_disk && read_regular(path).map_or(true, |now| now != sources.source(*id).as_bytes()))
                 || imports.into_iter().any(|(text, led_to)| self.resolve(folder, text) != *led_to)
         };
         let stale: Vec<FileId> = sources

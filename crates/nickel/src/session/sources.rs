@@ -104,6 +104,10 @@ impl Session {
 
     /// Parses, checks and compiles a file and all it imports. After a failure nothing half-done is kept.
     pub(super) fn prepare(&mut self, request: &Request, main: FileId) -> Result<NickelValue, Failure> {
+        if let Err(failure) = self.vet(request, main) {
+            self.forget_unsettled();
+            return Err(failure);
+        }
         match self.context.prepare_eval(main) {
             Ok(value) => {
                 self.settle(main);

@@ -68,7 +68,7 @@ impl Session {
             self.typecheck(request, *main)?;
         }
         let mut examples = Vec::new();
-        let mut copies = Session::new(self.library.clone(), self.import_paths.clone());
+        let mut copies = Session::new(self.library.clone(), self.import_paths.clone(), self.confine.clone());
         for id in files {
             self.copy(request, id, &mut copies, &mut examples)?;
         }
@@ -157,6 +157,7 @@ impl Session {
                     self.copy_of(path)?
                 }
             };
+            self.vet(request, main)?;
             let prepared = match self.context.prepare_eval_only(main) {
                 Ok(prepared) => prepared,
                 Err(error) => return Err(self.failure(request, error)),
@@ -390,7 +391,7 @@ fn paragraphs(text: &str) -> Vec<String> {
 
 /// What is wrong in the syntax of an example.
 fn syntax(code: &str, file: &str) -> Option<Diagnostic> {
-    let mut scratch = Session::new(None, Vec::new());
+    let mut scratch = Session::new(None, Vec::new(), None);
     let source =
         Source::Text { name: format!("<example in {file}>"), folder: PathBuf::from("/"), text: code.to_owned() };
     let request = Request { sources: vec![source.clone()], ..Request::default() };

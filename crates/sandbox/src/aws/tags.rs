@@ -85,10 +85,12 @@ pub fn delete(cx: &mut Cx<'_>) -> Answer {
         if let Some(tags) = value["tagSet"].as_array_mut() {
             tags.retain(|tag| {
                 let stays = going.is_empty() && tag["key"].as_str().is_some_and(is_reserved);
-                stays || !going.is_empty() && !going.iter().any(|one| {
-                        one.get("Key").is_some_and(|key| tag["key"] == key)
-                            && one.get("Value").is_none_or(|value| tag["value"] == value)
-                    })
+                stays
+                    || !going.is_empty()
+                        && !going.iter().any(|one| {
+                            one.get("Key").is_some_and(|key| tag["key"] == key)
+                                && one.get("Value").is_none_or(|value| tag["value"] == value)
+                        })
             });
         }
         cx.put(kind, &id, value);

@@ -20,7 +20,7 @@ impl PluginCommand for Audit {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["log", "compliance", "who"]
+        vec![crate::commands::READS, "log", "compliance", "who"]
     }
 
     fn signature(&self) -> Signature {

@@ -25,7 +25,7 @@ impl PluginCommand for History {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["log", "changes", "serial"]
+        vec![crate::commands::READS, "log", "changes", "serial"]
     }
 
     fn signature(&self) -> Signature {

@@ -27,7 +27,7 @@ impl PluginCommand for Rollback {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["undo", "revert", "restore"]
+        vec![crate::commands::READS, "undo", "revert", "restore"]
     }
 
     fn signature(&self) -> Signature {

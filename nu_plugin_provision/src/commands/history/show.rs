@@ -24,7 +24,7 @@ impl PluginCommand for HistoryShow {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["diff", "serial", "change"]
+        vec![crate::commands::READS, "diff", "serial", "change"]
     }
 
     fn signature(&self) -> Signature {

@@ -26,7 +26,7 @@ impl PluginCommand for LockBreak {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["lease", "unlock", "force"]
+        vec![crate::commands::OWN, "lease", "unlock", "force"]
     }
 
     fn signature(&self) -> Signature {

@@ -24,7 +24,7 @@ impl PluginCommand for LockShow {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["lease", "locked", "writer"]
+        vec![crate::commands::READS, "lease", "locked", "writer"]
     }
 
     fn signature(&self) -> Signature {

@@ -27,7 +27,7 @@ impl PluginCommand for ProviderAdd {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["install", "extension", "plugin"]
+        vec![crate::commands::OWN, "install", "extension", "plugin"]
     }
 
     fn signature(&self) -> Signature {

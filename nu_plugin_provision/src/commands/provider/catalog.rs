@@ -1,7 +1,7 @@
 //! Owns `provision provider catalog`: what an account offers.
 
 use crate::ProvisionPlugin;
-use crate::open::{project_flag, project_folder, session_in, stoppable, user, variables};
+use crate::open::{actor, project_flag, project_folder, session_in, stoppable, variables};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
 use provision_engine::Session;
@@ -25,7 +25,7 @@ impl PluginCommand for ProviderCatalog {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["regions", "sizes", "prices", "images", "plans", "zones"]
+        vec![crate::commands::READS, "regions", "sizes", "prices", "images", "plans", "zones"]
     }
 
     fn signature(&self) -> Signature {
@@ -71,7 +71,7 @@ impl PluginCommand for ProviderCatalog {
         let session = match project {
             Some(project) => session_in(plugin, engine, call.head, &project, crate::open::environment(engine, call)?)?,
             None => {
-                let user = user(&variables(engine)?);
+                let user = actor(&variables(engine)?).map_err(raised)?.name;
                 let evaluator = plugin.evaluator.clone();
                 Session::of_no_project(registry, evaluator, super::env(engine)?, user).map_err(raised)?
             }

@@ -28,7 +28,7 @@ impl PluginCommand for ProviderCheck {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["lint", "manifest", "validate", "diagnostics"]
+        vec![crate::commands::READS, "lint", "manifest", "validate", "diagnostics"]
     }
 
     fn signature(&self) -> Signature {

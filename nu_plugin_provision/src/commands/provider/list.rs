@@ -21,7 +21,7 @@ impl PluginCommand for ProviderList {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["providers", "clouds", "extensions"]
+        vec![crate::commands::READS, "providers", "clouds", "extensions"]
     }
 
     fn signature(&self) -> Signature {

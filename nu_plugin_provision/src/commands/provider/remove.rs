@@ -27,7 +27,7 @@ impl PluginCommand for ProviderRemove {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["uninstall", "delete", "extension"]
+        vec![crate::commands::OWN, "uninstall", "delete", "extension"]
     }
 
     fn signature(&self) -> Signature {

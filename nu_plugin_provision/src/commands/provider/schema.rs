@@ -26,7 +26,7 @@ impl PluginCommand for ProviderSchema {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["fields", "types", "attributes", "reference"]
+        vec![crate::commands::READS, "fields", "types", "attributes", "reference"]
     }
 
     fn signature(&self) -> Signature {

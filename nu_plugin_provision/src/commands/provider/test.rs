@@ -1,7 +1,7 @@
 //! Owns `provision provider test`: the contract suite of a provider.
 
 use crate::ProvisionPlugin;
-use crate::open::{project_flag, project_folder};
+use crate::open::{environment, project_flag, project_folder, session_in};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
 use provision_contract::{CheckRow, Suite, Target, Verdict};
@@ -24,11 +24,11 @@ impl PluginCommand for ProviderTest {
     }
 
     fn extra_description(&self) -> &str {
-        "It runs against the sandbox in this process, a Nushell module in a folder that is gone afterwards, against a cloud of your own with --endpoint, or against a recording with --replay. It makes and deletes real resources there. Values come from `example` and `other` of each field in the manifest; what has none is skipped and says so."
+        "It runs against the sandbox in this process, a Nushell module in a folder that is gone afterwards, against a cloud of your own with --endpoint, or against a recording with --replay. It makes and deletes real resources there; in a project its policies are asked first, about the action `test_provider`. Values come from `example` and `other` of each field in the manifest; what has none is skipped and says so."
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["contract", "conformance", "suite", "verify"]
+        vec![crate::commands::ASKS, "contract", "conformance", "suite", "verify"]
     }
 
     fn signature(&self) -> Signature {
@@ -92,6 +92,11 @@ impl PluginCommand for ProviderTest {
         let project = project_folder(engine, call)?;
         let registry = super::registry(plugin, engine, call, project.as_deref())?;
         super::manifest(&registry, &name)?;
+        // In a project nobody changes a cloud past its policies, in whatever state the changes are kept.
+        if let (Some(endpoint), Some(project)) = (&endpoint, &project) {
+            let session = session_in(plugin, engine, call.head, project, environment(engine, call)?)?;
+            session.may_test_provider(&name.item, &types, endpoint).map_err(raised)?;
+        }
         let target = match (endpoint, replay) {
             (Some(endpoint), _) => Target::Network(Some(endpoint)),
             (None, Some(folder)) => Target::Replay(folder),

@@ -1,7 +1,7 @@
 //! Owns `provision provider upgrade`: replacing a provider of a project by another version.
 
 use crate::ProvisionPlugin;
-use crate::open::{project_flag, required_project, user, variables};
+use crate::open::{actor, project_flag, required_project, variables};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::record;
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
@@ -27,7 +27,7 @@ impl PluginCommand for ProviderUpgrade {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["update", "version", "pin", "lock"]
+        vec![crate::commands::OWN, "update", "version", "pin", "lock"]
     }
 
     fn signature(&self) -> Signature {
@@ -94,7 +94,7 @@ impl PluginCommand for ProviderUpgrade {
                 (candidate.manifest, pin)
             }
         };
-        let user = user(&variables(engine)?);
+        let user = actor(&variables(engine)?).map_err(raised)?.name;
         let migrated = provision_engine::migrate(&project, &super::env(engine)?, &user, &manifest).map_err(raised)?;
         let migrated = migrated.iter().map(|address| Value::string(address, call.head)).collect();
         let previous = before.providers.get(&manifest.name).map(|pin| pin.version.clone());

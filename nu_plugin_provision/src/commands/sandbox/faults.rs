@@ -25,7 +25,7 @@ impl PluginCommand for SandboxFaults {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["chaos", "latency", "error", "throttle"]
+        vec![crate::commands::OWN, "chaos", "latency", "error", "throttle"]
     }
 
     fn signature(&self) -> Signature {

@@ -27,7 +27,7 @@ impl PluginCommand for SandboxMutate {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["drift", "tamper", "console", "outside"]
+        vec![crate::commands::OWN, "drift", "tamper", "console", "outside"]
     }
 
     fn signature(&self) -> Signature {

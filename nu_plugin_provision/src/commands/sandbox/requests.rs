@@ -21,7 +21,7 @@ impl PluginCommand for SandboxRequests {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["log", "http"]
+        vec![crate::commands::READS, "log", "http"]
     }
 
     fn signature(&self) -> Signature {

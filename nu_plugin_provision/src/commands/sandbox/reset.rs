@@ -21,7 +21,7 @@ impl PluginCommand for SandboxReset {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["simulate", "clear"]
+        vec![crate::commands::OWN, "simulate", "clear"]
     }
 
     fn signature(&self) -> Signature {

@@ -26,7 +26,7 @@ impl PluginCommand for SandboxStart {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["simulate", "mock", "localstack", "clouds"]
+        vec![crate::commands::OWN, "simulate", "mock", "localstack", "clouds"]
     }
 
     fn signature(&self) -> Signature {

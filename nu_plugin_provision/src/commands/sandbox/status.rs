@@ -21,7 +21,7 @@ impl PluginCommand for SandboxStatus {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["simulate", "inventory"]
+        vec![crate::commands::READS, "simulate", "inventory"]
     }
 
     fn signature(&self) -> Signature {

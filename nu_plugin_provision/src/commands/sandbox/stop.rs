@@ -21,7 +21,7 @@ impl PluginCommand for SandboxStop {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["simulate"]
+        vec![crate::commands::OWN, "simulate"]
     }
 
     fn signature(&self) -> Signature {

@@ -27,7 +27,7 @@ impl PluginCommand for SecretDecrypt {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["age", "sops", "password", "reveal"]
+        vec![crate::commands::READS, "age", "sops", "password", "reveal"]
     }
 
     fn signature(&self) -> Signature {

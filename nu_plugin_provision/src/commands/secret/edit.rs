@@ -33,7 +33,7 @@ impl PluginCommand for SecretEdit {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["age", "sops", "change", "update", "editor"]
+        vec![crate::commands::OWN, "age", "sops", "change", "update", "editor"]
     }
 
     fn signature(&self) -> Signature {

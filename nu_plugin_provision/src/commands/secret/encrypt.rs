@@ -28,7 +28,7 @@ impl PluginCommand for SecretEncrypt {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["age", "sops", "password", "seal", "cipher"]
+        vec![crate::commands::OWN, "age", "sops", "password", "seal", "cipher"]
     }
 
     fn signature(&self) -> Signature {

@@ -27,7 +27,7 @@ impl PluginCommand for SecretInit {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["age", "sops", "key", "recipient", "identity"]
+        vec![crate::commands::OWN, "age", "sops", "key", "recipient", "identity"]
     }
 
     fn signature(&self) -> Signature {

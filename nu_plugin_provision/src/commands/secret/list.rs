@@ -27,7 +27,7 @@ impl PluginCommand for SecretList {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["age", "passwords", "readable", "recipients"]
+        vec![crate::commands::READS, "age", "passwords", "readable", "recipients"]
     }
 
     fn signature(&self) -> Signature {

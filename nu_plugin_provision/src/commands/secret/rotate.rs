@@ -26,7 +26,7 @@ impl PluginCommand for SecretRotate {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["age", "rekey", "re-encrypt", "recipients", "revoke"]
+        vec![crate::commands::OWN, "age", "rekey", "re-encrypt", "recipients", "revoke"]
     }
 
     fn signature(&self) -> Signature {

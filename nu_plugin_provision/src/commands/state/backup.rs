@@ -25,7 +25,7 @@ impl PluginCommand for StateBackup {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["copy", "snapshot"]
+        vec![crate::commands::OWN, "copy", "snapshot"]
     }
 
     fn signature(&self) -> Signature {

@@ -20,7 +20,7 @@ impl PluginCommand for StateBackups {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["restore", "snapshots"]
+        vec![crate::commands::READS, "restore", "snapshots"]
     }
 
     fn signature(&self) -> Signature {

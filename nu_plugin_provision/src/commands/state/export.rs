@@ -24,7 +24,7 @@ impl PluginCommand for StateExport {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["backup", "migrate", "dump"]
+        vec![crate::commands::READS, "backup", "migrate", "dump"]
     }
 
     fn signature(&self) -> Signature {

@@ -24,7 +24,7 @@ impl PluginCommand for StateForget {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["remove", "rm", "orphan"]
+        vec![crate::commands::ASKS, "remove", "rm", "orphan"]
     }
 
     fn signature(&self) -> Signature {

@@ -26,7 +26,7 @@ impl PluginCommand for StateImport {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["migrate", "load"]
+        vec![crate::commands::ASKS, "migrate", "load"]
     }
 
     fn signature(&self) -> Signature {

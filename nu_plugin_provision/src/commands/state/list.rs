@@ -20,7 +20,7 @@ impl PluginCommand for StateList {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["resources", "inventory"]
+        vec![crate::commands::READS, "resources", "inventory"]
     }
 
     fn signature(&self) -> Signature {

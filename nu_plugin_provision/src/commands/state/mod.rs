@@ -1,5 +1,6 @@
 //! Owns the list of the commands about the state.
 
+mod adopt_project;
 mod backup;
 mod backups;
 mod export;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
         Box::new(forget::StateForget),
         Box::new(replace::StateReplace),
         Box::new(unprotect::StateUnprotect),
+        Box::new(adopt_project::StateAdoptProject),
         Box::new(rekey::StateRekey),
         Box::new(export::StateExport),
         Box::new(import::StateImport),

@@ -27,7 +27,7 @@ impl PluginCommand for StateRekey {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["rotate", "key", "seal", "identity"]
+        vec![crate::commands::ASKS, "rotate", "key", "seal", "identity"]
     }
 
     fn signature(&self) -> Signature {

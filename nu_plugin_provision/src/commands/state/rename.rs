@@ -25,7 +25,7 @@ impl PluginCommand for StateMove {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["rename", "mv", "refactor"]
+        vec![crate::commands::ASKS, "rename", "mv", "refactor"]
     }
 
     fn signature(&self) -> Signature {

@@ -25,7 +25,7 @@ impl PluginCommand for StateReplace {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["taint", "recreate"]
+        vec![crate::commands::ASKS, "taint", "recreate"]
     }
 
     fn signature(&self) -> Signature {

@@ -1,11 +1,12 @@
 //! Owns `provision state restore`: going back to a backup.
 
 use crate::ProvisionPlugin;
-use crate::open::{environment, project_flag, required_project, user, variables};
+use crate::open::{actor, environment, project_flag, required_project, session, session_without_state, variables};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
 use provision_engine::{location, restore};
 use provision_nu_bridge::{labeled, resolve_path};
+use std::path::Path;
 
 pub struct StateRestore;
 
@@ -22,11 +23,11 @@ impl PluginCommand for StateRestore {
 
     fn extra_description(&self) -> &str {
         "What is there now is put aside into `.provision/damaged-…`. What was made since the backup is\n\
-        still in the clouds, and a plan would make it once more: `provision refresh` lists it as strays, for `provision import`."
+        still in the clouds: rows of the next plan adopt it (action `adopt`), and `provision recover` lists it."
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["repair", "corrupt", "recover"]
+        vec![crate::commands::ASKS, "repair", "corrupt", "recover"]
     }
 
     fn signature(&self) -> Signature {
@@ -47,7 +48,7 @@ impl PluginCommand for StateRestore {
 
     fn run(
         &self,
-        _plugin: &ProvisionPlugin,
+        plugin: &ProvisionPlugin,
         engine: &EngineInterface,
         call: &EvaluatedCall,
         _input: PipelineData,
@@ -59,9 +60,26 @@ impl PluginCommand for StateRestore {
         };
         let raised = |failure| labeled(&failure, call.head, "while restoring");
         let variables = variables(engine)?;
+        may_restore(plugin, engine, call, &project)?;
         let find = |name: &str| variables.get(name).cloned();
         let location = location(&find, environment(engine, call)?.as_deref()).map_err(raised)?;
-        let found = restore(&project, &location, from.as_deref(), &user(&variables)).map_err(raised)?;
+        let found =
+            restore(&project, &location, from.as_deref(), &actor(&variables).map_err(raised)?.name).map_err(raised)?;
         Ok(PipelineData::value(super::value(&found, call.head, &[]), None))
     }
+}
+
+/// Asks the policies. A state that cannot be opened has none in force: those of the project decide.
+fn may_restore(
+    plugin: &ProvisionPlugin,
+    engine: &EngineInterface,
+    call: &EvaluatedCall,
+    project: &Path,
+) -> Result<(), LabeledError> {
+    let raised = |failure| labeled(&failure, call.head, "while restoring");
+    let session = match session(plugin, engine, call) {
+        Ok(session) => session,
+        Err(_) => session_without_state(plugin, engine, call.head, project, environment(engine, call)?)?,
+    };
+    session.may_restore().map_err(raised)
 }

@@ -25,7 +25,7 @@ impl PluginCommand for StateShow {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["resource", "attributes"]
+        vec![crate::commands::READS, "resource", "attributes"]
     }
 
     fn signature(&self) -> Signature {

@@ -26,7 +26,7 @@ impl PluginCommand for StateUnprotect {
     }
 
     fn search_terms(&self) -> Vec<&str> {
-        vec!["protect", "lifecycle"]
+        vec![crate::commands::ASKS, "protect", "lifecycle"]
     }
 
     fn signature(&self) -> Signature {

@@ -1,0 +1,54 @@
+//! Owns who acts, and who vouches for that: the operating system, or nobody but the environment.
+
+use provision_diagnostic::Failure;
+
+/// Names the source of the local actor: empty or `os` for the operating system, `env` for the variable `USER`.
+const SOURCE: &str = "PROVISION_ACTOR";
+
+/// Who acts: the principal of policy questions and the name in history and audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    pub name: String,
+    /// The environment alone says so, and the audit log says that.
+    pub claimed: bool,
+}
+
+impl Actor {
+    /// The actor of a command that a person runs here. `system` is the name of the user whose process this is.
+    ///
+    /// This is the only place that reads `PROVISION_ACTOR`, so what acts for others does not call it: a service makes an
+    /// `Actor` of whom its door let in, and must refuse to start where the variable is set to `env`.
+    pub fn local(env: &dyn Fn(&str) -> Option<String>, system: &str) -> Result<Actor, Failure> {
+        match env(SOURCE).as_deref() {
+            None | Some("" | "os") => Ok(Actor { name: system.to_owned(), claimed: false }),
+            Some("env") => match env("USER").filter(|name| !name.is_empty()) {
+                Some(name) => Ok(Actor { name, claimed: true }),
+                None => {
+                    Err(Failure::new("provision::config::setting", "PROVISION_ACTOR is `env`, and USER is not set")
+                        .with_help("Set USER, or remove PROVISION_ACTOR to act as the operating system's user."))
+                }
+            },
+            Some(other) => Err(Failure::new("provision::config::setting", format!("PROVISION_ACTOR is `{other}`"))
+                .with_help("Set it to `os`, which is the default, or to `env` to take the name from USER.")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_counts_only_where_it_is_asked_for() {
+        let of = |source: Option<&str>, user: Option<&str>| {
+            let env = |name: &str| if name == "USER" { user } else { source }.map(str::to_owned);
+            Actor::local(&env, "ann").map(|actor| (actor.name, actor.claimed)).map_err(|error| error.code().to_owned())
+        };
+        assert_eq!(of(None, Some("boss")), Ok(("ann".to_owned(), false)));
+        assert_eq!(of(Some("os"), Some("boss")), Ok(("ann".to_owned(), false)));
+        assert_eq!(of(Some("env"), Some("boss")), Ok(("boss".to_owned(), true)));
+        for (source, user) in [(Some("env"), None), (Some("env"), Some("")), (Some("ldap"), Some("boss"))] {
+            assert_eq!(of(source, user), Err("provision::config::setting".to_owned()));
+        }
+    }
+}
