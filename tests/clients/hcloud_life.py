@@ -32,13 +32,13 @@ def make(key):
     net = client.networks.create(name="net", ip_range="10.0.0.0/16", subnets=[subnet])
     wall = client.firewalls.create(name="fw", rules=[rule("22")]).firewall
     made = client.servers.create(
-        name="web", server_type=ServerType(name="cx22"), image=Image(name="debian-12"), location=place,
+        name="web", server_type=ServerType(name="cx23"), image=Image(name="debian-12"), location=place,
         ssh_keys=[pair], networks=[net], firewalls=[wall], labels={"env": "prod"},
     )
     for action in [made.action, *made.next_actions]:
         action.wait_until_finished()
     made.server.power_off().wait_until_finished()
-    made.server.change_type(ServerType(name="cx32"), upgrade_disk=False).wait_until_finished()
+    made.server.change_type(ServerType(name="cx33"), upgrade_disk=False).wait_until_finished()
     made.server.power_on().wait_until_finished()
     volume = client.volumes.create(name="data", size=10, server=made.server)
     for action in [volume.action, *volume.next_actions]:

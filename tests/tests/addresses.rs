@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-const HETZNER: &str = "web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", location = \"hel1\" }";
+const HETZNER: &str = "web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", location = \"hel1\" }";
 const UPCLOUD: &str = "web = p.upcloud.server & { zone = \"fi-hel1\", plan = \"1xCPU-2GB\" }";
 
 fn declare(world: &World, resources: &str) {

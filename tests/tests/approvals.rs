@@ -135,7 +135,7 @@ fn a_replacement_is_asked_as_what_it_does_before_and_at_apply() {
     let world = World::new().with_sandbox();
     let infra = |location: &str| {
         format!(
-            "let p = import \"provision.ncl\" in\n{{ name = \"t\", resources = {{\n  web = p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", location = \"{location}\" }},\n}} }} | p.Infrastructure\n"
+            "let p = import \"provision.ncl\" in\n{{ name = \"t\", resources = {{\n  web = p.hetzner.server & {{ server_type = \"cx23\", image = \"debian-12\", location = \"{location}\" }},\n}} }} | p.Infrastructure\n"
         )
     };
     world.write("infra.ncl", &infra("hel1"));
@@ -341,7 +341,7 @@ fn a_tag_known_after_apply_is_decided_then() {
     world.write(
         "infra.ncl",
         "let p = import \"provision.ncl\" in\n{ name = \"t\", resources = {\n  a = p.local.data & { input = 1 },\n  \
-         web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", labels.team = p.ref \"a\" \"id\" },\n} } | p.Infrastructure\n",
+         web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", labels.team = p.ref \"a\" \"id\" },\n} } | p.Infrastructure\n",
     );
     world.write("policies/p.cedar", "permit(principal, action, resource);\n@id(\"tagged\") forbid(principal, action, resource) when { resource.hasTag(\"team\") && resource.getTag(\"team\") like \"*\" };");
     let decisions = world.json("provision plan | policy authorize | select address decision | sort-by address");
@@ -363,7 +363,7 @@ fn a_policy_can_speak_of_what_was_there_before() {
             "let p = import \"provision.ncl\" in\n{{ name = \"t\", resources = {{\n  web = p.hetzner.server & {{ server_type = \"{kind}\", image = \"debian-12\", labels.tier = \"{label}\" }},\n}} }} | p.Infrastructure\n"
         )
     };
-    world.write("infra.ncl", &infra("cx22", "a"));
+    world.write("infra.ncl", &infra("cx23", "a"));
     world.write(
         "policies/p.cedar",
         "permit(principal, action, resource);\n@id(\"keeps-its-size\") forbid(principal, action, resource is Hetzner::Server)\n\
@@ -371,9 +371,9 @@ fn a_policy_can_speak_of_what_was_there_before() {
     );
     assert_eq!(world.json("policy check"), json!([]));
     world.ok("provision plan | provision apply | ignore");
-    world.write("infra.ncl", &infra("cx22", "b"));
+    world.write("infra.ncl", &infra("cx23", "b"));
     world.ok("provision plan | provision apply | ignore");
-    world.write("infra.ncl", &infra("cx32", "b"));
+    world.write("infra.ncl", &infra("cx33", "b"));
     assert_eq!(world.json("provision plan | policy authorize | get decision"), json!(["deny"]));
     world.fails("provision plan | provision apply").is("provision::apply::denied", "`keeps-its-size`", "");
 }

@@ -279,7 +279,7 @@ fn a_clock_that_is_set_back_makes_nothing_twice() {
     world.env("LD_PRELOAD", Some(library)).env("FAKETIME", Some("-240")).env("FAKETIME_DONT_FAKE_MONOTONIC", Some("1"));
     assert_eq!(world.json("provision plan"), json!([]));
     world.faults(Faults::default());
-    world.write("infra.ncl", &text("key = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\" }"));
+    world.write("infra.ncl", &text("key = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\" }"));
     world.ok("provision apply --yes | ignore");
     assert_eq!((world.held(), world.json("provision plan")), (2, json!([])));
     let earlier = "provision history | sort-by serial | $in.1.at < $in.0.at";

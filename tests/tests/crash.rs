@@ -18,7 +18,7 @@ fn sixty() -> String {
     out += "    vpc = p.aws.vpc & { cidr_block = \"10.9.0.0/16\" },\n";
     out += "    subnet = p.aws.subnet & { vpc_id = p.ref \"vpc\" \"id\", cidr_block = \"10.9.1.0/24\" },\n";
     out += "    sg = p.aws.security_group & { vpc_id = p.ref \"vpc\" \"id\", ingress = [{ ip_protocol = \"tcp\", from_port = 22, to_port = 22, cidr_ips = [\"10.0.0.0/8\"] }] },\n";
-    out += "    web = p.each (std.array.generate (fun n => \"n%{std.to_string n}\") 20) (fun key => p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", ssh_keys = [p.ref \"key\" \"name\"], networks = [p.ref \"net\" \"id\"] }),\n";
+    out += "    web = p.each (std.array.generate (fun n => \"n%{std.to_string n}\") 20) (fun key => p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", ssh_keys = [p.ref \"key\" \"name\"], networks = [p.ref \"net\" \"id\"] }),\n";
     out += "    db = p.each (std.array.generate (fun n => \"n%{std.to_string n}\") 18) (fun key => p.upcloud.storage & { zone = \"fi-hel1\", size = 10, tier = \"maxiops\" }),\n";
     out += "    edge = p.each (std.array.generate (fun n => \"n%{std.to_string n}\") 17) (fun key => p.aws.instance & { instance_type = \"t3.micro\", ami = \"ami-0abcdef1234567890\", subnet_id = p.ref \"subnet\" \"id\", security_group_ids = [p.ref \"sg\" \"id\"] }),\n";
     out += "  },\n} | p.Infrastructure\n";
@@ -110,9 +110,9 @@ fn an_update_that_fails_with_the_power_off_is_finished_with_the_power_on() {
             "let p = import \"provision.ncl\" in {{ name = \"s\", resources.web = p.hetzner.server & {{ server_type = \"{size}\", image = \"debian-12\" }} }}"
         )
     };
-    world.write("infra.ncl", &text("cx22"));
+    world.write("infra.ncl", &text("cx23"));
     world.ok("provision apply --yes | ignore");
-    world.write("infra.ncl", &text("cx32"));
+    world.write("infra.ncl", &text("cx33"));
     world.faults(
         serde_json::from_value(json!({"fail_next": [{"path_contains": "change_type", "kind": "error", "times": 50}]}))
             .unwrap(),
@@ -121,7 +121,7 @@ fn an_update_that_fails_with_the_power_off_is_finished_with_the_power_on() {
     assert_eq!(world.json("provision state show web | get attributes.status"), json!("off"));
     // The wish is taken back, and still the power comes on again.
     world.faults(Faults::default());
-    world.write("infra.ncl", &text("cx22"));
+    world.write("infra.ncl", &text("cx23"));
     let row = world.json("provision plan | first | select action reason changes.0.path");
     assert_eq!(row, json!({"action": "update", "reason": "status changed", "changes.0.path": "status"}));
     world.ok("provision apply --yes | ignore");

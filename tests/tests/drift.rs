@@ -76,7 +76,7 @@ const SHOP: &str = r#"
       subnets = [{ type = "cloud", network_zone = "eu-central", ip_range = "10.0.1.0/24" }],
     },
     web = p.hetzner.server & {
-      server_type = "cx22", image = "debian-12", location = "hel1",
+      server_type = "cx23", image = "debian-12", location = "hel1",
       networks = [p.ref "net" "id"], labels = { tier = "web" },
     },
     db = p.upcloud.storage & { zone = "fi-hel1", size = 10, tier = "maxiops", labels.caller = p.ref "web" "public_net.ipv4.ip" },
@@ -200,7 +200,7 @@ fn a_stray_is_told_and_can_be_taken_in() {
         &world,
         &format!(
             "let labels = hetzner get servers/{id} | get server.labels | upsert nu-provision-op other; \
-             hetzner post servers {{name: extra, server_type: cx22, image: debian-12, location: hel1, labels: $labels}} \
+             hetzner post servers {{name: extra, server_type: cx23, image: debian-12, location: hel1, labels: $labels}} \
              | get server.id | into string"
         ),
     );
@@ -315,7 +315,7 @@ fn servers_of_all_three_clouds_are_taken_in_with_what_they_refer_to() {
     let web = outside(
         &world,
         &format!(
-            "hetzner post servers {{name: old-web, server_type: cx22, image: debian-12, location: hel1, networks: [{net}], \
+            "hetzner post servers {{name: old-web, server_type: cx23, image: debian-12, location: hel1, networks: [{net}], \
              labels: {{team: \"shop\"}}}} | get server.id"
         ),
     );
@@ -358,7 +358,11 @@ fn servers_of_all_three_clouds_are_taken_in_with_what_they_refer_to() {
     ] {
         assert!(nickel.contains(part), "no `{part}` in\n{nickel}");
     }
-    assert!(!nickel.contains("storage_devices") && !nickel.contains("firewalls"), "{nickel}");
+    assert!(nickel.contains("storage_devices = [{ action = \"attach\", storage = \""), "{nickel}");
+    assert!(
+        !nickel.contains("public_net") && !nickel.contains("interfaces") && !nickel.contains("firewalls"),
+        "{nickel}"
+    );
     nothing_to_do(&world, &nickel);
     let needs = "provision state list | where address in [web subnet edge] | select address depends_on";
     assert_eq!(
@@ -394,7 +398,7 @@ fn everything_with_a_label_is_taken_in_at_once() {
         outside(
             &world,
             &format!(
-                "hetzner post servers {{name: {name}, server_type: cx22, image: debian-12, networks: [{net}], \
+                "hetzner post servers {{name: {name}, server_type: cx23, image: debian-12, networks: [{net}], \
                  labels: {{team: {team}}}}} | get server.id"
             ),
         )
@@ -426,7 +430,7 @@ fn a_cloud_without_credentials_is_left_out_unless_it_is_named() {
     }
     outside(
         &world,
-        "hetzner post servers {name: web, server_type: cx22, image: debian-12, labels: {team: shop}} | get server.id",
+        "hetzner post servers {name: web, server_type: cx23, image: debian-12, labels: {team: shop}} | get server.id",
     );
     world.fails("provision import --label team=shop --provider upcloud").is(
         "provision::provider::credential",
@@ -443,7 +447,7 @@ fn what_cannot_be_imported_is_refused_with_the_next_step() {
     let (world, id) = shop();
     let foreign = outside(
         &world,
-        "hetzner post servers {name: foreign, server_type: cx22, image: debian-12, \
+        "hetzner post servers {name: foreign, server_type: cx23, image: debian-12, \
          labels: {nu-provision-state: another, nu-provision-op: abc}} | get server.id",
     );
     let fails = |arguments: &str| world.fails(&format!("provision import {arguments}"));
@@ -528,7 +532,7 @@ fn the_policies_are_asked_before_anything_is_taken_in() {
         outside(
             &world,
             &format!(
-                "hetzner post servers {{name: {name}, server_type: cx22, image: {image}, labels: {{a: b}}}} | get server.id"
+                "hetzner post servers {{name: {name}, server_type: cx23, image: {image}, labels: {{a: b}}}} | get server.id"
             ),
         )
     };

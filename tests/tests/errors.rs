@@ -66,7 +66,7 @@ fn a_mistake_in_an_environment_is_shown_where_it_was_written() {
 #[test]
 fn an_unknown_field_has_a_nearest_name() {
     refused(
-        "    web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", locaton = \"hel1\" },",
+        "    web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", locaton = \"hel1\" },",
         "provision::plan::unknown_field",
         "`resources.web.locaton` (infra.ncl:5:75)",
         "Did you mean `location`?",
@@ -76,7 +76,7 @@ fn an_unknown_field_has_a_nearest_name() {
 #[test]
 fn a_wrong_type_is_found_at_the_value() {
     refused(
-        "    web = p.hetzner.server & { server_type = \"cx22\", image = 3 },",
+        "    web = p.hetzner.server & { server_type = \"cx23\", image = 3 },",
         "nickel::eval::contract",
         "(infra.ncl:5:62)",
         "Change the value",
@@ -86,7 +86,7 @@ fn a_wrong_type_is_found_at_the_value() {
 #[test]
 fn a_missing_required_field_is_found_at_the_resource() {
     refused(
-        "    web = p.hetzner.server & { server_type = \"cx22\" },",
+        "    web = p.hetzner.server & { server_type = \"cx23\" },",
         "nickel::eval::missing_field",
         "`image` (infra.ncl:5:11)",
         "Define the field",
@@ -96,7 +96,7 @@ fn a_missing_required_field_is_found_at_the_resource() {
 #[test]
 fn an_unknown_region_is_found_without_asking() {
     refused(
-        "    web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", location = \"hel2\" },",
+        "    web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", location = \"hel2\" },",
         "provision::plan::unknown_value",
         "`hel2` (infra.ncl:5:86)",
         "Did you mean `hel1`?",
@@ -133,7 +133,7 @@ fn an_unknown_type_has_a_nearest_name() {
 fn a_reference_to_nothing_is_found() {
     refused(
         "    net = p.hetzner.network & { ip_range = \"10.0.0.0/16\" },\n    \
-         web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", networks = [p.ref \"ned\" \"id\"] },",
+         web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", networks = [p.ref \"ned\" \"id\"] },",
         "provision::plan::unknown_reference",
         "there is no resource `ned` (infra.ncl:6:",
         "Did you mean `net`?",
@@ -144,7 +144,7 @@ fn a_reference_to_nothing_is_found() {
 fn a_reference_to_an_unknown_attribute_is_found() {
     refused(
         "    net = p.hetzner.network & { ip_range = \"10.0.0.0/16\" },\n    \
-         web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", networks = [p.ref \"net\" \"idd\"] },",
+         web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", networks = [p.ref \"net\" \"idd\"] },",
         "provision::plan::unknown_attribute",
         "has no attribute `idd` (infra.ncl:6:",
         "Did you mean `id`?",
@@ -165,8 +165,8 @@ fn a_cycle_is_named_whole() {
 #[test]
 fn a_duplicate_name_is_found_where_the_cloud_forbids_it() {
     refused(
-        "    a = p.hetzner.server & { name = \"same\", server_type = \"cx22\", image = \"debian-12\" },\n    \
-         b = p.hetzner.server & { name = \"same\", server_type = \"cx22\", image = \"debian-12\" },",
+        "    a = p.hetzner.server & { name = \"same\", server_type = \"cx23\", image = \"debian-12\" },\n    \
+         b = p.hetzner.server & { name = \"same\", server_type = \"cx23\", image = \"debian-12\" },",
         "provision::plan::duplicate_name",
         "`same` (infra.ncl:6:37)",
         "another",
@@ -217,9 +217,9 @@ fn several_mistakes_are_reported_in_one_run() {
     world.write(
         "infra.ncl",
         &infra(
-            "    a = p.hetzner.server & { server_type = \"cx22\", image = 3 },\n    \
-             b = p.hetzner.server & { server_type = \"cx22\" },\n    \
-             c = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", locaton = \"hel1\" },\n    \
+            "    a = p.hetzner.server & { server_type = \"cx23\", image = 3 },\n    \
+             b = p.hetzner.server & { server_type = \"cx23\" },\n    \
+             c = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", locaton = \"hel1\" },\n    \
              d = p.upcloud.server & { zone = \"mars\", plan = \"1xCPU-1GB\" },\n    \
              e = p.local.data & { input = p.ref \"nobody\" \"id\" },",
         ),
@@ -243,7 +243,7 @@ fn piped_data_keeps_positions_while_its_file_stands() {
     let world = World::new().with_sandbox();
     world.write(
         "infra.ncl",
-        &infra("    web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", location = \"hel2\" },"),
+        &infra("    web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", location = \"hel2\" },"),
     );
     world.fails("nickel eval infra.ncl | provision plan").is(
         "provision::plan::unknown_value",
@@ -295,7 +295,7 @@ fn a_subset_without_its_dependency_is_refused_by_name() {
         "infra.ncl",
         &infra(
             "    net = p.hetzner.network & { ip_range = \"10.0.0.0/16\" },\n    \
-             web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", networks = [p.ref \"net\" \"id\"] },",
+             web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", networks = [p.ref \"net\" \"id\"] },",
         ),
     );
     world.fails("provision plan | where address != net | provision apply").is(
@@ -321,7 +321,7 @@ fn a_policy_that_names_an_unknown_attribute_is_found_at_its_place() {
     world.write("infra.ncl", &infra("    a = p.local.data & { input = 1 },"));
     world.write(
         "policies/a.cedar",
-        "permit (principal, action, resource);\nforbid (principal, action, resource is Hetzner::Server)\nwhen { resource.server_typ == \"cx52\" };\n",
+        "permit (principal, action, resource);\nforbid (principal, action, resource is Hetzner::Server)\nwhen { resource.server_typ == \"cx53\" };\n",
     );
     world.fails("provision plan | provision apply").is("policy::validate", "policies/a.cedar:", "server_type");
     assert_eq!(world.json("provision state list"), serde_json::json!([]));

@@ -75,7 +75,7 @@ fn what_is_made_first_is_there_before_the_old_one_goes() {
     let world = World::new().with_sandbox();
     let text = |name: &str, image: &str, first: bool| {
         infra(&format!(
-            "web = p.hetzner.server & {{ name = \"{name}\", server_type = \"cx22\", image = \"{image}\", lifecycle.create_before_destroy = {first} }}, b = p.local.data & {{ input = p.ref \"web\" \"id\" }}"
+            "web = p.hetzner.server & {{ name = \"{name}\", server_type = \"cx23\", image = \"{image}\", lifecycle.create_before_destroy = {first} }}, b = p.local.data & {{ input = p.ref \"web\" \"id\" }}"
         ))
     };
     world.write("infra.ncl", &text("one", "debian-12", true));
@@ -126,7 +126,7 @@ fn ignored_fields_are_left_alone() {
     let world = World::new().with_sandbox();
     let text = |label: &str| {
         infra(&format!(
-            "w = p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", labels.team = \"{label}\", lifecycle.ignore = [\"labels\"] }}"
+            "w = p.hetzner.server & {{ server_type = \"cx23\", image = \"debian-12\", labels.team = \"{label}\", lifecycle.ignore = [\"labels\"] }}"
         ))
     };
     world.write("infra.ncl", &text("a"));
@@ -140,12 +140,12 @@ fn conditions_are_asked_before_and_after() {
     let world = World::new().with_sandbox();
     let text = |lifecycle: &str| {
         infra(&format!(
-            "w = p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", lifecycle = {{ {lifecycle} }} }}"
+            "w = p.hetzner.server & {{ server_type = \"cx23\", image = \"debian-12\", lifecycle = {{ {lifecycle} }} }}"
         ))
     };
-    world.write("infra.ncl", &text("precondition = { condition = \"fun self => self.server_type != \\\"cx22\\\"\", message = \"cx22 is too small\" }"));
+    world.write("infra.ncl", &text("precondition = { condition = \"fun self => self.server_type != \\\"cx23\\\"\", message = \"cx23 is too small\" }"));
     let before = world.mutating().len();
-    world.fails("provision plan").is("provision::plan::precondition", "cx22 is too small", "condition holds");
+    world.fails("provision plan").is("provision::plan::precondition", "cx23 is too small", "condition holds");
     world.fails("provision apply --yes").is("provision::plan::precondition", "infra.ncl:1", "");
     assert_eq!(world.mutating().len(), before);
     world.write("infra.ncl", &text("precondition = \"fun self => self.nope\""));
@@ -174,8 +174,8 @@ fn environments_are_merges_with_a_state_each() {
     let world = World::new().with_sandbox();
     world.write(
         "infra.ncl",
-        "let p = import \"provision.ncl\" in { name = \"shop\", resources.web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\" },\n\
-         environments = { prod = { resources.web = { server_type = \"cx32\" } }, dev = {} } } | p.Infrastructure",
+        "let p = import \"provision.ncl\" in { name = \"shop\", resources.web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\" },\n\
+         environments = { prod = { resources.web = { server_type = \"cx33\" } }, dev = {} } } | p.Infrastructure",
     );
     let size = |environment: &str| {
         world.json(&format!(
@@ -184,7 +184,7 @@ fn environments_are_merges_with_a_state_each() {
     };
     assert_eq!(
         (size(""), size("--environment prod"), size("--environment dev")),
-        (json!("cx22"), json!("cx32"), json!("cx22"))
+        (json!("cx23"), json!("cx33"), json!("cx23"))
     );
     world.ok("provision plan --environment prod | provision apply | ignore");
     world.ok("provision apply --yes | ignore");
@@ -225,7 +225,7 @@ fn what_is_attached_is_detached_when_it_is_taken_out() {
     let world = World::new().with_sandbox();
     let text = |server: &str| {
         infra(&format!(
-            "web = p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", location = \"hel1\" }}, \
+            "web = p.hetzner.server & {{ server_type = \"cx23\", image = \"debian-12\", location = \"hel1\" }}, \
              data = p.hetzner.volume & {{ size = 10, location = \"hel1\"{server} }}"
         ))
     };

@@ -26,7 +26,7 @@ fn what_is_looked_up_is_planned_applied_and_found_again() {
         &format!(
             "  resources = {{
     web = p.hetzner.server & {{
-      server_type = p.lookup \"hetzner.server_type\" {{ name = \"cx22\" }} \"name\",
+      server_type = p.lookup \"hetzner.server_type\" {{ name = \"cx23\" }} \"name\",
       image = p.lookup \"hetzner.image\" {{ name = \"debian-12\", architecture = \"x86\" }} \"id\",
       location = p.lookup \"hetzner.location\" {{ city = \"Helsinki\" }} \"name\",
       labels.from = p.join [\"image-\", p.lookup \"hetzner.image\" {{ name = \"debian-12\", architecture = \"x86\" }} \"id\"],
@@ -76,7 +76,7 @@ fn what_is_looked_up_is_planned_applied_and_found_again() {
 #[test]
 fn every_mistake_is_told_before_any_call() {
     let world = World::new().with_sandbox();
-    let web = |image: &str| format!("p.hetzner.server & {{ server_type = \"cx22\", image = {image} }}");
+    let web = |image: &str| format!("p.hetzner.server & {{ server_type = \"cx23\", image = {image} }}");
     declare(
         &world,
         &format!(
@@ -123,7 +123,7 @@ fn every_mistake_is_told_before_any_call() {
 #[test]
 fn none_and_several_are_told_with_their_places() {
     let world = World::new().with_sandbox();
-    let web = |image: &str| format!("p.hetzner.server & {{ server_type = \"cx22\", image = {image} }}");
+    let web = |image: &str| format!("p.hetzner.server & {{ server_type = \"cx23\", image = {image} }}");
     declare(
         &world,
         &format!(

@@ -19,7 +19,7 @@ fn shop() -> String {
       rules = [{{ direction = "in", protocol = "tcp", port = "443", source_ips = ["0.0.0.0/0"] }}],
     }},
     web = p.hetzner.server & {{
-      server_type = "cx22", image = "debian-12", location = "hel1",
+      server_type = "cx23", image = "debian-12", location = "hel1",
       ssh_keys = [p.ref "key" "name"], networks = [p.ref "net" "id"], firewalls = [p.ref "fw" "id"],
       labels = {{ tier = "web" }},
     }},
@@ -132,7 +132,7 @@ fn updates_change_in_place_and_replacements_replace() {
     let before = world.json("provision state show web | get remote_id");
     let text = shop()
         .replace("tier = \"web\"", "tier = \"front\", team = \"shop\"")
-        .replace("\"cx22\"", "\"cx32\"")
+        .replace("\"cx23\"", "\"cx33\"")
         .replace("size = 20", "size = 30")
         .replace("\"1xCPU-2GB\"", "\"2xCPU-4GB\"")
         .replace("port = \"443\"", "port = \"8443\"")
@@ -257,7 +257,7 @@ fn secrets_are_nowhere_to_be_seen() {
     world.write(
         "infra.ncl",
         "let p = import \"provision.ncl\" in { name = \"s\", resources = {\n\
-         web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", user_data = \"literal-canary-4712\" },\n\
+         web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", user_data = \"literal-canary-4712\" },\n\
          db = p.upcloud.server & { zone = \"fi-hel1\", plan = \"1xCPU-1GB\", user_data = p.env \"DB_PASSWORD\" },\n\
          } }",
     );
@@ -409,7 +409,7 @@ fn who_lets_go_goes_first() {
     let text = |resources: &str| {
         format!("let p = import \"provision.ncl\" in {{ name = \"s\", resources = {{ {resources} }} }}")
     };
-    let server = "s = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\"";
+    let server = "s = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\"";
     let network = "n = p.hetzner.network & { ip_range = \"10.0.0.0/16\", subnets = [{ type = \"cloud\", network_zone = \"eu-central\", ip_range = \"10.0.1.0/24\" }] },";
     world.write("infra.ncl", &text(&format!("{network} {server}, networks = [p.ref \"n\" \"id\"] }}")));
     world.ok("provision apply --yes | ignore");

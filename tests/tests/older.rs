@@ -11,10 +11,10 @@ fn infra(name: &str, resources: &str) -> String {
     format!("let p = import \"provision.ncl\" in {{ name = \"{name}\", resources = {{ {resources} }} }}")
 }
 
-const FIRST: &str = "web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", location = \"hel1\" },";
+const FIRST: &str = "web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", location = \"hel1\" },";
 const LATER: &str = "key = p.hetzner.volume & { size = 10, location = \"hel1\" },
     net = p.hetzner.network & { ip_range = \"10.0.0.0/16\", subnets = [{ type = \"cloud\", network_zone = \"eu-central\", ip_range = \"10.0.1.0/24\" }] },
-    spare = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", location = \"hel1\", networks = [p.ref \"net\" \"id\"] },
+    spare = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", location = \"hel1\", networks = [p.ref \"net\" \"id\"] },
     disk = p.upcloud.storage & { zone = \"fi-hel1\", size = 10 },
     box = p.aws.vpc & { cidr_block = \"10.0.0.0/16\" },";
 
@@ -163,7 +163,7 @@ fn a_log_of_sqlite_that_is_lost_after_a_kill_makes_nothing_twice() {
 #[test]
 fn what_the_state_let_go_of_is_not_taken_back() {
     let world = World::new().with_sandbox();
-    let server = "web = p.hetzner.server & { server_type = \"cx22\", image = \"debian-12\", location = \"hel1\", lifecycle.retain = true },";
+    let server = "web = p.hetzner.server & { server_type = \"cx23\", image = \"debian-12\", location = \"hel1\", lifecycle.retain = true },";
     world.write("infra.ncl", &infra("shop", server));
     world.ok("provision apply --yes | ignore");
     world.write("infra.ncl", &infra("shop", ""));

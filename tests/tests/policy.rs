@@ -84,7 +84,7 @@ fn check_finds_syntax_and_names_and_strict_raises() {
         (&json!("policy::parse"), &json!("bad.cedar"), &json!(2))
     );
     world.fails("policy check -p bad.cedar --strict").is("policy::parse", "(bad.cedar:2:1)", "when");
-    let typo = "permit(principal, action, resource is Hetzner::Server) when { resource.server_typ == \"cx22\" };";
+    let typo = "permit(principal, action, resource is Hetzner::Server) when { resource.server_typ == \"cx23\" };";
     let table = world.json(&format!("'{typo}' | policy check"));
     assert_eq!(table[0]["code"], json!("policy::validate"));
     assert!(table[0]["help"].as_str().unwrap().contains("server_type"), "{table}");

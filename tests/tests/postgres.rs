@@ -12,7 +12,7 @@ fn infra(servers: usize) -> String {
     format!(
         "let p = import \"provision.ncl\" in {{ name = \"s\", resources = {{\n\
          key = p.hetzner.ssh_key & {{ public_key = \"{PUBLIC_KEY}\" }},\n\
-         web = p.each (std.array.generate (fun n => \"n%{{std.to_string n}}\") {servers}) (fun key => p.hetzner.server & {{ server_type = \"cx22\", image = \"debian-12\", ssh_keys = [p.ref \"key\" \"name\"] }}),\n\
+         web = p.each (std.array.generate (fun n => \"n%{{std.to_string n}}\") {servers}) (fun key => p.hetzner.server & {{ server_type = \"cx23\", image = \"debian-12\", ssh_keys = [p.ref \"key\" \"name\"] }}),\n\
          secret = p.local.data & {{ input = p.secret \"canary-pg\" }} }} }}"
     )
 }

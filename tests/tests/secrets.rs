@@ -241,7 +241,7 @@ fn secrets_from_everywhere_are_used_and_never_shown() {
   module = p.local.data & { input = p.secret { module = "vault", name = "db/password" } },
   copy = p.local.data & { input = p.join ["pre-", p.ref "age" "output"] },
   web = p.hetzner.server & {
-    server_type = "cx22", image = "debian-12",
+    server_type = "cx23", image = "debian-12",
     user_data = p.join ["#cloud-config\npassword: ", p.secret { age = "app", field = "db.password" }],
   },
 }, outputs = {

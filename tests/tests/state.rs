@@ -86,6 +86,7 @@ fn resource(address: &str, input: Json) -> Resource {
         retain: false,
         tainted: false,
         marked: false,
+        made: Default::default(),
         restore: None,
         triggers: None,
         created_at: now(),

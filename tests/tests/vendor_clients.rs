@@ -208,9 +208,9 @@ fn hcloud_lives_a_whole_life() {
                 network add-subnet net --type cloud --network-zone eu-central --ip-range 10.0.1.0/24
                 firewall create --name fw
                 firewall add-rule fw --direction in --protocol tcp --port 22 --source-ips 0.0.0.0/0
-                server create --name web --type cx22 --image debian-12 --location hel1 --ssh-key me --network net --firewall fw --label env=prod
+                server create --name web --type cx23 --image debian-12 --location hel1 --ssh-key me --network net --firewall fw --label env=prod
                 server poweroff web
-                server change-type --keep-disk web cx32
+                server change-type --keep-disk web cx33
                 server poweron web
                 volume create --name data --size 10 --server web --label env=prod
                 volume resize data --size 20
@@ -245,7 +245,7 @@ fn hcloud_lives_a_whole_life() {
                 &hcloud,
                 "server add-label --overwrite web env=theirs
                 server poweroff web
-                server change-type --keep-disk web cx22
+                server change-type --keep-disk web cx23
                 server poweron web
                 volume add-label --overwrite data env=theirs
                 network update net --name theirs

@@ -285,6 +285,29 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// The type of a resource of the state that the cloud does not show by its id; `None` where it does.
+    pub fn is_lost(&self, address: &str) -> Result<Option<String>, String> {
+        let Some(resource) = self.store.resource(address).map_err(|failure| failure.to_string())? else {
+            return Ok(None);
+        };
+        let Ok((manifest, spec)) = self.registry.type_of(&resource.kind) else { return Ok(None) };
+        if manifest.name != self.manifest.name || spec.read.is_none() {
+            return Ok(None);
+        }
+        let found = self.past(|account, control| {
+            let kind = provision_model::type_name(&resource.kind);
+            let region = self.region(account);
+            let read = account.provider.read(kind, region.as_deref(), &resource.remote_id, control);
+            read.map_err(|error| error.to_string())
+        })?;
+        Ok(found.is_none().then_some(resource.kind))
+    }
+
+    /// Has the next plan replace something that the resource needs, or takes that back.
+    pub fn mark(&self, address: &str, undo: bool) -> Result<(), Failure> {
+        self.session().mark(address, undo).map(drop)
+    }
+
     /// A value with its references in the place of which stands what they refer to.
     pub fn resolved(&self, value: &Json) -> Result<Json, String> {
         if let Some(reference) = value.get("$ref") {
@@ -316,9 +339,10 @@ impl<'a> Bench<'a> {
                 inputs,
                 secrets: Default::default(),
                 prior: remote.fields.clone(),
-                prior_status: remote.status.clone(),
-                status: remote.status.clone(),
+                prior_status: self.samples.spec.word(&remote).cloned(),
+                status: self.samples.spec.word(&remote).cloned(),
                 restore: None,
+                host: remote.host.as_ref().map(|host| host.id.clone()),
                 changed: change.iter().map(|(name, _)| (*name).to_owned()).collect(),
                 identity: remote.identity.clone().unwrap_or(Identity { state: "nobody".into(), op: "nothing".into() }),
                 generation: 1,

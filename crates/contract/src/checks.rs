@@ -1,6 +1,7 @@
 //! Owns the checks, in the order of a resource's life.
 
 use crate::bench::Bench;
+use crate::neighbours::{self, Others};
 use crate::tamper::Trouble;
 use crate::{CheckRow, Verdict, Way};
 use provision_diagnostic::Failure;
@@ -50,8 +51,16 @@ pub fn all(bench: &Bench<'_>, stop: &AtomicBool, tell: &mut dyn FnMut(CheckRow))
             life.back(name);
         }
     }
+    for (name, host) in neighbours::hosts(bench) {
+        life.check(&format!("host of {name}"), |life| survives(life, name, &host));
+        life.back(name);
+    }
     for name in bench.tries(Way::Replace) {
         life.check(&format!("replace {name}"), |life| replace(life, name));
+        // What it was not made with may not go with the next field's value.
+        if !life.bench.samples.first().contains_key(name) {
+            life.now.shift_remove(name);
+        }
     }
     life.check("delete", delete);
     life.check("throttle", throttle);
@@ -257,6 +266,13 @@ fn update(life: &mut Life<'_, '_>, name: &str) -> Checked {
         Err(why) => return Ok(Said::Skipped(why)),
     };
     let id = life.stored_id()?;
+    let others = match life.bench.sees() {
+        true => Some(Others::meddle(life.bench, &id, name, &life.now)?),
+        false => None,
+    };
+    if let Some(others) = others.as_ref().filter(|others| !others.ignored.is_empty()) {
+        life.now.insert("lifecycle".to_owned(), serde_json::json!({ "ignore": others.ignored }));
+    }
     let before = life.now.insert(name.to_owned(), value);
     let done = (|| {
         let row = life.row()?;
@@ -276,8 +292,15 @@ fn update(life: &mut Life<'_, '_>, name: &str) -> Checked {
         if life.stored_id()? != id {
             return Err("it was replaced".into());
         }
+        if let Some(others) = &others {
+            others.left_alone(life.bench, &id, name)?;
+        }
         life.nothing_to_do()
     })();
+    if life.now.shift_remove("lifecycle").is_some() {
+        // What somebody else changed meanwhile is as configured again.
+        let _ = life.settle(Some(()));
+    }
     if done.is_err() {
         // What follows is checked with what worked.
         match before {
@@ -287,6 +310,43 @@ fn update(life: &mut Life<'_, '_>, name: &str) -> Checked {
         let _ = life.settle(Some(()));
     }
     done
+}
+
+/// Attached to something that is replaced, it is there still, and attached to the new one.
+fn survives(life: &mut Life<'_, '_>, name: &str, host: &str) -> Checked {
+    if let Some(skipped) = life.seen_only() {
+        return Ok(skipped);
+    }
+    let added = !life.now.contains_key(name);
+    if added {
+        match life.bench.samples.another(name, None) {
+            Ok(value) => life.now.insert(name.to_owned(), value),
+            Err(why) => return Ok(Said::Skipped(why)),
+        };
+    }
+    let done = outlives(life, host);
+    if added {
+        life.now.shift_remove(name);
+        life.settle(Some(()))?;
+    }
+    done
+}
+
+fn outlives(life: &mut Life<'_, '_>, host: &str) -> Checked {
+    life.settle(Some(()))?;
+    let id = life.stored_id()?;
+    life.bench.mark(host, false).map_err(text)?;
+    let applied = life.settle(Some(()));
+    if life.stored_id()? != id || life.bench.seen(&id)?.is_none() {
+        return Err(format!("it went with `{host}`"));
+    }
+    if let Err(why) = applied {
+        // It lets go of nothing that is attached to it.
+        life.bench.mark(host, true).map_err(text)?;
+        life.settle(Some(()))?;
+        return Ok(Said::Skipped(format!("`{host}` is kept while it is attached to it: {why}")));
+    }
+    life.nothing_to_do()
 }
 
 /// Taken out of the configuration, it is detached in the cloud.
@@ -368,6 +428,7 @@ fn replace(life: &mut Life<'_, '_>, name: &str) -> Checked {
         if life.stored_id()? == id {
             return Err("it is still the same one".into());
         }
+        neighbours::lost(life.bench)?;
         life.nothing_to_do()
     })();
     if done.is_err() || region {
@@ -384,6 +445,7 @@ fn delete(life: &mut Life<'_, '_>) -> Checked {
     let id = life.stored_id()?;
     life.settle(None)?;
     life.is_gone(&id)?;
+    neighbours::lost(life.bench)?;
     Ok(Said::Passed)
 }
 

@@ -5,6 +5,7 @@ mod bench;
 mod checks;
 mod cloud;
 mod lookups;
+mod neighbours;
 mod record;
 mod samples;
 mod tamper;

@@ -30,7 +30,7 @@ impl Executor<'_> {
         let record = Record::Created { remote_id: remote.id.clone(), once: Map::new() };
         store.record(self.lease, &mut entry, &record)?;
         let mut resource = self.session.adopted(&entry, Some(remote), run.spec)?;
-        crate::settle::overlay(&mut resource, remote);
+        crate::settle::overlay(run.spec, &mut resource, remote);
         store.end_with(self.lease, &mut entry, &resource)?;
         self.publish(resource);
         Ok(remote.id.clone())

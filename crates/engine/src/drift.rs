@@ -250,6 +250,7 @@ impl Session {
             actual.insert(field.clone(), shown.clone());
         }
         actual.extend(remote.said_as(&spec.fields, &expected));
+        crate::others::leave_out(spec, &mut actual, &expected, &Map::new());
         let found = compare(&spec.fields, &expected, &actual, &left_alone(spec, ignore), &|a, b| a == b);
         Ok(found
             .changes

@@ -4,6 +4,7 @@ use crate::Session;
 use crate::apply::{Asked, Sink, event};
 use crate::conditions::Moment;
 use crate::gate::Gate;
+use crate::held::made_with;
 use crate::output::attribute_of;
 use crate::plan::{Place, Plan, PlannedRow};
 use crate::prepared::as_secret;
@@ -12,7 +13,7 @@ use crate::session::Sabotage;
 use provision_diagnostic::{Failure, isolated, locked};
 use provision_model::{Action, Address, Event, IdentityClass, Json, Map, Remote, Resource, Status};
 use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
-use provision_registry::TypeSpec;
+use provision_registry::{StepSpec, TypeSpec};
 use provision_state::{Entry, Lease, Record, StepRecord, now};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,6 +43,8 @@ pub struct Executor<'a> {
     live: Mutex<HashMap<Address, (Map, Map)>>,
     /// Held by the one that is being made of those that nothing tells apart.
     pub(crate) anonymous: Mutex<()>,
+    /// Held by the one that stops what it is attached to: another would take that for its state, and not start it again.
+    hosts: Mutex<()>,
     /// The state is an older one: what it lost may be there without a mark.
     pub(crate) is_behind: bool,
     sink: Sink<'a>,
@@ -91,8 +94,8 @@ impl<'a> Executor<'a> {
             .collect();
         let lost = plan.rows.iter().any(|planned| planned.row.action == Action::Adopt);
         let is_behind = lost || session.store.is_behind().unwrap_or(true);
-        let (live, anonymous) = (Mutex::new(live), Mutex::default());
-        Self { session, lease, serial, gate, plan, asked, live, anonymous, is_behind, sink }
+        let (live, anonymous, hosts) = (Mutex::new(live), Mutex::default(), Mutex::default());
+        Self { session, lease, serial, gate, plan, asked, live, anonymous, hosts, is_behind, sink }
     }
 
     /// Carries out one node of the graph, telling what happens. One that panics is in doubt: what it sent is in the journal.
@@ -180,11 +183,16 @@ impl<'a> Executor<'a> {
         };
         // Which steps are needed hangs on the state it is in now, not on the one it was in when it was planned.
         let steps = if run.action == Action::Delete { &run.spec.delete } else { &run.spec.update };
+        let changed = |step: &StepSpec| step.fields.iter().any(|field| operation.changed.contains(field));
+        let stops_host = run.spec.host.is_some() && steps.iter().any(|step| !step.until.is_empty() && changed(step));
+        let _host = stops_host.then(|| self.alone(&self.hosts)).transpose()?;
         if run.action != Action::Create && steps.iter().any(|step| !step.when_status.is_empty()) {
-            operation.status = self.settled_status(run, &operation)?;
+            let now = self.settled(run, &operation)?;
+            operation.status = now.as_ref().and_then(|remote| run.spec.word(remote)).cloned();
             if operation.restore.is_none() {
                 operation.prior_status.clone_from(&operation.status);
             }
+            operation.host = now.and_then(|remote| remote.host).map(|host| host.id);
         }
         let allowed_by = match (run.action, run.planned.row.action) {
             // A replacement takes the old one away first, so all of it is asked before that; what still cannot be decided
@@ -214,7 +222,7 @@ impl<'a> Executor<'a> {
         let mut _alone = None;
         if run.action == Action::Create && run.spec.identity == IdentityClass::Anonymous {
             // Two that look alike are told apart by what was there before each: they are made one after the other.
-            _alone = Some(self.alone()?);
+            _alone = Some(self.alone(&self.anonymous)?);
             entry.there = self.there(run, &entry)?;
         } else if run.action == Action::Create {
             self.is_free(run, &entry)?;
@@ -300,6 +308,9 @@ impl<'a> Executor<'a> {
 
     fn delete(&self, run: &Run<'_>, operation: &Operation, entry: &mut Entry) -> Result<Option<String>, Stopped> {
         for step in run.account.provider.steps(operation) {
+            if step.kind == StepKind::Delete {
+                self.spare(run, operation, entry)?;
+            }
             self.begin_step(entry, &step)?;
             if self.session.sabotage == Some(Sabotage::DeleteUnsent) {
                 break;
@@ -314,7 +325,7 @@ impl<'a> Executor<'a> {
         Ok(operation.remote_id.clone())
     }
 
-    fn begin_step(&self, entry: &mut Entry, step: &CallStep) -> Result<(), Failure> {
+    pub(crate) fn begin_step(&self, entry: &mut Entry, step: &CallStep) -> Result<(), Failure> {
         let record = Record::Step(StepRecord { name: step.name.clone(), begun_at: now() });
         self.session.store.record(self.lease, entry, &record)
     }
@@ -363,7 +374,7 @@ impl<'a> Executor<'a> {
     fn refreshed(&self, spec: &TypeSpec, entry: &Entry, remote: Option<&Remote>) -> Result<Option<Resource>, Failure> {
         let Some(mut resource) = self.session.store.resource(entry.address.as_str())? else { return Ok(None) };
         if let Some(remote) = remote {
-            crate::settle::overlay(&mut resource, remote);
+            crate::settle::overlay(spec, &mut resource, remote);
             resource.restore = crate::settle::unrestored(spec, entry, remote);
         }
         Ok(Some(resource))
@@ -424,6 +435,10 @@ impl<'a> Executor<'a> {
             marked: before.as_ref().is_some_and(|before| before.marked),
             restore: None,
             triggers: entry.triggers.clone(),
+            made: match &before {
+                Some(before) => before.made.clone(),
+                None => made_with(run.spec, remote, &operation.inputs),
+            },
             created_at: before.map_or_else(now, |before| before.created_at),
             updated_at: now(),
         };

@@ -3,7 +3,7 @@
 use crate::execute::{Executor, Run};
 use provision_diagnostic::Failure;
 use provision_state::Entry;
-use std::sync::{MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 impl Executor<'_> {
@@ -35,9 +35,9 @@ impl Executor<'_> {
     }
 
     /// Waits for its turn among what is made one after the other.
-    pub(crate) fn alone(&self) -> Result<MutexGuard<'_, ()>, Failure> {
+    pub(crate) fn alone<'b>(&self, among: &'b Mutex<()>) -> Result<MutexGuard<'b, ()>, Failure> {
         loop {
-            match self.anonymous.try_lock() {
+            match among.try_lock() {
                 Ok(guard) => return Ok(guard),
                 // Another one panicked; what it may have made is in its own open entry.
                 Err(TryLockError::Poisoned(held)) => return Ok(held.into_inner()),

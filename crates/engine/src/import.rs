@@ -421,6 +421,7 @@ impl Session {
             marked: false,
             restore: None,
             triggers: None,
+            made: crate::held::made_with(spec, Some(remote), &inputs),
             created_at: now.clone(),
             updated_at: now,
         };

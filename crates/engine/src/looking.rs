@@ -15,9 +15,11 @@ const PASSING: Duration = Duration::from_secs(120);
 impl Executor<'_> {
     /// The state it is in now. One that it is passing through, after an operation that was interrupted, is waited out:
     /// which steps are needed hangs on where it comes to rest.
-    pub(crate) fn settled_status(&self, run: &Run<'_>, operation: &Operation) -> Result<Option<String>, Failure> {
+    pub(crate) fn settled(&self, run: &Run<'_>, operation: &Operation) -> Result<Option<Remote>, Failure> {
         let id = operation.remote_id.clone().unwrap_or_default();
-        let rests = |status: &Option<String>| match (&run.spec.status, status) {
+        let types = &run.account.provider.manifest().types;
+        let spec = run.spec.host.as_ref().and_then(|host| types.get(&host.kind)).unwrap_or(run.spec);
+        let rests = |status: Option<&String>| match (&spec.status, status) {
             (Some(rules), Some(status)) => {
                 rules.ready.contains(status) || rules.failed.contains(status) || rules.gone.contains(status)
             }
@@ -26,10 +28,10 @@ impl Executor<'_> {
         let clock = &self.session.outside.clock;
         let until = clock.now() + PASSING;
         loop {
-            let status = self.look(run, operation, &id, false)?.and_then(|remote| remote.status);
-            let waits = !rests(&status) && clock.now() < until;
+            let now = self.look(run, operation, &id, false)?;
+            let waits = !rests(now.as_ref().and_then(|remote| run.spec.word(remote))) && clock.now() < until;
             if !waits || !self.session.sleep(Duration::from_millis(500)) {
-                return Ok(status);
+                return Ok(now);
             }
         }
     }

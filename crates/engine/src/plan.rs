@@ -402,14 +402,14 @@ impl<'a> Planner<'a> {
             verdict.changes = creation(spec, &secrets, &desired);
         }
         self.desired.borrow_mut().insert(declaration.address.clone(), shown);
-        let (hidden, plain): (Map, Map) = desired.into_iter().partition(|(field, _)| secrets.contains(field));
         let remote = self.remote(resource);
+        let prior = |it| self.prior_fields(it, remote, &secrets);
+        let mut prior_fields = resource.map(prior).transpose()?.unwrap_or_default();
+        let applied = resource.map(|it| it.inputs.clone()).unwrap_or_default();
+        crate::others::leave_out(spec, &mut prior_fields, &desired, &applied);
+        let (hidden, plain): (Map, Map) = desired.into_iter().partition(|(field, _)| secrets.contains(field));
         let sealed = self.seal(spec, &inputs)?;
         let restore = resource.and_then(|resource| resource.restore.clone());
-        let prior_fields = match resource {
-            Some(resource) => self.prior_fields(resource, remote, &secrets)?,
-            None => Map::new(),
-        };
         let known = !desired_unknown;
         let mut planned = PlannedRow {
             row: PlanRow {
@@ -429,7 +429,7 @@ impl<'a> Planner<'a> {
             makes_first: false,
             name: declaration.address.cloud_name(&scope),
             inputs: sealed,
-            prior_status: restore.clone().or_else(|| remote.and_then(|remote| remote.status.clone())),
+            prior_status: restore.clone().or_else(|| remote.and_then(|remote| spec.word(remote).cloned())),
             restore,
             prior_fields,
             remote_id: resource.map(|resource| resource.remote_id.clone()),

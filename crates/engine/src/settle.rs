@@ -36,8 +36,10 @@ pub fn attributes(resource: &mut Resource, remote: &Remote) {
 }
 
 /// The same, and for the inputs that the cloud shows: the next plan compares with what is there.
-pub fn overlay(resource: &mut Resource, remote: &Remote) {
-    for (name, value) in &remote.fields {
+pub fn overlay(spec: &TypeSpec, resource: &mut Resource, remote: &Remote) {
+    let mut shown = remote.fields.clone();
+    crate::others::leave_out(spec, &mut shown, &resource.inputs, &Map::new());
+    for (name, value) in &shown {
         if resource.inputs.get(name).is_some_and(|old| !is_sealed(old)) {
             resource.inputs.insert(name.clone(), value.clone());
         }
@@ -50,13 +52,14 @@ pub fn overlay(resource: &mut Resource, remote: &Remote) {
 pub(crate) fn shows(spec: &TypeSpec, remote: &Remote, wanted: &Map, ours: &dyn Fn(&String) -> bool) -> bool {
     let shown = remote.fields.iter().filter(|(name, _)| ours(name));
     let mut fields: Map = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
+    crate::others::leave_out(spec, &mut fields, wanted, &Map::new());
     fields.extend(remote.said_as(&spec.fields, wanted));
     compare(&spec.fields, wanted, &fields, &[], &|a, b| a == b).changes.is_empty()
 }
 
 /// The state that an interrupted update was to bring the resource back to.
 pub fn unrestored(spec: &TypeSpec, entry: &Entry, remote: &Remote) -> Option<String> {
-    let prior = entry.prior_status.as_ref().filter(|prior| remote.status.as_ref() != Some(prior))?;
+    let prior = entry.prior_status.as_ref().filter(|prior| spec.word(remote) != Some(prior))?;
     let brings_back =
         |step: &provision_registry::StepSpec| step.until.contains(prior) && step.when_status.contains(prior);
     (entry.action == Action::Update && spec.update.iter().any(brings_back)).then(|| prior.clone())
@@ -107,7 +110,7 @@ impl Session {
         let control = self.reading();
         let (outcome, message) = match entry.action {
             Action::Create => self.settle_create(lease, &mut entry, &account, spec, &control)?,
-            Action::Delete => self.settle_delete(lease, &mut entry, &account, &control)?,
+            Action::Delete => self.settle_delete(lease, &mut entry, &account, spec, &control)?,
             _ => self.settle_update(lease, &mut entry, &account, spec, &control)?,
         };
         Ok(Recovered {
@@ -168,6 +171,7 @@ impl Session {
         lease: &Lease,
         entry: &mut Entry,
         account: &Account,
+        spec: &TypeSpec,
         control: &Control<'_>,
     ) -> Result<(Outcome, String), Failure> {
         let id = entry.remote_id.clone().unwrap_or_default();
@@ -182,7 +186,7 @@ impl Session {
             }
             Some(remote) => {
                 let resource = self.store.resource(entry.address.as_str())?.map(|mut resource| {
-                    overlay(&mut resource, &remote);
+                    overlay(spec, &mut resource, &remote);
                     resource
                 });
                 self.store.close_with(lease, entry, "it is still there", resource.as_ref())?;
@@ -219,7 +223,7 @@ impl Session {
         // What others attach is none of ours.
         let ours = |name: &String| entry.inputs.contains_key(name) || resource.inputs.contains_key(name);
         let equal = shows(spec, &remote, &visible, &ours);
-        overlay(&mut resource, &remote);
+        overlay(spec, &mut resource, &remote);
         resource.restore = unrestored(spec, entry, &remote);
         if equal && all_seen {
             resource.inputs = entry.inputs.clone();
@@ -377,6 +381,7 @@ impl Session {
             marked: false,
             restore: None,
             triggers: entry.triggers.clone(),
+            made: crate::held::made_with(spec, remote, &entry.inputs),
             created_at: entry.begun_at.clone(),
             updated_at: now(),
         };

@@ -2,7 +2,7 @@
 
 use crate::written::Line;
 use indexmap::IndexMap;
-use provision_model::{Address, FieldSpec, FieldType, Json, Map, Remote};
+use provision_model::{Address, FieldSpec, FieldType, Json, Map, Remote, Visible};
 use provision_registry::{Manifest, TypeSpec};
 
 /// What declares a resource.
@@ -12,6 +12,8 @@ pub struct Shown {
     pub unseen: Vec<String>,
     /// The labels, where they lack the one that would be set by default.
     pub unnamed: Option<String>,
+    /// Fields that the cloud never shows and that need not be given: one made again has none of them.
+    untold: Vec<String>,
     /// A value is not in the provider's catalogue.
     allow_unknown: bool,
 }
@@ -22,12 +24,16 @@ impl Shown {
         let settable = spec.fields.iter().filter(|(_, rule)| !rule.sensitive);
         let fields = settable
             .filter_map(|(name, rule)| {
-                let value = tidy(rule, remote.fields.get(name)?)?;
+                let value = tidy(rule, remote.fields.get(name).or_else(|| remote.adoptable.get(name))?)?;
                 let needed = rule.required || rule.default.as_ref() != Some(&value);
                 needed.then(|| (name.clone(), value))
             })
             .collect();
-        Self { fields, unseen: Vec::new(), unnamed: None, allow_unknown: false }
+        let untold = |(_, rule): &(&String, &FieldSpec)| {
+            rule.visible == Visible::Never && rule.adopt.is_none() && !rule.required && rule.wire.as_deref() != Some("")
+        };
+        let untold = spec.fields.iter().filter(untold).map(|(name, _)| name.clone()).collect();
+        Self { fields, unseen: Vec::new(), unnamed: None, untold, allow_unknown: false }
     }
 
     /// Leaves out the default name, where it is known. Where the label with the name lacks, nothing may set it.
@@ -83,6 +89,11 @@ impl Shown {
                 None => "Without this line it would be changed to what is written above.",
             };
             line("lifecycle.ignore", ignored.into_iter().collect(), Some(note));
+        }
+        if !self.untold.is_empty() {
+            let names: Vec<String> = self.untold.iter().map(|name| format!("`{name}`")).collect();
+            let note = format!("The cloud does not show {}: made again, it has what you write here.", names.join(", "));
+            line("", Json::Null, Some(&note));
         }
         if self.allow_unknown {
             line("lifecycle.allow_unknown", Json::Bool(true), None);
@@ -200,10 +211,10 @@ mod tests {
 
     #[test]
     fn only_what_is_needed_is_declared() {
-        let fields = json!({"name": "s-web", "server_type": "cx22", "image": "debian-12", "location": "hel1",
+        let fields = json!({"name": "s-web", "server_type": "cx23", "image": "debian-12", "location": "hel1",
             "networks": [], "firewalls": [7], "labels": {}});
         let (found, life) = shown("hetzner.server", fields, Some("s-web"));
-        let expected = json!({"server_type": "cx22", "image": "debian-12", "location": "hel1", "firewalls": [7]});
+        let expected = json!({"server_type": "cx23", "image": "debian-12", "location": "hel1", "firewalls": [7]});
         assert_eq!((found, life), (expected, json!({})));
         let fields = json!({"title": "x", "hostname": "x", "zone": "fi-hel1", "plan": "custom", "metadata": true});
         let (found, life) = shown("upcloud.server", fields, None);

@@ -425,6 +425,7 @@ impl Planner<'_> {
             marked: false,
             restore: None,
             triggers: None,
+            made: crate::held::made_with(spec, Some(&stray.remote), &Map::new()),
             created_at: now.clone(),
             updated_at: now,
         };

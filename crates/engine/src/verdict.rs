@@ -137,6 +137,7 @@ impl Planner<'_> {
         current.extend(remote.map(|remote| remote.said_as(&spec.fields, desired)).unwrap_or_default());
         // What was never ours to set is not drift.
         current.retain(|field, _| desired.contains_key(field) || resource.inputs.contains_key(field));
+        crate::others::leave_out(spec, &mut current, desired, &resource.inputs);
         let sealed_equal = |plain: &Json, sealed: &Json| self.session.store.sealer().is_same(plain, sealed);
         let mut ignore = left_alone(spec, &declaration.lifecycle.ignore);
         // Whoever let a disk grow cannot be answered by making it smaller, and nothing else must wait for that. What the
@@ -167,7 +168,7 @@ impl Planner<'_> {
             add("address", Json::from(resource.address.as_str()), Json::from(declaration.address.as_str()));
         }
         if let Some(status) = &resource.restore {
-            let now = remote.and_then(|remote| remote.status.as_deref());
+            let now = remote.and_then(|remote| spec.word(remote)).map(String::as_str);
             add("status", now.map_or(Json::Null, Json::from), Json::from(status.as_str()));
         }
         // What it needs decides when it may go, long after this; where more changes, it is written down anyway.

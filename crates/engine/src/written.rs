@@ -150,7 +150,7 @@ fn text(value: &Json) -> Option<String> {
     }
 }
 
-/// A field and what is said about it in the line above.
+/// A field and what is said about it in the line above; what is said alone where the name is empty.
 pub struct Line {
     pub name: String,
     pub value: Json,
@@ -171,6 +171,9 @@ pub fn nickel(address: &Address, kind: &str, lines: &[Line]) -> String {
     for line in lines {
         if let Some(note) = &line.note {
             body += &format!("{:indent$}  # {note}\n", "");
+        }
+        if line.name.is_empty() {
+            continue;
         }
         body += &format!("{:indent$}  {} = {},\n", "", path(&line.name), value(&line.value, indent + 2));
     }
@@ -282,7 +285,7 @@ mod tests {
         let labels = json!({"team": "a \"b\" \\ %{c}", "hetzner.cloud/x": "1", "let": "2"});
         let lines = [
             line("name", json!("old-web")),
-            line("server_type", json!("cx22")),
+            line("server_type", json!("cx23")),
             line("image", json!("debian-12")),
             line("networks", json!([reference])),
             line("labels", labels.clone()),

@@ -52,15 +52,25 @@ pub fn compare(
         if found.is_empty() {
             continue;
         }
-        out.disruption = out.disruption.max(spec.on_change);
+        // What comes and goes by calls of its own costs no more than an update.
+        let moves = !spec.movable.is_empty() && same(&spec.kind, false, &stays(spec, before), &stays(spec, &after));
+        let disruption = if moves { Disruption::Update } else { spec.on_change };
+        out.disruption = out.disruption.max(disruption);
         out.fields.push(name.clone());
         for mut change in found {
-            change.forces_replacement = spec.on_change == Disruption::Replace;
+            change.forces_replacement = disruption == Disruption::Replace;
             change.sensitive |= spec.sensitive;
             out.changes.push(change);
         }
     }
     out
+}
+
+/// The items of a list that do not come and go by calls of their own.
+fn stays(spec: &FieldSpec, value: &Json) -> Json {
+    let moves = |item: &&Json| spec.movable.iter().all(|(name, value)| item.get(name) == Some(value));
+    let items = value.as_array().into_iter().flatten();
+    Json::Array(items.filter(|item| !moves(item)).cloned().collect())
 }
 
 fn is_sealed(value: &Json) -> bool {
@@ -146,12 +156,12 @@ fn same(kind: &FieldType, unordered: bool, before: &Json, after: &Json) -> bool 
             differ(kind, unordered, "", before, after, &mut found);
             found.is_empty()
         }
-        _ => is_same_scalar(before, after),
+        _ => is_same(before, after),
     }
 }
 
 /// Ids come as numbers or text depending on the call; they are the same id.
-pub(crate) fn is_same_scalar(one: &Json, other: &Json) -> bool {
+pub(crate) fn is_same(one: &Json, other: &Json) -> bool {
     one == other || scalar_text(one).is_some_and(|text| scalar_text(other) == Some(text))
 }
 

@@ -26,7 +26,7 @@ pub use reference::{
     AttributeOf, Malformed, Reference, Resolution, SecretSource, Sources, has_secret, is_sealed, malformed, parse_ref,
     references, resolve, secret_sources, unknown, variables, without_secrets,
 };
-pub use resource::{Identity, LABEL_OP, LABEL_STATE, Remote, Resource, type_name};
+pub use resource::{Held, Host, Identity, LABEL_OP, LABEL_STATE, Remote, Resource, type_name};
 pub use rows::{
     Action, Change, Event, Outcome, PackedQuestion, PlanRow, Question, Recovered, SENSITIVE, Status, UNKNOWN,
 };

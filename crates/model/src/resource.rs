@@ -1,6 +1,6 @@
 //! Owns resources as the state keeps them and as a cloud shows them.
 
-use crate::diff::is_same_scalar;
+use crate::diff::is_same;
 use crate::{Address, FieldSpec, Map, short_hash};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -62,11 +62,17 @@ pub struct Resource {
     /// Digest of the values of `replace_when` it was made with.
     #[serde(default)]
     pub triggers: Option<String>,
+    /// The ids of what was made with it and is deleted with it, by the name its manifest gives them.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub made: Held,
     /// RFC 3339.
     pub created_at: String,
     /// RFC 3339.
     pub updated_at: String,
 }
+
+/// Ids of what a resource holds and a deletion would take along, by the name its manifest gives them.
+pub type Held = IndexMap<String, Vec<String>>;
 
 /// A resource as a cloud shows it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -79,6 +85,19 @@ pub struct Remote {
     pub identity: Option<Identity>,
     /// The vendor's word for its state, where the type has one.
     pub status: Option<String>,
+    /// What its deletion would take along, as it is now.
+    pub held: Held,
+    /// What an import takes for fields that are never compared.
+    pub adoptable: Map,
+    /// What it is attached to, where its type says so and it was read by its id.
+    pub host: Option<Host>,
+}
+
+/// What a resource is attached to, and the vendor's word for the state of that.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Host {
+    pub id: String,
+    pub status: Option<String>,
 }
 
 impl Remote {
@@ -86,7 +105,7 @@ impl Remote {
     pub fn said_as(&self, specs: &IndexMap<String, FieldSpec>, expected: &Map) -> Map {
         let same = |(name, spec): (&String, &FieldSpec)| {
             let (value, other) = (expected.get(name)?, self.attributes.get(spec.also.as_ref()?)?);
-            is_same_scalar(value, other).then(|| (name.clone(), value.clone()))
+            is_same(value, other).then(|| (name.clone(), value.clone()))
         };
         specs.iter().filter_map(same).collect()
     }

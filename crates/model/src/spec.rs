@@ -52,6 +52,8 @@ pub enum Encode {
     Text,
     /// Booleans as `"yes"` and `"no"`.
     YesNo,
+    /// Booleans as `"on"` and `"off"`.
+    OnOff,
     /// A map as a list of `{key, value}`.
     KeyValue,
     /// Text as base64.
@@ -91,6 +93,9 @@ pub struct FieldSpec {
     pub default_name: bool,
     #[serde(default)]
     pub visible: Visible,
+    /// Path in the answer that an import takes its value from, though it is never compared with what was sent.
+    #[serde(default)]
+    pub adopt: Option<String>,
     #[serde(default)]
     pub on_change: Disruption,
     #[serde(default)]
@@ -142,6 +147,10 @@ pub struct FieldSpec {
     /// number of its own.
     #[serde(default)]
     pub only_with: IndexMap<String, Vec<String>>,
+    /// What an item of a list has that comes and goes without `on_change`. Not written in a manifest, but found in the
+    /// steps of its type.
+    #[serde(skip)]
+    pub movable: crate::Map,
     /// The attribute that is another name of the same value: what is equal to it is equal.
     #[serde(default)]
     pub also: Option<String>,

@@ -6,6 +6,7 @@
 mod account;
 mod auth;
 mod error;
+mod foreign;
 mod http;
 mod listing;
 mod local;
@@ -85,6 +86,8 @@ pub struct Operation {
     pub status: Option<String>,
     /// The state that an earlier, interrupted update was to bring it back to.
     pub restore: Option<String>,
+    /// The id of what it is attached to, where a step hangs on it.
+    pub host: Option<String>,
     /// Top-level fields that differ.
     pub changed: Vec<String>,
     pub identity: Identity,
@@ -238,6 +241,11 @@ pub trait Provider: Send + Sync {
     fn manifest(&self) -> &Manifest;
     /// The calls of an operation, in order. Pure.
     fn steps(&self, operation: &Operation) -> Vec<CallStep>;
+    /// The calls that keep one of the things that the deletion of a resource takes along, by the name that the manifest's
+    /// `takes` gives it. Pure.
+    fn spare(&self, _operation: &Operation, _name: &str, _id: &str) -> Vec<CallStep> {
+        Vec::new()
+    }
     /// Sends one step. Repeats only what certainly had no effect; [`Class::InDoubt`] is for the caller to settle.
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError>;
     /// Waits until what a step began is over.

@@ -139,7 +139,7 @@ impl ManifestProvider {
 
     /// Gives each item of a list, page after page. It comes to an end only where the list is known to be whole: the answer says
     /// that there is no next page, or the page after the last has nothing. Anything else is an error, never a shorter list.
-    fn pages(
+    pub(crate) fn pages(
         &self,
         what: &str,
         call: &Call,

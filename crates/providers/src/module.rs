@@ -175,7 +175,7 @@ impl ModuleProvider {
         let identity = item.get("mark").and_then(Json::as_str).and_then(mark_of);
         let fields = wire::decode_fields(&spec.fields, item, Protocol::Nushell);
         let attributes = wire::decode_fields(&spec.attributes, item, Protocol::Nushell);
-        Ok(Remote { id, fields, attributes, identity, status: None })
+        Ok(Remote { id, fields, attributes, identity, ..Remote::default() })
     }
 
     /// The request of an operation.

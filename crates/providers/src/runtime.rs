@@ -2,13 +2,13 @@
 
 use crate::auth::Authenticator;
 use crate::http::{Outgoing, Transport, escape};
-use crate::steps::{encode_item, expand, leave_out_done};
+use crate::steps::{encode_item, expand, leave_out_done, spare};
 use crate::waiting::{ActionBoard, Listed, StatusBoard};
 use crate::{CallError, CallStep, Class, Control, Operation, Outside, Pending, Provider, Sent, StepKind, wire};
 use provision_model::{
-    Action, FieldSpec, Identity, IdentityClass, Json, LABEL_OP, LABEL_STATE, Map, Remote, Visible, short_hash,
+    Action, FieldSpec, Host, Identity, IdentityClass, Json, LABEL_OP, LABEL_STATE, Map, Remote, Visible, short_hash,
 };
-use provision_registry::{Call, Manifest, Protocol, StepSpec, TypeSpec, pascal};
+use provision_registry::{Call, Manifest, Protocol, StepSpec, Takes, TypeSpec, pascal};
 use std::sync::Arc;
 
 const EC2_VERSION: &str = "2016-11-15";
@@ -58,18 +58,44 @@ impl ManifestProvider {
         }
     }
 
-    /// Inputs with the labels that mark the resource as ours.
-    fn labelled(&self, spec: &TypeSpec, operation: &Operation) -> Map {
+    /// Inputs with the labels that mark the resource as ours and, where a change sends all labels and none are declared,
+    /// with those that others gave it.
+    fn labelled(
+        &self,
+        spec: &TypeSpec,
+        operation: &Operation,
+        step: &CallStep,
+        control: &Control<'_>,
+    ) -> Result<Map, CallError> {
         let mut inputs = operation.inputs.clone();
-        if let Some(field) = &spec.labels {
-            let labels = inputs.entry(field.clone()).or_insert_with(|| Json::Object(Map::new()));
-            if let Json::Object(map) = labels {
-                map.insert(LABEL_STATE.into(), Json::from(operation.identity.state.as_str()));
-                map.insert(LABEL_OP.into(), Json::from(operation.identity.op.as_str()));
+        spec.leave_out_barred(&mut inputs);
+        let Some(field) = &spec.labels else { return Ok(inputs) };
+        let sends_all = step.kind == StepKind::Change && step.fields.as_ref().is_some_and(|it| it.contains(field));
+        let mut labels = Map::new();
+        if let Some(id) = operation.remote_id.as_deref().filter(|_| sends_all)
+            && spec.leaves_others(field, operation.inputs.get(field))
+        {
+            let now = self.read_raw(&operation.type_name, operation.region.as_deref(), id, control)?;
+            if let Some(Json::Object(now)) = now.and_then(|mut now| now.fields.shift_remove(field)) {
+                labels = now;
+            }
+            // What was ours goes unless it is wanted still.
+            if let Some(Json::Object(ours)) = operation.prior.get(field) {
+                labels.retain(|key, _| !ours.contains_key(key));
             }
         }
-        spec.leave_out_barred(&mut inputs);
-        inputs
+        match inputs.shift_remove(field) {
+            Some(Json::Object(wanted)) => labels.extend(wanted),
+            None | Some(Json::Null) => {}
+            Some(other) => {
+                inputs.insert(field.clone(), other);
+                return Ok(inputs);
+            }
+        }
+        labels.insert(LABEL_STATE.into(), Json::from(operation.identity.state.as_str()));
+        labels.insert(LABEL_OP.into(), Json::from(operation.identity.op.as_str()));
+        inputs.insert(field.clone(), Json::Object(labels));
+        Ok(inputs)
     }
 
     pub(crate) fn outgoing(
@@ -122,13 +148,23 @@ impl ManifestProvider {
         if let Some(Json::Object(labels)) = spec.labels.as_ref().and_then(|field| fields.get_mut(field)) {
             let state = labels.shift_remove(LABEL_STATE).and_then(|value| text_of(&value));
             let op = labels.shift_remove(LABEL_OP).and_then(|value| text_of(&value));
+            labels.retain(|name, _| !self.manifest.reserved_labels.iter().any(|start| name.starts_with(start)));
             if let (Some(state), Some(op)) = (state, op) {
                 identity = Some(Identity { state, op });
             }
         }
         let status =
             spec.status.as_ref().and_then(|status| wire::extract(item, &status.path)).and_then(|value| text_of(&value));
-        Some(Remote { id, fields, attributes, identity, status })
+        let found =
+            |takes: &Takes| takes.at.iter().filter_map(|path| wire::extract(item, path)).flat_map(texts).collect();
+        let takes = spec.takes.iter().flatten();
+        let held = takes.map(|(name, takes)| (name.clone(), found(takes))).collect();
+        let adopted = |(name, field): (&String, &FieldSpec)| {
+            let raw = wire::extract(item, field.adopt.as_ref()?)?;
+            Some((name.clone(), wire::decode(field, &raw, protocol)?))
+        };
+        let adoptable = spec.fields.iter().filter_map(adopted).collect();
+        Some(Remote { id, fields, attributes, identity, status, held, adoptable, host: None })
     }
 
     /// The resource of an item of a read or a list; an error where a field is not what the manifest says.
@@ -173,6 +209,14 @@ pub(crate) fn text_of(value: &Json) -> Option<String> {
         Json::String(text) => Some(text.clone()),
         Json::Number(number) => Some(number.to_string()),
         _ => None,
+    }
+}
+
+/// The texts of a value, or of the items of a list.
+pub(crate) fn texts(value: Json) -> Vec<String> {
+    match value {
+        Json::Array(items) => items.iter().filter_map(text_of).collect(),
+        one => text_of(&one).into_iter().collect(),
     }
 }
 
@@ -271,10 +315,16 @@ impl Provider for ManifestProvider {
         out
     }
 
+    fn spare(&self, operation: &Operation, name: &str, id: &str) -> Vec<CallStep> {
+        let spec = self.manifest.types.get(&operation.type_name);
+        let takes = spec.and_then(|spec| spec.takes.as_ref()?.get(name));
+        takes.map_or_else(Vec::new, |takes| spare(&takes.spare, operation, name, &id_value(id, self.manifest.protocol)))
+    }
+
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {
         let spec = self.spec(&operation.type_name)?;
         let protocol = self.manifest.protocol;
-        let inputs = self.labelled(spec, operation);
+        let inputs = self.labelled(spec, operation, step, control)?;
         let encoded_item = step.item.as_ref().map(|(field, item)| encode_item(spec, field, item, protocol));
         let value_of = |name: &str| -> Option<Json> {
             if let Some(part) = operation.remote_id.as_deref().and_then(|id| id_part(name, id, protocol)) {
@@ -282,6 +332,9 @@ impl Provider for ManifestProvider {
             }
             if name == "item" {
                 return encoded_item.clone();
+            }
+            if name == "host" {
+                return operation.host.as_deref().map(|id| id_value(id, protocol));
             }
             if let Some(path) = name.strip_prefix("item.") {
                 return step.item.as_ref().and_then(|(_, item)| provision_model::lookup(item, path).cloned());
@@ -391,6 +444,13 @@ impl Provider for ManifestProvider {
             };
             self.actions.wait(&self.manifest.name, polling, &sent.pending, &ask, control)?;
         }
+        // A step that waits for what it is attached to waits for that one's status.
+        let (spec, type_name, id) = match (&spec.host, &operation.host) {
+            (Some(host), Some(id)) if !step.until.is_empty() => {
+                (self.spec(&host.kind)?, host.kind.as_str(), id.as_str())
+            }
+            _ => (spec, operation.type_name.as_str(), id),
+        };
         let Some(status) = &spec.status else { return Ok(()) };
         let wanted: &[String] = match step.kind {
             _ if !step.until.is_empty() => &step.until,
@@ -400,16 +460,16 @@ impl Provider for ManifestProvider {
         let deleting = step.kind == StepKind::Delete;
         let list = || {
             let label = spec.labels.as_ref().map(|_| (LABEL_STATE, operation.identity.state.as_str()));
-            let found = self.list_raw(&operation.type_name, operation.region.as_deref(), label, control)?;
+            let found = self.list_raw(type_name, operation.region.as_deref(), label, control)?;
             let paged = self.manifest.pagination.as_ref().filter(|_| spec.list.as_ref().is_some_and(|it| !it.unpaged));
             let calls = paged.map_or(1, |it| found.len().div_ceil(it.max().max(1) as usize).max(1));
             Ok(Listed { calls, states: found.into_iter().filter_map(|it| Some((it.id, it.status?))).collect() })
         };
         let read = || {
-            let found = self.read_raw(&operation.type_name, operation.region.as_deref(), id, control)?;
+            let found = self.read_raw(type_name, operation.region.as_deref(), id, control)?;
             Ok(found.map(|remote| remote.status.unwrap_or_default()))
         };
-        let key = format!("{} {}", operation.type_name, operation.region.as_deref().unwrap_or_default());
+        let key = format!("{type_name} {}", operation.region.as_deref().unwrap_or_default());
         self.statuses.wait(&self.manifest.name, &key, id, wanted, status, deleting, &list, &read, control)
     }
 
@@ -421,7 +481,9 @@ impl Provider for ManifestProvider {
         control: &Control<'_>,
     ) -> Result<Option<Remote>, CallError> {
         let spec = self.spec(type_name)?;
-        Ok(self.read_raw(type_name, region, id, control)?.filter(|remote| !Self::is_gone(spec, remote)))
+        let mut found = self.read_raw(type_name, region, id, control)?.filter(|remote| !Self::is_gone(spec, remote));
+        self.without_foreign(spec, region, found.as_mut_slice(), control)?;
+        Ok(found)
     }
 
     fn list(
@@ -437,6 +499,7 @@ impl Provider for ManifestProvider {
         }
         let mut found = self.list_raw(type_name, region, label, control)?;
         found.retain(|remote| !Self::is_gone(spec, remote));
+        self.without_foreign(spec, region, &mut found, control)?;
         Ok(Some(found))
     }
 
@@ -511,7 +574,14 @@ impl ManifestProvider {
                 };
                 let Some(mut item) = item.filter(|item| !is_absent(spec, item)) else { return Ok(None) };
                 wire::complete(&mut item, &call.with, &value_of);
-                self.shown(spec, &item)
+                let Some(mut remote) = self.shown(spec, &item)? else { return Ok(None) };
+                if let Some(host) = &spec.host
+                    && let Some(id) = wire::extract(&item, &host.at).map(texts).and_then(|ids| ids.into_iter().next())
+                {
+                    let status = self.read_raw(&host.kind, region, &id, control)?.and_then(|host| host.status);
+                    remote.host = Some(Host { id, status });
+                }
+                Ok(Some(remote))
             }
             Err(error) if error.class == Class::Gone => Ok(None),
             Err(error) => Err(error),

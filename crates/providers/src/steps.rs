@@ -13,11 +13,17 @@ pub(crate) fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, pr
         return;
     }
     if let Some(call) = &step.call {
+        let mut fields = call.fields.clone().unwrap_or_else(|| step.fields.clone());
+        if operation.action == Action::Update {
+            // What did not change is not sent again: since it was last seen somebody else may have changed it. A field that is
+            // no reason for the step is what its call always needs.
+            fields.retain(|field| operation.changed.contains(field) || !step.fields.contains(field));
+        }
         out.push(CallStep {
             name: step.name.clone(),
             kind: StepKind::Change,
             call: call.clone(),
-            fields: Some(call.fields.clone().unwrap_or_else(|| step.fields.clone())),
+            fields: Some(fields),
             item: None,
             until: step.until.clone(),
         });
@@ -25,6 +31,12 @@ pub(crate) fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, pr
     let Some(collection) = &step.collection else { return };
     let kind = spec.fields.get(&collection.field).map(|field| &field.kind);
     let is_map = matches!(kind, Some(FieldType::Map(_)));
+    let comes_and_goes = |item: &Json| collection.only.iter().all(|(name, value)| item.get(name) == Some(value));
+    let items = |value: Option<&Json>, is_map: bool| {
+        let mut items = items(value, is_map);
+        items.retain(comes_and_goes);
+        items
+    };
     let old = items(prior.get(&collection.field), is_map);
     // Of what goes, nothing stays.
     let wanted = operation.inputs.get(&collection.field).filter(|_| operation.action != Action::Delete);
@@ -62,6 +74,26 @@ pub(crate) fn expand(spec: &TypeSpec, step: &StepSpec, operation: &Operation, pr
             _ => push(&collection.add, '+', item),
         }
     }
+}
+
+/// The calls that keep one of the things that a deletion takes along.
+pub(crate) fn spare(steps: &[StepSpec], operation: &Operation, name: &str, item: &Json) -> Vec<CallStep> {
+    let needed = |step: &&StepSpec| {
+        let is_so = |status: &String| step.when_status.contains(status);
+        step.when_status.is_empty() || operation.prior_status.as_ref().is_some_and(is_so)
+    };
+    let label = item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+    let one = |step: &StepSpec| {
+        Some(CallStep {
+            name: format!("{} {label}", step.name),
+            kind: StepKind::Change,
+            call: step.call.clone()?,
+            fields: Some(Vec::new()),
+            item: Some((name.to_owned(), item.clone())),
+            until: step.until.clone(),
+        })
+    };
+    steps.iter().filter(needed).filter_map(one).collect()
 }
 
 /// Whether a collection, or a field of a single value, has an item: as configured or as a cloud shows it.
@@ -176,6 +208,7 @@ mod tests {
             prior_status: Some(restore.unwrap_or(status).to_owned()),
             status: Some(status.to_owned()),
             restore: restore.map(str::to_owned),
+            host: None,
             changed: vec!["size".to_owned()],
             identity: Identity { state: "s".into(), op: "o".into() },
             generation: 1,

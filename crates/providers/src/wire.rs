@@ -3,7 +3,8 @@
 //! One path language serves both directions: `a.b` walks objects, `a[].b` maps over a list (null is none, anything else a
 //! list of one), `a.0` takes one item, `a[k=v].b` the first item whose `k` is `v` (an object is a list of one), `[k=v].b`
 //! the value itself if its `k` is `v`, `a[k].b` maps over those that have a `k`, `x|y` is the first of the two that is
-//! there, and `x|[]` says that there is none where `x` is not there.
+//! there, `x|[]` says that there is none where `x` is not there, `x!` is `false` where
+//! there is no `x` and nothing where there is, and `=x` is `x` itself.
 
 use base64::Engine;
 use indexmap::IndexMap;
@@ -72,6 +73,7 @@ pub fn encode(spec: &FieldSpec, value: &Json, protocol: Protocol) -> Json {
         }
         (Some(Encode::Base64), Json::String(text)) => return Json::from(BASE64.encode(text)),
         (Some(Encode::YesNo), Json::Bool(yes)) => return Json::from(if *yes { "yes" } else { "no" }),
+        (Some(Encode::OnOff), Json::Bool(on)) => return Json::from(if *on { "on" } else { "off" }),
         (Some(Encode::Text), Json::Number(number)) => return Json::from(number.to_string()),
         _ => {}
     }
@@ -156,6 +158,12 @@ pub fn is_null(value: &Json, path: &str) -> bool {
 
 /// The value at a path of an answer; a path with `[]` gives a list.
 pub fn extract(value: &Json, path: &str) -> Option<Json> {
+    if let Some(text) = path.strip_prefix('=') {
+        return Some(Json::from(text));
+    }
+    if let Some(path) = path.strip_suffix('!') {
+        return extract(value, path).is_none_or(|found| found.is_null()).then_some(Json::Bool(false));
+    }
     path.split('|').find_map(|path| {
         let segments: Vec<&str> = path_steps(path).filter(|step| !step.is_empty()).collect();
         let many = segments.iter().any(|segment| segment.ends_with(']') && !segment.contains('='));
@@ -295,7 +303,9 @@ pub fn decode(spec: &FieldSpec, raw: &Json, protocol: Protocol) -> Option<Json> 
             };
             return Some(Json::Object(items.iter().filter_map(pair).collect()));
         }
-        (Some(Encode::YesNo), Json::String(text)) => return Some(Json::Bool(text == "yes" || text == "on")),
+        (Some(Encode::YesNo | Encode::OnOff), Json::String(text)) => {
+            return Some(Json::Bool(text == "yes" || text == "on"));
+        }
         (Some(Encode::Base64), Json::String(text)) => {
             return BASE64.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).map(Json::from);
         }
@@ -416,6 +426,8 @@ mod tests {
         assert_eq!(extract(&value, "ip[access=public].a"), Some(json!("20")));
         assert_eq!(extract(&value, "missing.x|r.1.i.0.x"), Some(json!(3)));
         assert_eq!(extract(&value, "none"), None);
+        assert_eq!((extract(&value, "none!"), extract(&value, "ip!")), (Some(json!(false)), None));
+        assert_eq!(extract(&value, "=attach"), Some(json!("attach")));
         assert_eq!(extract(&value, "ip[access].a"), Some(json!(["10", "20"])));
         assert_eq!(extract(&value, "ip[other].a"), Some(json!([])));
         assert_eq!(extract(&json!({"server": 7}), "server[]"), Some(json!([7])));

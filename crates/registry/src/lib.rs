@@ -14,12 +14,13 @@ mod manifest_contract;
 mod module;
 mod pack;
 mod shown;
+mod step;
 mod warm;
 
 pub use manifest::{
-    ActionPolling, Auth, Call, Collection, Credential, Endpoint, EndpointVariable, ErrorRules, FilterSpec, GoneWhen,
-    Listing, LookupSpec, Manifest, Pagination, PartOf, Protocol, RateLimit, Region, Setting, StatusSpec, StepSpec,
-    TypeSpec, pascal, path_steps, time_of,
+    ActionPolling, Auth, Credential, Endpoint, EndpointVariable, ErrorRules, FilterSpec, GoneWhen, HostSpec, Listing,
+    LookupSpec, Manifest, Pagination, PartOf, Protocol, RateLimit, Region, Setting, StatusSpec, TypeSpec, pascal,
+    path_steps, time_of,
 };
 
 pub use api::ENGINE_API;
@@ -29,6 +30,7 @@ pub use lint::{Linted, elements, lint, located};
 pub use module::{Module, PROJECT, Schemas, attach, check_module, given};
 pub use pack::{Candidate, add, folder_of, open, remove, repin};
 pub use shown::{FieldRow, TypeRow, field_rows, type_rows};
+pub use step::{Call, Collection, Foreign, StepSpec, Takes};
 pub use warm::Warm;
 
 use indexmap::IndexMap;
@@ -310,7 +312,7 @@ mod tests {
         let good = eval(
             r#"let p = import "provision.ncl" in { name = "s", resources = {
                 net = p.hetzner.network & { ip_range = "10.0.0.0/16" },
-                web = p.hetzner.server & { server_type = "cx22", image = "debian-12", networks = [p.ref "net" "id"] },
+                web = p.hetzner.server & { server_type = "cx23", image = "debian-12", networks = [p.ref "net" "id"] },
                 pool = p.each ["a"] (fun key => p.upcloud.server & { zone = "fi-hel1", plan = "1xCPU-1GB" }),
             } } | p.Infrastructure"#,
         )

@@ -6,6 +6,7 @@
 mod calls;
 mod lookups;
 mod meaning;
+mod takes;
 mod values;
 
 use crate::{Manifest, manifest_contract};

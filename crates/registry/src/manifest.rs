@@ -1,8 +1,9 @@
 //! Owns the shape of a provider manifest as the runtime reads it; `docs/manifest.md` explains it to people.
 
 use crate::Module;
+use crate::step::{Call, Foreign, StepSpec, Takes};
 use indexmap::IndexMap;
-use provision_model::{Disruption, FieldSpec, IdentityClass, Json, Map};
+use provision_model::{Disruption, FieldSpec, IdentityClass, Json, Map, Remote};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub struct Manifest {
     /// Query of a list call that finds a label: `{key}` and `{value}` are replaced.
     #[serde(default)]
     pub label_filter: IndexMap<String, String>,
+    /// Beginnings of labels that are the vendor's own.
+    #[serde(default)]
+    pub reserved_labels: Vec<String>,
     /// How long-running actions are polled.
     #[serde(default)]
     pub actions: Option<ActionPolling>,
@@ -292,6 +296,12 @@ pub struct TypeSpec {
     pub attributes: IndexMap<String, FieldSpec>,
     #[serde(default)]
     pub status: Option<StatusSpec>,
+    /// Items of a field that others put there, by field.
+    #[serde(default)]
+    pub foreign: IndexMap<String, Foreign>,
+    /// What it may be attached to, by whose status its steps go.
+    #[serde(default)]
+    pub host: Option<HostSpec>,
     /// When an item that is there counts as not there.
     #[serde(default)]
     pub gone_when: Option<GoneWhen>,
@@ -308,6 +318,9 @@ pub struct TypeSpec {
     pub update: Vec<StepSpec>,
     #[serde(default)]
     pub delete: Vec<StepSpec>,
+    /// What its deletion takes along, by name: `None` where the manifest does not say.
+    #[serde(default)]
+    pub takes: Option<IndexMap<String, Takes>>,
     /// Resources that the examples of its fields refer to, by address.
     #[serde(default)]
     pub needs: IndexMap<String, Json>,
@@ -343,6 +356,25 @@ impl TypeSpec {
                 values.shift_remove(name);
             }
         }
+    }
+
+    /// The vendor's word that steps go by: that of what it is attached to, where the type says so.
+    pub fn word<'a>(&self, remote: &'a Remote) -> Option<&'a String> {
+        match &self.host {
+            Some(_) => remote.host.as_ref()?.status.as_ref(),
+            None => remote.status.as_ref(),
+        }
+    }
+
+    /// Whether what others put into a field is left alone: it holds labels and none are declared.
+    pub fn leaves_others(&self, field: &str, wanted: Option<&Json>) -> bool {
+        let is_name = |key: &String| self.name_label.as_ref() == Some(key);
+        let declares_none = || match wanted {
+            None | Some(Json::Null) => true,
+            Some(Json::Object(map)) => !map.is_empty() && map.keys().all(is_name),
+            _ => false,
+        };
+        self.labels.as_deref() == Some(field) && declares_none()
     }
 
     /// The keys of which the account has one each: the fields that make up a key.
@@ -396,6 +428,17 @@ pub struct StatusSpec {
     pub gone: Vec<String>,
 }
 
+/// What a resource may be attached to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostSpec {
+    /// Its type, without the provider.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Path of its id in an item of `read`.
+    pub at: String,
+}
+
 /// What makes an item as good as not there: nothing at a path, or a text that the cloud puts there by itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -404,43 +447,6 @@ pub struct GoneWhen {
     /// `*` stands for anything.
     #[serde(default)]
     pub like: Vec<String>,
-}
-
-/// One request.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Call {
-    /// HTTP method of `rest-json`.
-    pub method: Option<String>,
-    /// `{id}`, `{item}`, `{item.x}` and `{field.x}` are replaced.
-    pub path: String,
-    /// `Action` of `ec2-query`.
-    pub action: Option<String>,
-    pub query: IndexMap<String, Json>,
-    /// Fields sent: all that are set when absent on a create; those of the step on an update.
-    pub fields: Option<Vec<String>>,
-    /// The object the body is wrapped in.
-    pub wrap: Option<String>,
-    /// Merged over the fields, placeholders replaced.
-    pub body: Option<Json>,
-    /// Path of the item in the answer of create and read.
-    pub result: Option<String>,
-    /// Path of the items in the answer of list.
-    pub items: Option<String>,
-    /// The id of what a create makes, where the answer has none: `{field.x}` is replaced.
-    pub id: Option<String>,
-    /// What an item of read and list gets from what it stands in, where it has none of that name.
-    pub inherit: Vec<String>,
-    /// What an item of read gets besides, `{id}` and its parts replaced.
-    pub with: IndexMap<String, Json>,
-    /// Paths of long-running actions (one or a list) in the answer.
-    pub actions: Vec<String>,
-    /// This list is not paged.
-    pub unpaged: bool,
-    /// The largest page of this list, where it is not the provider's.
-    pub max: Option<u32>,
-    /// This list cannot be filtered by label.
-    pub unfiltered: bool,
 }
 
 /// A list of what the account offers: sizes, regions, prices.
@@ -488,44 +494,6 @@ pub struct FilterSpec {
     pub default: Option<Json>,
 }
 
-/// One call of an update or a deletion made of several.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StepSpec {
-    pub name: String,
-    /// Runs when one of these fields changed; a deletion's steps always run.
-    #[serde(default)]
-    pub fields: Vec<String>,
-    /// Runs after the create too, when one of the fields is set.
-    #[serde(default)]
-    pub on_create: bool,
-    /// Runs only when the status before the operation was one of these.
-    #[serde(default)]
-    pub when_status: Vec<String>,
-    #[serde(default)]
-    pub call: Option<Call>,
-    #[serde(default)]
-    pub collection: Option<Collection>,
-    /// Waits until the status is one of these.
-    #[serde(default)]
-    pub until: Vec<String>,
-}
-
-/// A list or map changed item by item.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Collection {
-    pub field: String,
-    /// What tells items apart; the whole item when absent.
-    #[serde(default)]
-    pub key: Option<String>,
-    pub add: Call,
-    pub remove: Call,
-    /// For an item whose key stays; one that goes and one that comes where the cloud has no such call.
-    #[serde(default)]
-    pub change: Option<Call>,
-}
-
 impl Manifest {
     /// A manifest as it is written, with what its steps say about its fields.
     pub(crate) fn read(value: &Json) -> Result<Manifest, serde_json::Error> {
@@ -543,6 +511,7 @@ impl Manifest {
             for collection in update.iter().filter_map(|step| step.collection.as_ref()) {
                 if let Some(field) = fields.get_mut(&collection.field) {
                     field.detaches = !field.required && !field.kind.is_many();
+                    field.movable.clone_from(&collection.only);
                 }
             }
         }

@@ -143,7 +143,7 @@ fn a_restart_loses_nothing_and_ids_go_on() {
     second.settled(id, "running");
     assert_eq!(second.aws("DescribeVpcs", &[]).is(200).tag("vpcId"), vpc);
     second
-        .hetzner("POST", "/servers", json!({"name": "web", "server_type": "cx22", "image": "debian-12"}))
+        .hetzner("POST", "/servers", json!({"name": "web", "server_type": "cx23", "image": "debian-12"}))
         .refused(409, "uniqueness_error");
     assert!(second.server("web-2", json!({})) > id);
     second.control("POST", "/reset", NONE).is(200);
@@ -166,11 +166,11 @@ fn somebody_else_changes_a_resource_and_takes_it_away() {
     for wrong in [json!({"id": "1"}), json!({"id": id, "set": {"id": 5}}), json!({"id": id, "kind": "server"})] {
         mutate(wrong).is(400);
     }
-    let server = json!({"name": "s", "server_type": "cx22", "image": "debian-12"});
+    let server = json!({"name": "s", "server_type": "cx23", "image": "debian-12"});
     let server = sandbox.hetzner("POST", "/servers", server).json()["server"]["id"].to_string();
-    mutate(json!({"id": server, "set": {"server_type": "cx32"}})).is(200);
+    mutate(json!({"id": server, "set": {"server_type": "cx33"}})).is(200);
     let shown = sandbox.hetzner("GET", &format!("/servers/{server}"), NONE).json();
-    assert_eq!(shown["server"]["server_type"]["name"], "cx32");
+    assert_eq!(shown["server"]["server_type"]["name"], "cx33");
     assert_eq!(mutate(json!({"id": id, "remove": true})).json()["removed"], true);
     sandbox.hetzner("GET", &format!("/networks/{id}"), NONE).refused(404, "not_found");
 }

@@ -105,7 +105,7 @@ fn a_server_is_made_started_changed_and_deleted() {
     let network =
         sandbox.hetzner("POST", "/networks", json!({"name": "net", "ip_range": "10.0.0.0/16", "subnets": [subnet]}));
     let network = network.is(201).json()["network"]["id"].as_u64().unwrap();
-    let body = json!({"name": "web", "server_type": "cx22", "image": "debian-12", "location": "hel1", "networks": [network], "labels": {"a": "b"}});
+    let body = json!({"name": "web", "server_type": "cx23", "image": "debian-12", "location": "hel1", "networks": [network], "labels": {"a": "b"}});
     let made = sandbox.hetzner("POST", "/servers", body.clone()).is(201).json();
     assert_eq!(made["server"]["status"], "initializing");
     assert_eq!(made["action"]["status"], "running");
@@ -131,12 +131,12 @@ fn a_server_is_made_started_changed_and_deleted() {
     );
 
     let act = |action: &str, body: Value| sandbox.hetzner("POST", &format!("/servers/{id}/actions/{action}"), body);
-    act("change_type", json!({"server_type": "cx32", "upgrade_disk": false})).refused(422, "server_not_stopped");
+    act("change_type", json!({"server_type": "cx33", "upgrade_disk": false})).refused(422, "server_not_stopped");
     act("poweroff", NONE).is(201);
     act("poweron", NONE).refused(423, "locked");
     sandbox.settled(id, "off");
     act("change_type", json!({"server_type": "cax11", "upgrade_disk": false})).refused(422, "invalid_server_type");
-    act("change_type", json!({"server_type": "cx32", "upgrade_disk": false})).is(201);
+    act("change_type", json!({"server_type": "cx33", "upgrade_disk": false})).is(201);
     sandbox.settled(id, "off");
     act("detach_from_network", json!({"network": network})).is(201);
     sandbox.settled(id, "off");
@@ -145,7 +145,7 @@ fn a_server_is_made_started_changed_and_deleted() {
     act("poweron", NONE).is(201);
     sandbox.settled(id, "running");
     let shown = sandbox.hetzner("GET", &format!("/servers/{id}"), NONE).json()["server"].clone();
-    assert_eq!((&shown["server_type"]["name"], &shown["primary_disk_size"]), (&json!("cx32"), &json!(40)));
+    assert_eq!((&shown["server_type"]["name"], &shown["primary_disk_size"]), (&json!("cx33"), &json!(40)));
     assert_eq!(shown["private_net"][0]["ip"], "10.0.1.7");
     act("change_protection", json!({"delete": true, "rebuild": true})).is(201);
     sandbox.hetzner("DELETE", &format!("/servers/{id}"), NONE).refused(423, "protected");
@@ -162,7 +162,7 @@ fn a_server_is_made_started_changed_and_deleted() {
 #[test]
 fn a_server_that_cannot_be_is_refused_by_field() {
     let sandbox = sandbox();
-    let good = json!({"name": "web", "server_type": "cx22", "image": "debian-12", "location": "hel1"});
+    let good = json!({"name": "web", "server_type": "cx23", "image": "debian-12", "location": "hel1"});
     let cases = [
         ("name", json!("under_score")),
         ("server_type", json!("cx999")),

@@ -83,7 +83,7 @@ fn shown(id: &str, mut fields: Map) -> Remote {
         }
     }
     let attributes = Map::from_iter([("id".to_owned(), Json::from(id))]);
-    Remote { id: id.to_owned(), fields, attributes, identity, status: None }
+    Remote { id: id.to_owned(), fields, attributes, identity, ..Remote::default() }
 }
 
 /// A note as it is kept: what is wanted, and the marks by which it is found again.

@@ -14,7 +14,7 @@ const LISTED: [(&str, &str, usize); 3] = [
     ("aws.vpc", "cidr_block = \"10.0.0.0/16\"", 1000),
 ];
 const SERVERS: [(&str, &str); 3] = [
-    ("hetzner.server", "server_type = \"cx22\", image = \"debian-12\", location = \"hel1\""),
+    ("hetzner.server", "server_type = \"cx23\", image = \"debian-12\", location = \"hel1\""),
     ("upcloud.server", "zone = \"fi-hel1\", plan = \"1xCPU-1GB\""),
     ("aws.instance", "instance_type = \"t3.micro\", ami = \"ami-0abcdef1234567890\", subnet_id = p.ref \"sub\" \"id\""),
 ];

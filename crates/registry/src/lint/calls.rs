@@ -19,6 +19,8 @@ pub enum Place<'a> {
     List,
     Step,
     Item(&'a Collection),
+    /// A step that keeps something that a deletion takes along.
+    Spare,
 }
 
 /// The calls and steps of a type.
@@ -36,19 +38,29 @@ pub fn check(manifest: &Manifest, spec: &TypeSpec, here: &[Step], findings: &mut
     }
     for (name, steps) in [("update", &spec.update), ("delete", &spec.delete)] {
         for (index, step) in steps.iter().enumerate() {
-            check_step(manifest, spec, step, &at(&at(here, name), index), findings);
+            check_step(manifest, spec, step, Place::Step, &at(&at(here, name), index), findings);
         }
     }
 }
 
-fn check_step(manifest: &Manifest, spec: &TypeSpec, step: &StepSpec, here: &[Step], findings: &mut Findings) {
+/// One step.
+pub fn check_step(
+    manifest: &Manifest,
+    spec: &TypeSpec,
+    step: &StepSpec,
+    place: Place<'_>,
+    here: &[Step],
+    findings: &mut Findings,
+) {
     for (index, name) in step.fields.iter().enumerate() {
         field(spec, name, &format!("the step `{}`", step.name), &at(&at(here, "fields"), index), findings);
     }
     for (key, words) in [("when_status", &step.when_status), ("until", &step.until)] {
         for (index, word) in words.iter().enumerate() {
             let place = at(&at(here, key), index);
-            let Some(status) = &spec.status else {
+            // A step of what is attached to something waits for that.
+            let host = spec.host.as_ref().map_or(Some(spec), |host| manifest.types.get(&host.kind));
+            let Some(status) = host.and_then(|host| host.status.as_ref()) else {
                 findings.error(
                     STATUS,
                     format!("the step `{}` waits for the status `{word}`, but the type has no `status`", step.name),
@@ -73,7 +85,7 @@ fn check_step(manifest: &Manifest, spec: &TypeSpec, step: &StepSpec, here: &[Ste
         ),
         (call, collection) => {
             if let Some(call) = call {
-                one(manifest, Some(spec), call, Place::Step, &at(here, "call"), findings);
+                one(manifest, Some(spec), call, place, &at(here, "call"), findings);
             }
             if let Some(collection) = collection {
                 let inside = at(here, "collection");
@@ -191,11 +203,12 @@ fn placeholder(spec: Option<&TypeSpec>, name: &str, place: Place<'_>, here: &[St
         Place::List => "nothing",
         Place::Step => "`{id}` and `{field.x}`",
         Place::Item(_) => "`{id}`, `{item}`, `{item.x}` and `{field.x}`",
+        Place::Spare => "`{id}` and `{item}`",
     };
     let here_is_nothing = |findings: &mut Findings| {
         findings.error(PLACEHOLDER, format!("`{{{name}}}` has no value here"), here, format!("Here can stand {may}."));
     };
-    let stepping = matches!(place, Place::Step | Place::Item(_));
+    let stepping = matches!(place, Place::Step | Place::Item(_) | Place::Spare);
     if name == "id" || name.strip_prefix("id.").is_some_and(|part| part.parse::<usize>().is_ok()) {
         if !stepping && !matches!(place, Place::Read) {
             here_is_nothing(findings);
@@ -209,6 +222,12 @@ fn placeholder(spec: Option<&TypeSpec>, name: &str, place: Place<'_>, here: &[St
             }
             _ => here_is_nothing(findings),
         }
+        return;
+    }
+    if name == "host" && stepping && spec.is_some_and(|spec| spec.host.is_some()) {
+        return;
+    }
+    if name == "item" && matches!(place, Place::Spare) {
         return;
     }
     let Place::Item(collection) = place else {

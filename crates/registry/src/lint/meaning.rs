@@ -2,7 +2,7 @@
 //! and deleted, whether its lists end, whether its errors are understood.
 
 use super::calls::{self, Place};
-use super::{Findings, at, fits, lookups, values};
+use super::{Findings, at, fits, lookups, takes, values};
 use crate::{Auth, Endpoint, Manifest, Pagination, Protocol, TypeSpec};
 use indexmap::IndexMap;
 use provision_diagnostic::did_you_mean;
@@ -50,6 +50,7 @@ pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
             life(manifest, spec, name, &here, findings);
             changes(manifest, spec, &here, findings);
             calls::check(manifest, spec, &here, findings);
+            takes::check(manifest, spec, name, &here, findings);
         }
     }
     for (name, listing) in &manifest.listings {

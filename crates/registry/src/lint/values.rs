@@ -152,6 +152,10 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
 
 /// Whether a text is a path of `wire`'s language, as far as its form tells.
 fn is_path(path: &str) -> bool {
+    if path.len() > 1 && path.starts_with('=') {
+        return true;
+    }
+    let path = path.strip_suffix('!').unwrap_or(path);
     let step = |step: &str| match step.split_once('[') {
         None => !step.trim().is_empty() && !step.contains(']'),
         Some((_, rest)) => rest.strip_suffix(']').is_some_and(|key| !key.contains(['[', ']'])),

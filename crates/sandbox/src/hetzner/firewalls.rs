@@ -40,6 +40,29 @@ fn servers(cx: &Cx<'_>) -> Vec<Value> {
         .collect()
 }
 
+/// A firewall that label selectors apply to servers.
+pub struct Selecting {
+    pub id: Value,
+    selectors: Vec<selector::Selector>,
+}
+
+impl Selecting {
+    /// Whether it is applied to a server.
+    pub fn has(&self, server: &Value) -> bool {
+        self.selectors.iter().any(|selector| selector.matches(&server["labels"]))
+    }
+}
+
+/// Every firewall that is applied by label selectors.
+pub fn selecting(cx: &Cx<'_>) -> Vec<Selecting> {
+    let rows = cx.world.store.rows(&cx.scope, "firewall", cx.call.now);
+    let all = rows.map(|row| {
+        let texts = row.value["_selectors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        Selecting { id: row.value["id"].clone(), selectors: texts.filter_map(selector::parse).collect() }
+    });
+    all.filter(|firewall| !firewall.selectors.is_empty()).collect()
+}
+
 fn has(list: &Value, wanted: &Value) -> bool {
     list.as_array().is_some_and(|list| list.contains(wanted))
 }
@@ -201,6 +224,10 @@ fn remove(cx: &mut Cx<'_>, id: &str, targets: Vec<Target>) -> Result<Vec<Value>,
             Target::Server(server_id) => {
                 let mut server = cx.find("server", &server_id)?;
                 if !has(&server["_firewalls"], &firewall["id"]) {
+                    if selecting(cx).iter().any(|one| one.id == firewall["id"] && one.has(&server)) {
+                        let message = "firewall is applied to the server by a label selector";
+                        return Err(error(422, "firewall_managed_by_label_selector", message));
+                    }
                     return Err(error(404, "firewall_resource_not_found", "firewall is not applied to the server"));
                 }
                 if let Some(list) = server["_firewalls"].as_array_mut() {

@@ -13,11 +13,12 @@ pub fn answer(cx: &mut Cx<'_>, rest: &[&str]) -> Answer {
         ("GET", []) => {
             let states: Vec<&str> = cx.call.all("status").collect();
             let keep = |server: &Value| states.is_empty() || states.iter().any(|state| server["status"] == *state);
-            cx.page("servers", "server", render, keep)
+            let selecting = firewalls::selecting(cx);
+            cx.page("servers", "server", |server| with_selected(render(server), &selecting), keep)
         }
         ("POST", []) => create(cx),
         ("GET", [id]) => {
-            let mut server = render(&cx.find("server", id)?);
+            let mut server = with_selected(render(&cx.find("server", id)?), &firewalls::selecting(cx));
             server["volumes"] = super::things::volumes(cx, &server["id"]);
             Ok(Reply::json(200, &json!({ "server": server })))
         }
@@ -29,7 +30,8 @@ pub fn answer(cx: &mut Cx<'_>, rest: &[&str]) -> Answer {
         }
         ("PUT", [id]) => {
             let server = cx.rename("server", id)?;
-            Ok(Reply::json(200, &json!({"server": render(&server)})).about(id))
+            let shown = with_selected(render(&server), &firewalls::selecting(cx));
+            Ok(Reply::json(200, &json!({ "server": shown })).about(id))
         }
         ("DELETE", [id]) => delete(cx, id),
         ("POST", [id, "actions", action]) => super::power::act(cx, id, action),
@@ -49,6 +51,19 @@ pub fn render(server: &Value) -> Value {
     shown["server_type"] = kind;
     let applied = server["_firewalls"].as_array().into_iter().flatten();
     shown["public_net"]["firewalls"] = applied.map(|id| json!({"id": id, "status": "applied"})).collect();
+    shown
+}
+
+/// With the firewalls that a label selector applies to it.
+fn with_selected(mut shown: Value, selecting: &[firewalls::Selecting]) -> Value {
+    let applied: Vec<_> = selecting.iter().filter(|firewall| firewall.has(&shown)).collect();
+    for firewall in applied {
+        if let Some(list) = shown["public_net"]["firewalls"].as_array_mut()
+            && !list.iter().any(|one| one["id"] == firewall.id)
+        {
+            list.push(json!({"id": firewall.id, "status": "applied"}));
+        }
+    }
     shown
 }
 

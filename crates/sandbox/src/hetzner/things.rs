@@ -43,6 +43,10 @@ fn render(cx: &Cx<'_>, kind: &str, value: &Value) -> Value {
         let field = if kind == "floating_ip" { "home_location" } else { "location" };
         shown[field] = catalog::location(location).unwrap_or_default();
     }
+    if kind == "primary_ip" {
+        let held = shown["assignee_id"].is_number();
+        shown["assignee_type"] = json!(if held { "server" } else { "unassigned" });
+    }
     if kind == "placement_group" {
         let servers = cx.world.store.rows(&cx.scope, "server", cx.call.now);
         let members = servers.filter(|row| row.value["placement_group"]["id"] == value["id"]);
@@ -138,7 +142,9 @@ fn create(cx: &mut Cx<'_>, kind: &str) -> Answer {
         }
         "primary_ip" => {
             let family = choice(cx, "type", &["ipv4", "ipv6"])?;
-            choice(cx, "assignee_type", &["server"])?;
+            if cx.text("assignee_type")?.is_some() {
+                choice(cx, "assignee_type", &["server"])?;
+            }
             if cx.body.get("assignee_id").is_some_and(|id| !id.is_null()) {
                 let holder = server(cx, "assignee_id")?.unwrap_or_default();
                 must_be_off(&holder)?;
@@ -152,7 +158,6 @@ fn create(cx: &mut Cx<'_>, kind: &str) -> Answer {
             value["type"] = json!(family);
             value["ip"] = json!(ip);
             value["dns_ptr"] = names;
-            value["assignee_type"] = json!("server");
             value["auto_delete"] = json!(cx.body.get("auto_delete").and_then(Value::as_bool).unwrap_or(false));
             value["blocked"] = json!(false);
         }
@@ -247,6 +252,9 @@ fn act(cx: &mut Cx<'_>, kind: &str, id: &str, action: &str) -> Answer {
                 return Err(invalid(given, "server is in another location"));
             }
             value[field] = holder["id"].clone();
+            if kind == "primary_ip" {
+                give(cx, holder, &value)?;
+            }
             if kind == "volume" { "attach_volume" } else { "assign_ip" }
         }
         ("volume", "detach") | ("floating_ip" | "primary_ip", "unassign") => {
@@ -254,7 +262,11 @@ fn act(cx: &mut Cx<'_>, kind: &str, id: &str, action: &str) -> Answer {
                 return Err(error(409, "conflict", "it is not attached to a server"));
             }
             if kind == "primary_ip" {
-                must_be_off(&cx.find("server", &value[field].to_string()).unwrap_or_default())?;
+                let mut holder = cx.find("server", &value[field].to_string()).unwrap_or_default();
+                must_be_off(&holder)?;
+                let family = value["type"].as_str().unwrap_or_default();
+                holder["public_net"][family] = Value::Null;
+                cx.put("server", holder);
             }
             value[field] = Value::Null;
             if kind == "volume" { "detach_volume" } else { "unassign_ip" }
@@ -277,6 +289,19 @@ fn act(cx: &mut Cx<'_>, kind: &str, id: &str, action: &str) -> Answer {
     cx.put(kind, value);
     let action = actions::start(cx, command, kind, id, &[]);
     Ok(Reply::json(201, &json!({ "action": action })).about(id))
+}
+
+/// Gives a server a primary address; it has one of each family at most.
+fn give(cx: &mut Cx<'_>, mut server: Value, address: &Value) -> Result<(), Reply> {
+    let family = address["type"].as_str().unwrap_or_default();
+    if !server["public_net"][family].is_null() {
+        return Err(error(422, &format!("server_has_{family}"), "the server has an address of this family"));
+    }
+    let names = if family == "ipv4" { address["dns_ptr"][0]["dns_ptr"].clone() } else { json!([]) };
+    server["public_net"][family] =
+        json!({"id": address["id"], "ip": address["ip"], "blocked": false, "dns_ptr": names});
+    cx.put("server", server);
+    Ok(())
 }
 
 /// What a server held is free when it is gone; an address that goes with it goes.

@@ -7,10 +7,12 @@ use serde_json::{Map, Value, json};
 const ZONES: &[(&str, &str)] = &[
     ("au-syd1", "Sydney #1"),
     ("de-fra1", "Frankfurt #1"),
+    ("dk-cph1", "Copenhagen #1"),
     ("es-mad1", "Madrid #1"),
     ("fi-hel1", "Helsinki #1"),
     ("fi-hel2", "Helsinki #2"),
     ("nl-ams1", "Amsterdam #1"),
+    ("no-svg1", "Stavanger #1"),
     ("pl-waw1", "Warsaw #1"),
     ("se-sto1", "Stockholm #1"),
     ("sg-sin1", "Singapore #1"),
@@ -22,6 +24,7 @@ const ZONES: &[(&str, &str)] = &[
 
 /// Name, cores, memory in MiB, storage in GB.
 const PLANS: &[(&str, u64, u64, u64)] = &[
+    ("DEV-1xCPU-1GB-10GB", 1, 1024, 10),
     ("DEV-1xCPU-1GB", 1, 1024, 20),
     ("DEV-1xCPU-2GB", 1, 2048, 30),
     ("1xCPU-1GB", 1, 1024, 25),

@@ -104,6 +104,14 @@ fn hostname(fields: &Value) -> Result<&str, Reply> {
     if fits { Ok(name) } else { Err(invalid("HOSTNAME_INVALID", "The attribute hostname has an invalid value.")) }
 }
 
+/// Refuses what is neither `on` nor `off`.
+fn is_switch(fields: &Value, name: &str) -> Result<(), Reply> {
+    if fields[name].is_null() || matches!(fields[name].as_str(), Some("on" | "off")) {
+        return Ok(());
+    }
+    Err(invalid(&format!("{}_INVALID", name.to_uppercase()), format!("The attribute {name} has an invalid value.")))
+}
+
 /// Name, cores and memory of the plan or of the free choice.
 fn size(fields: &Value) -> Result<(String, u64, u64), Reply> {
     let (cores, memory) = (number(&fields["core_number"]), number(&fields["memory_amount"]));
@@ -121,7 +129,7 @@ fn size(fields: &Value) -> Result<(String, u64, u64), Reply> {
             (Some(cores @ 1..=80), Some(memory)) if (1024..=524_288).contains(&memory) => {
                 Ok(("custom".to_owned(), cores, memory))
             }
-            (None, None) => Ok(("1xCPU-1GB".to_owned(), 1, 1024)),
+            (None, None) if fields["plan"].is_null() => Ok(("custom".to_owned(), 1, 1024)),
             _ => Err(invalid("CORE_MEMORY_UNSUPPORTED", "The combination of cores and memory is not supported.")),
         },
     }
@@ -176,6 +184,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     let (plan, cores, memory) = size(&fields)?;
     let labels = labels(&fields["labels"])?.unwrap_or_else(|| json!([]));
     let metadata = is_yes(&fields["metadata"]);
+    is_switch(&fields, "firewall")?;
     let disks = disks(cx, &fields, metadata)?;
     let built = interfaces::build(cx, &fields["networking"], &zone)?;
     let planned = catalog::plan(&plan).map(|plan| plan["storage_size"].clone());
@@ -205,7 +214,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
     let or = |name: &str, default: &str| fields[name].as_str().unwrap_or(default).to_owned();
     let server = json!({
         "boot_order": or("boot_order", "disk"), "core_number": cores.to_string(), "created": cx.call.now / 1000,
-        "firewall": or("firewall", "on"), "hostname": hostname, "labels": labels, "license": 0, "memory_amount": memory.to_string(),
+        "firewall": or("firewall", "off"), "hostname": hostname, "labels": labels, "license": 0, "memory_amount": memory.to_string(),
         "metadata": yes(metadata), "nic_model": or("nic_model", "virtio"), "plan": plan, "plan_ipv4_bytes": "0",
         "plan_ipv6_bytes": "0", "progress": "0", "remote_access_enabled": yes(is_yes(&fields["remote_access_enabled"])),
         "remote_access_type": or("remote_access_type", "vnc"), "remote_access_host": "", "remote_access_password": "",
@@ -228,6 +237,7 @@ fn create(cx: &mut Cx<'_>) -> Answer {
 fn modify(cx: &mut Cx<'_>, id: &str) -> Answer {
     let mut server = cx.find("server", id)?;
     let fields = cx.body["server"].clone();
+    is_switch(&fields, "firewall")?;
     if !fields["title"].is_null() {
         server["title"] = json!(text(&fields, "title")?);
     }

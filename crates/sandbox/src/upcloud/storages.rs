@@ -172,8 +172,13 @@ fn modify(cx: &mut Cx<'_>, id: &str) -> Answer {
     }
     if !fields["size"].is_null() {
         let size = number(&fields["size"]).filter(|size| Some(*size) >= number(&storage["size"]) && *size <= 4096);
-        storage["size"] =
-            json!(size.ok_or_else(|| invalid("SIZE_INVALID", "The attribute size has an invalid value."))?);
+        let size = size.ok_or_else(|| invalid("SIZE_INVALID", "The attribute size has an invalid value."))?;
+        if Some(size) != number(&storage["size"]) {
+            for holder in holders(cx, id) {
+                super::servers::must_be(&cx.find("server", &holder)?, &["stopped"])?;
+            }
+        }
+        storage["size"] = json!(size);
     }
     if let Some(labels) = labels(&fields["labels"])? {
         storage["labels"] = labels;

@@ -200,7 +200,7 @@ impl Sandbox {
 
     /// Makes a Hetzner server that needs nothing else and returns its id.
     pub fn server(&self, name: &str, more: Value) -> u64 {
-        let mut body = json!({"name": name, "server_type": "cx22", "image": "debian-12", "location": "hel1"});
+        let mut body = json!({"name": name, "server_type": "cx23", "image": "debian-12", "location": "hel1"});
         for (key, value) in more.as_object().into_iter().flatten() {
             body[key] = value.clone();
         }

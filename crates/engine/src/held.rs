@@ -1,0 +1,77 @@
+//! Owns what a deletion would take along: which of it was made with the resource, and that everything else is spared first.
+
+use crate::Session;
+use crate::execute::{Executor, Run, Stopped};
+use provision_diagnostic::Failure;
+use provision_model::{Held, Json, Map, Remote};
+use provision_providers::Operation;
+use provision_registry::TypeSpec;
+use provision_state::Entry;
+use std::collections::HashSet;
+
+/// What was made with a resource that is new: what it holds but for what its fields name, which was there before.
+pub fn made_with(spec: &TypeSpec, remote: Option<&Remote>, fields: &Map) -> Held {
+    let mut made = remote.map(|remote| remote.held.clone()).unwrap_or_default();
+    for (name, ids) in &mut made {
+        let given = || spec.takes.as_ref().and_then(|takes| takes.get(name)).into_iter().flat_map(|takes| &takes.given);
+        // Every one of ours has a field with a default: where it lacks, nobody knows what was given.
+        let has_default = |field: &&String| spec.fields.get(*field).is_some_and(|rule| rule.default.is_some());
+        if given().filter(has_default).any(|field| !fields.contains_key(field)) {
+            ids.clear();
+        }
+        let mut named = HashSet::new();
+        given().filter_map(|field| fields.get(field)).for_each(|value| texts(value, &mut named));
+        ids.retain(|id| !named.contains(id));
+    }
+    made
+}
+
+fn texts(value: &Json, found: &mut HashSet<String>) {
+    match value {
+        Json::String(text) => _ = found.insert(text.clone()),
+        Json::Number(number) => _ = found.insert(number.to_string()),
+        Json::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Json::Object(map) => map.values().for_each(|item| texts(item, found)),
+        _ => {}
+    }
+}
+
+impl Session {
+    /// What may go with a resource: what was made with it and is no resource of the state.
+    fn may_go(&self, operation: &Operation) -> Result<Held, Failure> {
+        let own = self.store.resource(operation.address.as_str())?;
+        let mut made = own.map(|resource| resource.made).unwrap_or_default();
+        let rows: HashSet<String> = self.store.resources()?.into_iter().map(|resource| resource.remote_id).collect();
+        made.values_mut().for_each(|ids| ids.retain(|id| !rows.contains(id)));
+        Ok(made)
+    }
+}
+
+impl Executor<'_> {
+    /// Spares what the deletion would take along and was not made with the resource, as it is held at the last moment.
+    pub(crate) fn spare(&self, run: &Run<'_>, operation: &Operation, entry: &mut Entry) -> Result<(), Stopped> {
+        if run.spec.takes.as_ref().is_none_or(|takes| takes.is_empty()) {
+            return Ok(());
+        }
+        let may_go = self.session.may_go(operation)?;
+        let id = operation.remote_id.clone().unwrap_or_default();
+        let mut spared: HashSet<String> = HashSet::new();
+        loop {
+            let Some(remote) = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)? else { return Ok(()) };
+            let goes = |name: &String, id: &String| may_go.get(name).is_some_and(|ids| ids.contains(id));
+            let mut held = remote.held.iter().flat_map(|(name, ids)| ids.iter().map(move |id| (name, id)));
+            let Some((name, item)) = held.find(|(name, id)| !spared.contains(*id) && !goes(name, id)) else {
+                return Ok(());
+            };
+            let mut operation = operation.clone();
+            operation.status = run.spec.word(&remote).cloned();
+            operation.prior_status.clone_from(&operation.status);
+            for step in run.account.provider.spare(&operation, name, item) {
+                self.begin_step(entry, &step)?;
+                let sent = self.send_change(run, &operation, &step, entry)?;
+                self.await_step(run, &operation, &step, &sent, entry)?;
+            }
+            spared.insert(item.clone());
+        }
+    }
+}
