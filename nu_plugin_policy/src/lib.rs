@@ -17,7 +17,7 @@ use provision_diagnostic::Failure;
 use provision_nickel::{Evaluator, Request};
 use provision_nu_bridge::{env_paths, user_dir};
 use provision_policy::{Authorizer, PolicySet, PolicySource, Schema};
-use provision_registry::{Registry, Warm};
+use provision_registry::{Registry, Warm, real};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -103,10 +103,16 @@ impl PolicyPlugin {
             Ok(registry) => registry,
             Err(failure) => return Ok(Err(failure)),
         };
+        let import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
         let request = Request {
             field: field.map(str::to_owned),
             library: Some(registry.library()),
-            import_paths: env_paths(engine, "NICKEL_IMPORT_PATH")?,
+            confine: project.map(|project| {
+                // As `provision` commands have it: whoever wrote the project must not reach out of it.
+                let import_paths = import_paths.iter().map(|folder| real(folder));
+                registry.import_roots(project).into_iter().chain(import_paths).collect()
+            }),
+            import_paths,
             shown_from: Some(PathBuf::from(engine.get_current_dir()?)),
             ..Request::file(file)
         };

@@ -172,7 +172,7 @@ impl Wire for World {
         let path = request.url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].to_owned()));
         let mut headers: Vec<(String, String)> =
             request.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-        headers.push(("host".into(), "clouds.test".into()));
+        headers.push(("host".into(), "127.0.0.1:9".into()));
         let answer = self.clouds.simulation().answer(
             &request.method,
             &path.unwrap_or_else(|| "/".into()),
@@ -294,7 +294,7 @@ impl Simulated {
         }
         let mortal = Mortal { database: self.database.clone(), life: life.clone() };
         let store = Store::over(Box::new(mortal), PathBuf::new(), Some(&self.key))?;
-        let variables = control::environment("http://clouds.test");
+        let variables = control::environment("http://127.0.0.1:9", "secret");
         let env = move |name: &str| variables.get(name).cloned();
         let folder = self.folder.path().to_path_buf();
         let mut session =

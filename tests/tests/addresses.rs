@@ -37,10 +37,10 @@ fn send(world: &World, method: &str, path: &str, body: &str) -> String {
     let url = world.environment()["AWS_ENDPOINT_URL"].clone();
     let host = url.strip_prefix("http://").unwrap();
     let mut stream = std::net::TcpStream::connect(host).unwrap();
-    // `sandbox:sandbox-secret`, as UpCloud wants it.
+    let token = &world.environment()["HCLOUD_TOKEN"];
     let auth = match path.starts_with("/v1") {
-        true => "Bearer sandbox",
-        false => "Basic c2FuZGJveDpzYW5kYm94LXNlY3JldA==",
+        true => format!("Bearer {token}"),
+        false => format!("Bearer ucat_{token}"),
     };
     let head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: {auth}\r\nconnection: close");
     write!(stream, "{head}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();

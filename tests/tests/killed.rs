@@ -75,7 +75,7 @@ impl Database for Deadly {
 }
 
 fn session(folder: &Path, url: &str, store: Arc<Store>) -> Session {
-    let variables = control::environment(url);
+    let variables = control::environment(url, "secret");
     let env = move |name: &str| variables.get(name).cloned();
     let registry = Arc::new(Registry::load(None, None, &Evaluator::default()).unwrap());
     Session::over(store, folder.to_path_buf(), registry, Evaluator::default(), Arc::new(env), "ada".into())

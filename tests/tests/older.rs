@@ -260,3 +260,59 @@ fn a_head_that_was_anchored_shows_another_log() {
     );
     world.fails("provision audit verify --head 7").is("provision::audit::head", "no head", "provision audit head");
 }
+
+/// A script of a world as a user who may write nothing of it; as root everything may be written.
+fn reading(world: &World, script: &str) -> std::process::Output {
+    let mut command = world.command();
+    command.args(["-c", script]);
+    let id = std::process::Command::new("id").arg("-u").output().unwrap();
+    if id.stdout.trim_ascii() != b"0" {
+        return command.output().unwrap();
+    }
+    let mut other = std::process::Command::new("setpriv");
+    other.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(command.get_program());
+    other.args(command.get_args()).current_dir(world.project()).env_clear();
+    other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    other.output().unwrap()
+}
+
+#[test]
+fn a_project_that_may_only_be_read_is_read_and_stays_as_it_is() {
+    let world = World::new();
+    world.write("infra.ncl", &infra("shop", "a = p.local.data & { input = 1 }"));
+    world.ok("provision apply --yes | ignore");
+    world.write("infra.ncl", &infra("shop", "a = p.local.data & { input = 2 }"));
+    let around = world.project().parent().unwrap().to_owned();
+    let mode = |how: &str| {
+        std::process::Command::new("chmod").args(["-R", how]).arg(&around).status().unwrap();
+    };
+    let listed = || {
+        let entries = std::fs::read_dir(world.project().join(".provision")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = listed();
+    mode("a+rX,a-w");
+    let mut refused = Vec::new();
+    for script in [
+        "provision plan | get 0.action | if $in != update { error make {msg: $in} }",
+        "provision state list | get 0.address",
+        "provision state show a",
+        "provision history | get 0.serial",
+        "provision audit | get 0.event",
+        "provision audit verify | if not $in.valid { error make {msg: invalid} }",
+        "provision output",
+        "provision drift",
+    ] {
+        let said = reading(&world, script);
+        if !said.status.success() {
+            refused.push(format!("{script}: {}", String::from_utf8_lossy(&said.stderr)));
+        }
+    }
+    let changed = reading(&world, "provision apply --yes | ignore");
+    mode("u+w");
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+    assert!(!changed.status.success() && String::from_utf8_lossy(&changed.stderr).contains("provision::state::io"));
+    assert_eq!(listed(), before);
+}

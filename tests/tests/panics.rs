@@ -31,7 +31,7 @@ impl Wire for Panicking {
 
 fn session(url: &str, wire: Option<Arc<dyn Wire>>) -> Session {
     let registry = Arc::new(Registry::load(None, None, &Evaluator::default()).unwrap());
-    let variables = provision_sandbox::control::environment(url);
+    let variables = provision_sandbox::control::environment(url, "secret");
     let env = move |name: &str| variables.get(name).cloned();
     let mut session = Session::of_no_project(registry, Evaluator::default(), Arc::new(env), "ada".into()).unwrap();
     session.outside = Outside { wire, ..Outside::default() };

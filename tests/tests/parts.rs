@@ -7,7 +7,7 @@ use provision_engine::{
     ApplyOptions, Clock, Input, Outside, PlanOptions, Session, Wire, WireAnswer, WireError, WireRequest,
 };
 use provision_nickel::Evaluator;
-use provision_registry::Registry;
+use provision_registry::{Consent, Lock, Registry};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -132,9 +132,14 @@ fn a_part_without_a_list_of_its_own_is_made_once_whatever_is_lost() {
     std::fs::create_dir_all(&home).unwrap();
     std::fs::write(home.join("manifest.ncl"), MANIFEST).unwrap();
     let evaluator = Evaluator::default();
+    // An extension's own host gets a credential only with consent.
+    let mut lock = Lock::default();
+    lock.trust.add(&Consent::Host { provider: "dns".into(), host: "https://dns.example".into() });
+    lock.write(folder.path()).unwrap();
     let registry = Arc::new(Registry::load(Some(folder.path()), None, &evaluator).unwrap());
     let env = |name: &str| (name == "DNS_TOKEN").then(|| "a-token".to_owned());
     let mut session = Session::of_no_project(registry, evaluator, Arc::new(env), "ada".into()).unwrap();
+    session.project = folder.path().to_path_buf();
     let zones = Zones::new();
     // Somebody's own, equal to one of ours, and one of another zone.
     let own = json!({"id": 900, "name": "www", "data": "192.0.2.1"});

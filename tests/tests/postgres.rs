@@ -6,6 +6,8 @@ use provision_tests::postgres::{Server, drop_schema, fresh};
 use provision_tests::simulated::{Death, Simulated};
 use provision_tests::{Faults, PUBLIC_KEY, World};
 use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 fn infra(servers: usize) -> String {
@@ -110,6 +112,68 @@ fn a_server_that_is_not_there_is_told_with_what_to_do_and_without_the_password()
     world.fails("provision plan").is("provision::config::invalid", "not a PostgreSQL URL", "postgresql://");
     on(&mut world, "postgresql://h/d?schema=Bad;drop");
     world.fails("provision plan").is("provision::config::invalid", "schema", "lower-case");
+}
+
+/// A server in between that says it cannot encrypt, and asks for the password in clear text; gives what it was told.
+fn eavesdropper() -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut told = Vec::new();
+            let mut buffer = [0; 1024];
+            // Whoever asks for TLS is refused it; whoever goes on is asked for a cleartext password.
+            for answer in [&b"N"[..], &[b'R', 0, 0, 0, 8, 0, 0, 0, 3], b""] {
+                match stream.read(&mut buffer) {
+                    Ok(0) | Err(_) => break,
+                    Ok(length) => told.extend(&buffer[..length]),
+                }
+                let _ = stream.write_all(answer);
+            }
+            let _ = sender.send(told);
+        }
+    });
+    (port, heard)
+}
+
+#[test]
+fn nobody_in_between_gets_the_password_by_refusing_encryption() {
+    let mut world = World::new();
+    world.write(
+        "infra.ncl",
+        "let p = import \"provision.ncl\" in { name = \"s\", resources.a = p.local.data & { input = 1 } }",
+    );
+    let (port, heard) = eavesdropper();
+    for query in ["", "?schema=shop", "?sslmode=require", "?sslmode=verify-full"] {
+        on(&mut world, &format!("postgresql://ops:canary-pw@127.0.0.1:{port}/infra{query}"));
+        world.fails("provision plan").is("provision::state::insecure", "TLS", "sslmode=disable");
+        let told = heard.recv_timeout(Duration::from_secs(10)).unwrap();
+        // Eight bytes that ask for TLS, and nothing else: no user, no password.
+        assert_eq!(told.len(), 8, "{}", String::from_utf8_lossy(&told));
+    }
+    on(&mut world, &format!("postgresql://ops:canary-pw@127.0.0.1:{port}/infra?sslmode=prefer"));
+    world.fails("provision plan").is("provision::config::invalid", "sslmode=prefer", "verify-full");
+}
+
+#[test]
+fn a_server_is_believed_when_a_trusted_certificate_vouches_for_its_name() {
+    let Some((server, certificate)) = Server::with_tls() else { return };
+    let mut world = World::new();
+    world.write(
+        "infra.ncl",
+        "let p = import \"provision.ncl\" in { name = \"s\", resources.a = p.local.data & { input = 1 } }",
+    );
+    let trusted = format!("sslrootcert={}", certificate.display());
+    on(&mut world, &format!("{}?schema=safe&{trusted}", server.url));
+    world.ok("provision apply --yes | ignore");
+    on(&mut world, &format!("{}?schema=safe&sslmode=verify-full&{trusted}", server.url));
+    assert_eq!(world.json("provision state list | length"), json!(1));
+    // The machine does not know it, and its certificate is for another name.
+    on(&mut world, &format!("{}?schema=safe", server.url));
+    world.fails("provision plan").is("provision::state::insecure", "certificate", "sslrootcert");
+    on(&mut world, &format!("{}?schema=safe&{trusted}", server.url.replace("127.0.0.1", "localhost")));
+    world.fails("provision plan").is("provision::state::insecure", "certificate", "sslrootcert");
 }
 
 /// What `tests/tests/simulation.rs` tries at every instant in memory, with the state on a server, at some of them;

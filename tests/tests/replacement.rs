@@ -192,7 +192,7 @@ fn what_a_cloud_showed_once_and_nobody_heard_is_made_again() {
 #[test]
 fn what_was_there_before_is_somebody_elses() {
     let world = World::new().with_sandbox();
-    world.ok("http post --user sandbox --password sandbox-secret --content-type application/json $'($env.UPCLOUD_API_URL)/tag' {tag: {name: theirs}} | ignore");
+    world.ok("http post --user $env.UPCLOUD_USERNAME --password $env.UPCLOUD_PASSWORD --content-type application/json $'($env.UPCLOUD_API_URL)/tag' {tag: {name: theirs}} | ignore");
     world.write("infra.ncl", &infra("t = p.upcloud.tag & { name = \"theirs\" }"));
     let caught = world.fails("provision apply --yes");
     let told = caught.all();

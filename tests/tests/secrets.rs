@@ -305,7 +305,7 @@ fn data_says_where_its_secrets_are_as_a_file_does() {
 #[test]
 fn an_account_has_its_credential_from_a_secret() {
     let world = ready(World::new().with_sandbox());
-    world.ok("'canary-6031' | provision secret encrypt hcloud | ignore");
+    world.ok("$'($env.HCLOUD_TOKEN)-canary-6031' | provision secret encrypt hcloud | ignore");
     world.write(
         "infra.ncl",
         &format!(

@@ -54,7 +54,7 @@ fn every_client_lists_what_apply_made() {
     let script = r#"
 import os
 from upcloud_api import CloudManager
-manager = CloudManager("sandbox", "sandbox-secret")
+manager = CloudManager(os.environ["UPCLOUD_USERNAME"], os.environ["UPCLOUD_PASSWORD"])
 manager.api.api_root = os.environ["UPCLOUD_API_URL"]
 print(*[s.uuid for s in manager.get_servers()])
 print(*[n.uuid for n in manager.get_networks() if n.type == "private"])

@@ -8,8 +8,10 @@ use crate::{Suite, Way};
 use provision_diagnostic::Failure;
 use provision_engine::{ApplyOptions, Environment, Input, PlanOptions, Session, Status};
 use provision_model::{Action, Address, Identity, Json, Map, PlanRow, Remote};
-use provision_providers::{Account, Clock, Control, Opening, Operation, Outside, StepKind, SystemClock, Wire};
-use provision_registry::{Auth, Manifest, Module, PROJECT, Protocol, Registry};
+use provision_providers::{
+    Account, Clock, Consents, Control, Mask, Opening, Operation, Outside, StepKind, SystemClock, Wire,
+};
+use provision_registry::{Auth, Consent, Destination, Lock, Manifest, Module, PROJECT, Protocol, Registry};
 use provision_state::Store;
 use rand::SeedableRng;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The lineage under which recordings are made: what marks resources is the same every time.
 const LINEAGE: &str = "contractcontractcontract";
+
+/// Where recordings are played.
+const REPLAYED: &str = "https://replayed.invalid";
 
 /// The bench of one type.
 pub struct Bench<'a> {
@@ -52,6 +57,7 @@ impl<'a> Bench<'a> {
         let folder = tempfile::Builder::new().prefix("nup").tempdir().map_err(|error| {
             Failure::new("provision::provider::test", format!("cannot make a folder to test in: {error}"))
         })?;
+        trust(manifest, suite, &env).write(folder.path())?;
         let is_module = manifest.has_commands(samples.spec);
         if is_module {
             let (given, project) = (env, folder.path().display().to_string());
@@ -66,14 +72,17 @@ impl<'a> Bench<'a> {
             env = Arc::new(move |name: &str| given(name).or_else(|| Some(format!("{CANARY}replayed"))));
         }
         let secrets = secrets(manifest, &samples, &env);
+        // A cloud may repeat a credential too.
+        secrets.iter().for_each(|secret| store.sealer().note(&Json::from(secret.as_str())));
         let (mut clock, mut wire) = cloud::outside(&suite.target, &samples.kind())?;
         if is_module {
             // What a module works on takes the time it takes.
             clock = Arc::new(SystemClock);
         }
         let recorder = suite.record.as_ref().map(|folder| {
-            let names = secret_names(&samples);
-            Arc::new(Recorder::new(folder, &samples.kind(), secrets.clone(), names))
+            let names = secret_names(manifest);
+            let known = store.clone();
+            Arc::new(Recorder::new(folder, &samples.kind(), Arc::new(move |text: &str| known.mask(text)), names))
         });
         if let Some(recorder) = &recorder {
             wire = cloud::recorded(wire, recorder.clone());
@@ -150,7 +159,7 @@ impl<'a> Bench<'a> {
     fn endpoint(&self) -> Option<&str> {
         match &self.suite.target {
             Target::Network(endpoint) => endpoint.as_deref(),
-            Target::Replay(_) => Some("https://replayed.invalid"),
+            Target::Replay(_) => Some(REPLAYED),
             Target::Sandbox => None,
         }
     }
@@ -233,8 +242,15 @@ impl<'a> Bench<'a> {
             outside: &self.outside(),
             project: self.folder.path(),
             rust: &self.suite.rust,
+            mask: &self.mask(),
+            consents: Consents { trust: &Lock::read(self.folder.path())?.trust, foreign: false },
         };
         Account::open(&self.manifest.name, &self.opened, Some(&config), &opening)
+    }
+
+    fn mask(&self) -> Mask {
+        let store = self.store.clone();
+        Arc::new(move |text: &str| store.mask(text))
     }
 
     /// Does something with the account that the engine does not know of.
@@ -384,6 +400,22 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// Whoever runs the suite names the cloud it runs against, and so who gets the credentials.
+fn trust(manifest: &Manifest, suite: &Suite, env: &Environment) -> Lock {
+    let given = match &suite.target {
+        Target::Network(endpoint) => endpoint.clone(),
+        Target::Replay(_) => Some(REPLAYED.to_owned()),
+        Target::Sandbox => None,
+    };
+    let variables = manifest.endpoint.env.iter().filter_map(|variable| env(&variable.name));
+    let named = given.into_iter().chain(variables).chain([manifest.endpoint.default.clone()]);
+    let mut lock = Lock::default();
+    for destination in named.filter_map(|url| Destination::of(&url).ok()) {
+        lock.trust.add(&Consent::Host { provider: manifest.name.clone(), host: destination.host });
+    }
+    lock
+}
+
 /// Everything that must not be seen: credentials, and the values of sensitive fields.
 fn secrets(manifest: &Manifest, samples: &Samples<'_>, env: &Environment) -> Vec<String> {
     let credentials = manifest.auth.iter().flat_map(|auth| match auth {
@@ -408,9 +440,10 @@ fn secrets(manifest: &Manifest, samples: &Samples<'_>, env: &Environment) -> Vec
     all
 }
 
-/// The names under which a cloud answers with something secret.
-fn secret_names(samples: &Samples<'_>) -> Vec<String> {
-    let all = samples.spec.attributes.iter().chain(&samples.spec.fields).filter(|(_, field)| field.sensitive);
+/// The names under which a cloud answers with something secret, whatever type it is of: others are made on the way.
+fn secret_names(manifest: &Manifest) -> Vec<String> {
+    let fields = manifest.types.values().flat_map(|spec| spec.attributes.iter().chain(&spec.fields));
+    let all = fields.filter(|(_, field)| field.sensitive);
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().trim_end_matches("[]").to_owned();
     all.flat_map(|(name, field)| [Some(name.clone()), field.wire.as_deref().map(last), field.read.as_deref().map(last)])
         .flatten()

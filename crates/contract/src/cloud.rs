@@ -32,7 +32,7 @@ const CREDENTIALS: [(&str, &str); 4] = [
 
 /// The environment of the sandbox: endpoints that lead nowhere else, and credentials.
 pub fn sandbox_environment() -> BTreeMap<String, String> {
-    let mut variables = control::environment("http://clouds.test");
+    let mut variables = control::environment("http://127.0.0.1:9", "secret");
     variables.extend(CREDENTIALS.map(|(name, value)| (name.to_owned(), value.to_owned())));
     variables
 }
@@ -144,7 +144,7 @@ impl Wire for InProcess {
         let path = request.url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].to_owned()));
         let mut headers: Vec<(String, String)> =
             request.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-        headers.push(("host".into(), "clouds.test".into()));
+        headers.push(("host".into(), "127.0.0.1:9".into()));
         let now = self.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let answer = self.simulation.lock().unwrap_or_else(PoisonError::into_inner).answer(
             &request.method,

@@ -1,9 +1,8 @@
 //! Owns recordings: what went over the wire, one exchange a line, secrets taken out; and giving it again without a network.
 
 use crate::tamper;
-use base64::Engine;
 use provision_diagnostic::Failure;
-use provision_providers::{Wire, WireAnswer, WireError, WireRequest};
+use provision_providers::{Mask, Wire, WireAnswer, WireError, WireRequest};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -38,20 +37,18 @@ pub struct Asked {
 /// Writes exchanges down.
 pub struct Recorder {
     file: PathBuf,
-    secrets: Vec<String>,
+    /// Takes out what the state keeps as secret: of the type, and of everything it needs.
+    mask: Mask,
     /// Names whose values are secret in an answer.
     names: Vec<String>,
-    lines: Mutex<Vec<String>>,
+    exchanges: Mutex<Vec<Exchange>>,
 }
 
 impl Recorder {
-    /// A recorder of one type's exchanges. Secrets are taken out as they are and as base64; so is every value under a
-    /// secret name.
-    pub fn new(folder: &Path, kind: &str, secrets: Vec<String>, names: Vec<String>) -> Self {
-        let encoded = |text: &String| base64::engine::general_purpose::STANDARD.encode(text);
-        let mut all: Vec<String> = secrets.iter().map(encoded).chain(secrets.iter().cloned()).collect();
-        all.retain(|secret| secret.len() > 3);
-        Self { file: folder.join(format!("{kind}.jsonl")), secrets: all, names, lines: Mutex::default() }
+    /// A recorder of one type's exchanges. Secrets are masked in every encoding when the file is written, for some are known
+    /// only then; so is every value under a secret name.
+    pub fn new(folder: &Path, kind: &str, mask: Mask, names: Vec<String>) -> Self {
+        Self { file: folder.join(format!("{kind}.jsonl")), mask, names, exchanges: Mutex::default() }
     }
 
     pub fn asked(request: &WireRequest) -> Asked {
@@ -67,23 +64,26 @@ impl Recorder {
         let kept = |(name, _): &&(String, String)| HEADERS.contains(&name.as_str());
         let exchange = Exchange {
             method: asked.method,
-            path: self.scrub(asked.path),
+            path: asked.path,
             action: asked.action,
-            request: asked.request.map(|text| self.scrub(text)),
+            request: asked.request,
             status: answer.status,
             headers: answer.headers.iter().filter(kept).cloned().collect(),
-            response: self.scrub(self.unnamed(&String::from_utf8_lossy(&answer.body))),
+            response: self.unnamed(&String::from_utf8_lossy(&answer.body)),
         };
-        if let Ok(line) = serde_json::to_string(&exchange) {
-            self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        }
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
     }
 
-    fn scrub(&self, mut text: String) -> String {
-        for secret in &self.secrets {
-            text = text.replace(secret.as_str(), SCRUBBED);
+    /// An exchange without what is secret.
+    fn masked(&self, exchange: &Exchange) -> Exchange {
+        let mask = |text: &String| (self.mask)(text);
+        Exchange {
+            path: mask(&exchange.path),
+            request: exchange.request.as_ref().map(mask),
+            headers: exchange.headers.iter().map(|(name, value)| (name.clone(), mask(value))).collect(),
+            response: mask(&exchange.response),
+            ..exchange.clone()
         }
-        text
     }
 
     /// An answer without the values under secret names.
@@ -93,7 +93,7 @@ impl Recorder {
                 blank(&mut value, &self.names);
                 value.to_string()
             }
-            Err(_) => text.to_owned(),
+            Err(_) => self.names.iter().fold(text.to_owned(), |text, name| untagged(&text, name)),
         }
     }
 
@@ -106,7 +106,9 @@ impl Recorder {
         if let Some(folder) = self.file.parent() {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = exchanges.iter().map(|it| serde_json::to_string(&self.masked(it)).map_err(std::io::Error::from));
+        let lines: Vec<String> = lines.collect::<Result<_, _>>().map_err(failed)?;
         std::fs::write(&self.file, lines.join("\n") + "\n").map_err(failed)
     }
 }
@@ -124,6 +126,21 @@ fn blank(value: &mut serde_json::Value, names: &[String]) {
         serde_json::Value::Array(items) => items.iter_mut().for_each(|item| blank(item, names)),
         _ => {}
     }
+}
+
+/// XML without the texts of the elements of a name.
+fn untagged(text: &str, name: &str) -> String {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let mut parts = text.split(&open);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(&open);
+        match part.split_once(&close) {
+            Some((_, rest)) => out.extend([SCRUBBED, close.as_str(), rest]),
+            None => out.push_str(part),
+        }
+    }
+    out
 }
 
 fn path_of(url: &str) -> String {
@@ -179,5 +196,32 @@ impl Wire for Replay {
         let exchange =
             found.ok_or_else(|| WireError::Build(format!("the recording of {} has no answer to {key}", self.kind)))?;
         Ok(WireAnswer { status: exchange.status, headers: exchange.headers, body: exchange.response.into_bytes() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_recording_holds_no_secret_of_what_a_type_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let masker = provision_diagnostic::Masker::new(["canary-\"9\""]);
+        let mask: Mask = Arc::new(move |text: &str| masker.mask(text).into_owned());
+        let recorder = Recorder::new(folder.path(), "acme.key", mask, vec!["pass".into(), "keyMaterial".into()]);
+        let body = serde_json::json!({"needed": "x canary-\"9\""}).to_string();
+        let url = "https://api.acme/v1/keys?x=canary-%229%22".to_owned();
+        let request = WireRequest { method: "POST".into(), url, headers: Vec::new(), body: Some(body.into_bytes()) };
+        for answer in
+            ["{\"pass\": \"made-1\", \"it\": [\"canary-\\\"9\\\"\"]}", "<k><keyMaterial>made-2</keyMaterial></k>"]
+        {
+            let answer = WireAnswer { status: 200, headers: Vec::new(), body: answer.into() };
+            recorder.note(Recorder::asked(&request), &answer);
+        }
+        recorder.finish().unwrap();
+        let text = std::fs::read_to_string(folder.path().join("acme.key.jsonl")).unwrap();
+        assert!(!text.contains("canary") && !text.contains("made-") && text.contains(SCRUBBED), "{text}");
+        assert_eq!(text.lines().count(), 2);
     }
 }

@@ -183,6 +183,11 @@ pub const CODES: &[CodeEntry] = &[
         "Use a version of the extension made for this engine.",
     ),
     c(
+        "provision::provider::untrusted",
+        "Credentials would go to a host they were not configured for, or to an extension in the place of a built-in provider.",
+        "Check that it may have them, then give your consent with `provision trust add`.",
+    ),
+    c(
         "provision::provider::changed",
         "A provider of the project is not the one that `provision.lock` pins.",
         "Put the pinned version back, or run `provision provider upgrade NAME` to pin what is there.",
@@ -421,6 +426,11 @@ pub const CODES: &[CodeEntry] = &[
         "Check its address and that it runs, then run the command again: open operations are settled first.",
     ),
     c(
+        "provision::state::insecure",
+        "The connection to the state's database would not be encrypted, or the server's certificate or name is not the right one.",
+        "Give the certificate of its authority with `sslrootcert=/PATH.pem` in PROVISION_STATE.",
+    ),
+    c(
         "provision::state::malformed",
         "What was given to import is no exported state.",
         "Give what `provision state export` gave.",
@@ -449,6 +459,16 @@ pub const CODES: &[CodeEntry] = &[
     c("provision::lease::reason", "A lease is to be broken without a reason.", "Give one with --reason."),
     c("provision::lease::free", "Nobody holds the lease that is to be broken.", "Run the command you wanted to run."),
     c("provision::state::unknown_address", "No resource has this address.", "See `provision state list`."),
+    c(
+        "provision::trust::unknown",
+        "What is to be trusted, or not any more, is not there.",
+        "See `provision trust list`, and check the name or the path.",
+    ),
+    c(
+        "provision::trust::kind",
+        "It is not said what is to be trusted.",
+        "Say `host URL --provider NAME`, `provider NAME` or `import PATH`.",
+    ),
     c("provision::lease::held", "Another process holds the state's lease.", "Wait for it to finish."),
     c(
         "provision::lease::lost",

@@ -5,14 +5,18 @@
 
 mod codes;
 mod excerpt;
+mod mask;
 mod panics;
+mod printable;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 pub use codes::{CODES, CodeEntry, is_documented};
 pub use excerpt::{Excerpt, Source, excerpt};
+pub use mask::{MASKED, Masker, SecretTexts};
 pub use panics::{isolated, locked};
+pub use printable::printable;
 
 /// How bad it is. `Error` stops the command that meets it; the others are shown only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -251,13 +251,15 @@ impl Session {
         }
         actual.extend(remote.said_as(&spec.fields, &expected));
         crate::others::leave_out(spec, &mut actual, &expected, &Map::new());
+        let secrets = self.store.secrets_of(resource)?;
         let found = compare(&spec.fields, &expected, &actual, &left_alone(spec, ignore), &|a, b| a == b);
         Ok(found
             .changes
             .into_iter()
             .map(|change| {
                 let field = change.path.split('.').next().unwrap_or_default();
-                if secret.contains(field) { masked(&change) } else { change }
+                let repeats = [&change.before, &change.after].iter().any(|value| secrets.is_in_json(value));
+                if secret.contains(field) || repeats { masked(&change) } else { change }
             })
             .collect())
     }

@@ -10,7 +10,7 @@ use crate::plan::{Place, Plan, PlannedRow};
 use crate::prepared::as_secret;
 use crate::schedule::{Node, Part};
 use crate::session::Sabotage;
-use provision_diagnostic::{Failure, isolated, locked};
+use provision_diagnostic::{Failure, isolated, locked, printable};
 use provision_model::{Action, Address, Event, IdentityClass, Json, Map, Remote, Resource, Status};
 use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
 use provision_registry::{StepSpec, TypeSpec};
@@ -158,7 +158,7 @@ impl<'a> Executor<'a> {
             attempt: run.attempt.load(Ordering::Relaxed),
             elapsed: i64::try_from(run.begun.elapsed().as_nanos()).unwrap_or(i64::MAX),
             remote_id,
-            message,
+            message: message.map(|message| printable(&message).into_owned()),
         });
     }
 
@@ -448,7 +448,8 @@ impl<'a> Executor<'a> {
         // Made by a call whose answer was lost, it does not show again what it showed once.
         let lost = |name: &String| !resource.attributes.contains_key(name);
         resource.tainted = run.action == Action::Create && entry.once_wanted.iter().any(lost);
-        Ok(resource)
+        // What refers to an attribute must know that it holds a secret.
+        Ok(self.session.store.with_secrets_sealed(&resource)?.into_owned())
     }
 
     pub(crate) fn publish(&self, resource: Resource) {

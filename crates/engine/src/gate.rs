@@ -74,6 +74,7 @@ impl Session {
     fn in_force(&self) -> Result<Vec<PolicyInForce>, Failure> {
         let known = match self.store.policies()? {
             Some(own) => vec![own],
+            None if !self.at_home => Vec::new(),
             None => {
                 let mut others = Vec::new();
                 for (_, store) in crate::offers::states(&self.project, &self.env)? {

@@ -54,6 +54,7 @@ mod shown;
 mod sources;
 mod strays;
 mod subset;
+mod trust;
 mod validate;
 mod verdict;
 mod whole;
@@ -81,4 +82,5 @@ pub use provision_state::{
 };
 pub use provision_state::{Audience, Secrets};
 pub use session::{Environment, Sabotage, Session, Stop, location};
+pub use trust::{Wanted, trust};
 pub use whole::AdoptedProject;

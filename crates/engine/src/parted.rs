@@ -35,6 +35,7 @@ impl Executor<'_> {
             }
             if resolved.sensitive || provision_model::is_sealed(value) {
                 secrets.insert(field.clone());
+                sealer.note(&resolved.value);
             }
             inputs.insert(field.clone(), run.spec.normalised(field, resolved.value));
         }

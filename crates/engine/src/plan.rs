@@ -373,11 +373,14 @@ impl<'a> Planner<'a> {
             verdict.trigger(found, resource);
             self.due(&mut verdict, &account, &declaration.kind, &desired, resource);
         }
+        let own = resource.filter(|_| !verdict.changes.is_empty()).map(|it| self.session.store.secrets_of(it));
+        let own = own.transpose()?.unwrap_or_default();
         for change in &mut verdict.changes {
             let field = change.path.split('.').next().unwrap_or_default();
             // What was a secret is not shown because it is none any more.
             let was = |resource: &Resource| resource.inputs.get(field).is_some_and(is_sealed);
-            if secrets.contains(field) || resource.is_some_and(was) {
+            // A cloud may repeat a secret in another field.
+            if secrets.contains(field) || resource.is_some_and(was) || own.is_in_json(&change.before) {
                 *change = masked(change);
             }
         }
@@ -477,9 +480,11 @@ impl<'a> Planner<'a> {
         secrets: &HashSet<String>,
     ) -> Result<Map, Failure> {
         let mut fields = current_fields(resource, remote);
+        let own = self.session.store.secrets_of(resource)?;
         for (name, value) in &mut fields {
             let sealed = |map: &Map| map.get(name).is_some_and(is_sealed);
-            if (secrets.contains(name) || sealed(&resource.inputs)) && !is_sealed(value) {
+            let secret = secrets.contains(name) || sealed(&resource.inputs);
+            if !is_sealed(value) && (secret || own.is_in_json(value)) {
                 *value = self.session.store.sealer().seal(value)?;
             }
         }

@@ -16,20 +16,19 @@ const SENDS: u32 = 6;
 
 impl Executor<'_> {
     pub(crate) fn with_control<T>(&self, run: &Run<'_>, body: impl FnOnce(&Control<'_>) -> T) -> T {
-        self.with_secrets(run, &[], &|_| true, body)
+        self.with_again(run, &|_| true, body)
     }
 
-    /// The same; what is told of repetitions does not hold these, and after each `again` says whether there is another one.
-    fn with_secrets<T>(
+    /// The same; after each repetition `again` says whether there is another one.
+    fn with_again<T>(
         &self,
         run: &Run<'_>,
-        secrets: &[String],
         again: &(dyn Fn(&CallError) -> bool + Sync),
         body: impl FnOnce(&Control<'_>) -> T,
     ) -> T {
         let retrying = |attempt: u32, error: &CallError| {
             run.attempt.fetch_max(attempt + 1, Ordering::Relaxed);
-            self.tell(run, Status::Retrying, None, Some(error.clone().without(secrets).to_string()));
+            self.tell(run, Status::Retrying, None, Some(error.to_string()));
             again(error)
         };
         body(&self.session.control(&|| self.lease.check().is_ok(), &retrying))
@@ -38,12 +37,9 @@ impl Executor<'_> {
     fn send(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> Result<Result<Sent, CallError>, Failure> {
         // Nothing is sent by somebody who may not be the writer any more, and nothing is sent again.
         self.lease.check()?;
-        let secrets = operation.secret_texts(run.spec);
         // Refused as busy, it may be as it was to be: a cloud detaches what hangs on something that is deleted.
         let again = |error: &CallError| error.class != Class::Busy || !self.is_done(run, operation, step);
-        let sent =
-            self.with_secrets(run, &secrets, &again, |control| run.account.provider.send(operation, step, control));
-        let sent = sent.map_err(|error| error.without(&secrets));
+        let sent = self.with_again(run, &again, |control| run.account.provider.send(operation, step, control));
         if matches!(&sent, Err(error) if error.class == Class::Interrupted) {
             self.lease.check()?;
         }
@@ -236,12 +232,7 @@ impl Executor<'_> {
         if !sent.pending.is_empty() || run.spec.status.is_some() {
             self.tell(run, Status::Waiting, Some(id.clone()), Some(step.name.clone()));
         }
-        let secrets = operation.secret_texts(run.spec);
-        let waited = self
-            .with_secrets(run, &secrets, &|_| true, |control| {
-                run.account.provider.wait(operation, step, &id, sent, control)
-            })
-            .map_err(|error| error.without(&secrets));
+        let waited = self.with_control(run, |control| run.account.provider.wait(operation, step, &id, sent, control));
         let Err(error) = waited else { return Ok(()) };
         let what = self.what(run);
         if error.class != Class::Rejected {

@@ -5,8 +5,8 @@ use indexmap::IndexMap;
 use provision_diagnostic::{Failure, locked};
 use provision_model::{AccountConfig, Address, Config, Json, Map, SecretSource, Sources};
 use provision_nickel::Evaluator;
-use provision_providers::{Account, CallError, Control, Opening, Outside, RustProviders};
-use provision_registry::Registry;
+use provision_providers::{Account, CallError, Consents, Control, Mask, Opening, Outside, RustProviders};
+use provision_registry::{Lock, Origin, Registry};
 use provision_state::{Lease, Location, Store};
 use provision_worker::Worker;
 use rand::Rng;
@@ -106,6 +106,8 @@ pub struct Session {
     /// A fault that was built in to see that the simulation finds it; never set but by it.
     #[doc(hidden)]
     pub sabotage: Option<Sabotage>,
+    /// Whether its state is where the environment keeps those of this project, so that the others are found beside it.
+    pub(crate) at_home: bool,
     pub(crate) accounts: Mutex<HashMap<String, Account>>,
     /// What sources of secrets gave; nothing keeps it longer than the session.
     pub(crate) asked: Mutex<HashMap<SecretSource, Slot>>,
@@ -135,7 +137,7 @@ impl Session {
         user: String,
     ) -> Result<Session, Failure> {
         let store = Store::open_at(&project, &location(&*env, environment.as_deref())?)?;
-        Ok(Self { environment, ..Self::over(store, project, registry, evaluator, env, user) })
+        Ok(Self { environment, at_home: true, ..Self::over(store, project, registry, evaluator, env, user) })
     }
 
     /// A session over a state that is open already.
@@ -165,6 +167,7 @@ impl Session {
             readers: 16,
             dice: None,
             sabotage: None,
+            at_home: false,
             accounts: Mutex::default(),
             asked: Mutex::default(),
             secret_workers: Mutex::default(),
@@ -257,15 +260,25 @@ impl Session {
             return Ok(account.clone());
         }
         let opened = config.map(|config| self.opened(config)).transpose()?;
+        let trust = Lock::read(&self.project)?.trust;
+        let origin = self.registry.provider(&manifest.name).map(|provider| provider.origin);
         let opening = Opening {
             env: &|variable| (self.env)(variable),
             outside: &self.outside,
             project: &self.project,
             rust: &self.rust,
+            mask: &self.mask(),
+            consents: Consents { trust: &trust, foreign: origin == Some(Origin::Project) },
         };
         let account = Account::open(name, manifest, opened.as_ref(), &opening)?;
         accounts.insert(key, account.clone());
         Ok(account)
+    }
+
+    /// Takes out of a text what the state keeps as secret, and what this session came to know.
+    pub(crate) fn mask(&self) -> Mask {
+        let store = self.store.clone();
+        Arc::new(move |text: &str| store.mask(text))
     }
 
     /// Accounts as a plan keeps them: a credential written out in the file is sealed.

@@ -71,6 +71,8 @@ impl Sources<Failure> for Session {
             return Ok(value.clone());
         }
         let value = self.ask(source)?;
+        // Where it is only a part of a value, the part is as secret as the whole.
+        self.store.sealer().note(&value);
         *kept = Some(value.clone());
         Ok(value)
     }

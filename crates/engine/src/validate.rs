@@ -382,10 +382,10 @@ fn check_accounts(session: &Session, config: &Config, problems: &mut Vec<Problem
         match session.account(&declaration.account, &declaration.kind, account) {
             Err(failure) => {
                 for diagnostic in failure.into_diagnostics() {
-                    let code = if diagnostic.code == "provision::config::invalid" {
-                        "provision::config::invalid"
-                    } else {
-                        "provision::provider::credential"
+                    let code = match diagnostic.code.as_str() {
+                        "provision::config::invalid" => "provision::config::invalid",
+                        "provision::provider::untrusted" => "provision::provider::untrusted",
+                        _ => "provision::provider::credential",
                     };
                     let path: Vec<Step> = if account.is_some() {
                         vec!["providers".into(), declaration.account.as_str().into()]

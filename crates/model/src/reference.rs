@@ -334,13 +334,44 @@ pub fn is_sealed(value: &Json) -> bool {
     value.get("$sealed").is_some()
 }
 
-/// Whether a value holds a `$secret` anywhere.
-pub fn has_secret(value: &Json) -> bool {
+/// The secret texts of a secret value: of an expression, such as a `$join`, those that it names as secret; of anything else all
+/// of it, numbers of six digits and more too.
+pub fn secret_texts(value: &Json) -> Vec<String> {
+    let mut found = Vec::new();
+    match ["$secret", "$ref", "$join", "$env"].iter().any(|word| has_word(value, word)) {
+        true => walk(value, &mut Vec::new(), &mut |value, _| {
+            let Some(inner) = value.get("$secret") else { return false };
+            if SecretSource::read(inner).is_none() {
+                leaves(inner, &mut found);
+            }
+            true
+        }),
+        false => leaves(value, &mut found),
+    }
+    found
+}
+
+fn has_word(value: &Json, word: &str) -> bool {
     match value {
-        Json::Object(map) => map.contains_key("$secret") || map.values().any(has_secret),
-        Json::Array(items) => items.iter().any(has_secret),
+        Json::Object(map) => map.contains_key(word) || map.values().any(|item| has_word(item, word)),
+        Json::Array(items) => items.iter().any(|item| has_word(item, word)),
         _ => false,
     }
+}
+
+fn leaves(value: &Json, out: &mut Vec<String>) {
+    match value {
+        Json::String(text) => out.push(text.clone()),
+        Json::Number(number) if number.to_string().len() >= 6 => out.push(number.to_string()),
+        Json::Array(items) => items.iter().for_each(|item| leaves(item, out)),
+        Json::Object(map) => map.values().for_each(|item| leaves(item, out)),
+        _ => {}
+    }
+}
+
+/// Whether a value holds a `$secret` anywhere.
+pub fn has_secret(value: &Json) -> bool {
+    has_word(value, "$secret")
 }
 
 #[cfg(test)]

@@ -295,3 +295,23 @@ fn listen(from: impl BufRead, last_words: &Mutex<String>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_process_that_ends_without_a_word_is_tried_once_more_and_its_end_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, runs) = (folder.path().join("program"), folder.path().join("runs"));
+        let script = format!("#!/bin/sh\necho run >> {}\nsleep 0.2\nkill -9 $$\n", runs.display());
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let pool = Pool::new(program, Options::default());
+        let failure = pool.run(&Job::Eval(Request::file("/nowhere.ncl"))).0.result.unwrap_err();
+        assert_eq!(failure.code(), "nickel::eval::limit");
+        assert!(failure.first.message.contains("signal: 9"), "{failure:?}");
+        assert_eq!(std::fs::read_to_string(runs).unwrap().lines().count(), 2);
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::from_json;
 use nu_protocol::{LabeledError, Record, ShellError, Span, Value};
-use provision_diagnostic::{Diagnostic, Failure, Label, LabelStyle, Position, Severity};
+use provision_diagnostic::{Diagnostic, Failure, Label, LabelStyle, Position, Severity, printable};
 use serde_json::Value as Json;
 
 /// Errors shown beneath the first; a person mends a few at a time.
@@ -28,14 +28,11 @@ pub fn shell(failure: &Failure, span: Span, label: &str) -> ShellError {
     labeled(failure, span, label).into()
 }
 
+/// Names of files, of things, and what clouds say may hold anything: nothing of it steers the terminal.
 fn plain(diagnostic: &Diagnostic) -> LabeledError {
-    let error = LabeledError::new(diagnostic.headline()).with_code(diagnostic.code.as_str());
-    match (&diagnostic.help, &diagnostic.excerpt) {
-        (Some(help), Some(excerpt)) => error.with_help(format!("{help}\n\n{excerpt}")),
-        (Some(help), None) => error.with_help(help.as_str()),
-        (None, Some(excerpt)) => error.with_help(excerpt.as_str()),
-        (None, None) => error,
-    }
+    let error = LabeledError::new(printable(&diagnostic.headline())).with_code(diagnostic.code.as_str());
+    let help: Vec<&str> = diagnostic.help.iter().chain(&diagnostic.excerpt).map(String::as_str).collect();
+    if help.is_empty() { error } else { error.with_help(printable(&help.join("\n\n"))) }
 }
 
 /// Diagnostics as the one table shape of every check command.
@@ -53,10 +50,11 @@ fn diagnostic_row(diagnostic: &Diagnostic, span: Span) -> Value {
     let mut row = Record::new();
     row.push("severity", Value::string(severity, span));
     row.push("code", Value::string(&diagnostic.code, span));
-    row.push("message", Value::string(&diagnostic.message, span));
+    row.push("message", Value::string(printable(&diagnostic.message), span));
     push_position(&mut row, diagnostic.position.as_ref(), span);
     row.push("labels", Value::list(labels, span));
-    row.push("help", from_json(&diagnostic.help.clone().map_or(Json::Null, Json::from), span));
+    let help = diagnostic.help.as_deref().map(printable);
+    row.push("help", from_json(&help.map_or(Json::Null, Json::from), span));
     Value::record(row, span)
 }
 
@@ -67,7 +65,7 @@ fn label_row(label: &Label, span: Span) -> Value {
     };
     let mut row = Record::new();
     row.push("style", Value::string(style, span));
-    row.push("message", Value::string(&label.message, span));
+    row.push("message", Value::string(printable(&label.message), span));
     push_position(&mut row, Some(&label.position), span);
     Value::record(row, span)
 }
@@ -108,6 +106,20 @@ mod tests {
         let ShellError::LabeledError(inner) = &error.inner[0] else { panic!("{:?}", error.inner) };
         assert!(inner.labels.is_empty());
         assert_eq!(inner.code.as_deref(), Some("nickel::io"));
+    }
+
+    #[test]
+    fn nothing_in_an_error_steers_the_terminal() {
+        let name = "a\u{1b}]0;owned\u{7}\u{202e}.ncl";
+        let at = excerpt(Source { name, text: "{ x = \u{1b}[31m }" }, 6..7);
+        let found = Diagnostic::error("nickel::io", format!("no `{name}`\0")).with_excerpt(Some(at)).with_help(name);
+        let error = labeled(&found.clone().into(), Span::test_data(), "here");
+        let row = diagnostics_table(&[found], Span::test_data()).as_list().unwrap()[0].clone();
+        let message = row.get_data_by_key("message").unwrap().as_str().unwrap().to_owned();
+        let help = row.get_data_by_key("help").unwrap().as_str().unwrap().to_owned();
+        for text in [error.msg, error.help.unwrap(), message, help] {
+            assert!(text.contains("\\u{1b}") && !text.contains(['\u{1b}', '\u{7}', '\u{202e}', '\0']), "{text:?}");
+        }
     }
 
     #[test]

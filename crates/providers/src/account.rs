@@ -1,9 +1,10 @@
 //! Owns opening an account: resolving its settings, credentials and endpoint from the configuration and environment.
 
 use crate::auth::Authenticator;
+use crate::destination::{self, Consents, Named};
 use crate::mixed::Mixed;
 use crate::module::{self, ModuleProvider};
-use crate::{ManifestProvider, Opened, Outside, Provider, RustProviders};
+use crate::{Guarded, ManifestProvider, Mask, Opened, Outside, Provider, RustProviders};
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{AccountConfig, Json, Map};
 use provision_registry::{Auth, Credential, Manifest, PROJECT, Protocol};
@@ -22,6 +23,10 @@ pub struct Opening<'a> {
     pub project: &'a Path,
     /// The providers that are written in Rust.
     pub rust: &'a RustProviders,
+    /// Takes out of what is told the secrets that a cloud repeats.
+    pub mask: &'a Mask,
+    /// Where credentials may go.
+    pub consents: Consents<'a>,
 }
 
 /// An opened account.
@@ -36,6 +41,16 @@ pub struct Account {
 impl Account {
     /// Opens an account; an absent credential is an error that names it, before any call.
     pub fn open(
+        name: &str,
+        manifest: &Arc<Manifest>,
+        config: Option<&AccountConfig>,
+        opening: &Opening<'_>,
+    ) -> Result<Account, Failure> {
+        let opened = Self::unguarded(name, manifest, config, opening)?;
+        Ok(Account { provider: Arc::new(Guarded::new(opened.provider, opening.mask.clone())), ..opened })
+    }
+
+    fn unguarded(
         name: &str,
         manifest: &Arc<Manifest>,
         config: Option<&AccountConfig>,
@@ -69,7 +84,14 @@ impl Account {
             let provider = opening.rust.open(&opened)?;
             return Ok(Account { name: name.to_owned(), provider, region });
         }
-        let endpoint = endpoint(manifest, settings, env)?;
+        let (endpoint, named) = endpoint(manifest, settings, env)?;
+        let credentials: Vec<String> = manifest
+            .auth
+            .iter()
+            .flat_map(Auth::credentials)
+            .filter_map(|credential| given(settings, credential, env).transpose())
+            .collect::<Result<_, _>>()?;
+        destination::check(name, manifest, &endpoint, named, &credentials, opening.consents)?;
         let authenticator = authenticator(name, manifest, settings, env)?;
         let wire = ManifestProvider::new(manifest.clone(), endpoint.clone(), authenticator, region.clone(), outside);
         let provider: Arc<dyn Provider> = match &manifest.module {
@@ -130,15 +152,20 @@ pub(crate) fn absent(what: &str, variables: &[String]) -> Failure {
     .with_help(format!("Set it, for example `$env.{} = …`.", variables.first().map_or("NAME", String::as_str)))
 }
 
-fn endpoint(manifest: &Manifest, settings: &Map, env: &Environment<'_>) -> Result<String, Failure> {
-    let found = setting(settings, "endpoint", env)?.or_else(|| {
-        manifest.endpoint.env.iter().find_map(|variable| {
-            env(&variable.name)
-                .filter(|value| !value.is_empty())
-                .map(|value| format!("{}{}", value.trim_end_matches('/'), variable.suffix))
-        })
+/// The endpoint, and who named it. One that the file takes from a variable of its own choice is the file's.
+fn endpoint(manifest: &Manifest, settings: &Map, env: &Environment<'_>) -> Result<(String, Named), Failure> {
+    let own = manifest.endpoint.env.iter().find_map(|variable| {
+        let value = env(&variable.name).filter(|value| !value.is_empty())?;
+        Some(format!("{}{}", value.trim_end_matches('/'), variable.suffix))
     });
-    Ok(found.unwrap_or_else(|| manifest.endpoint.default.clone()).trim_end_matches('/').to_owned())
+    let (found, named) = match (setting(settings, "endpoint", env)?, own) {
+        // What the user's own environment says too is the user's.
+        (Some(found), Some(own)) if found.trim_end_matches('/') == own => (found, Named::Environment),
+        (Some(found), _) => (found, Named::File),
+        (None, Some(own)) => (own, Named::Environment),
+        (None, None) => (manifest.endpoint.default.clone(), Named::Manifest),
+    };
+    Ok((found.trim_end_matches('/').to_owned(), named))
 }
 
 fn authenticator(

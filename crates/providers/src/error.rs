@@ -1,7 +1,6 @@
 //! Owns call errors: what a failed call means for the operation it belongs to.
 
 use provision_diagnostic::Failure;
-use provision_model::SENSITIVE;
 use std::fmt;
 
 /// What can be done about a failed call.
@@ -72,13 +71,11 @@ impl CallError {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// The same, where the cloud repeats one of these words without it: what was sent may have been secret.
-    pub fn without(mut self, secrets: &[String]) -> Self {
-        for secret in secrets {
-            self.message = self.message.replace(secret, SENSITIVE);
-            self.code = self.code.replace(secret, SENSITIVE);
-            self.help = self.help.map(|help| help.replace(secret, SENSITIVE));
-        }
+    /// The same without the secrets that the cloud repeats: what was sent may have been secret.
+    pub fn masked(mut self, mask: impl Fn(&str) -> String) -> Self {
+        self.message = mask(&self.message);
+        self.code = mask(&self.code);
+        self.help = self.help.as_deref().map(mask);
         self
     }
 
@@ -132,7 +129,8 @@ mod tests {
     #[test]
     fn what_a_cloud_repeats_of_a_secret_is_not_told() {
         let error = CallError::new(Class::Rejected, "acme", "bad_hunter2", "`hunter2` is too short");
-        let told = error.without(&["hunter2".to_owned()]).failure("create failed").to_string();
+        let masker = provision_diagnostic::Masker::new(["hunter2"]);
+        let told = error.masked(|text| masker.mask(text).into_owned()).failure("create failed").to_string();
         assert!(!told.contains("hunter2") && told.contains("too short"), "{told}");
     }
 }

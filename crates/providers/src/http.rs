@@ -3,7 +3,7 @@
 use crate::auth::Authenticator;
 use crate::outside::{Outside, Wire, WireAnswer, WireError, WireRequest};
 use crate::{CallError, Class, Control, wire, xml};
-use provision_diagnostic::locked;
+use provision_diagnostic::{Masker, locked};
 use provision_model::Json;
 use provision_registry::{ErrorRules, Protocol, RateLimit};
 use std::sync::atomic::Ordering;
@@ -37,6 +37,8 @@ pub struct Transport {
     pub protocol: Protocol,
     endpoint: String,
     authenticator: Authenticator,
+    /// Finds its credentials in what comes back.
+    credentials: Masker,
     errors: ErrorRules,
     rate_limit: RateLimit,
     wire: Arc<dyn Wire>,
@@ -76,6 +78,7 @@ impl Transport {
             provider: provider.to_owned(),
             protocol,
             endpoint,
+            credentials: Masker::new(authenticator.secrets()),
             authenticator,
             errors,
             rate_limit,
@@ -185,7 +188,7 @@ impl Transport {
         }
         let error = self.classify(&answer, parsed.unwrap_or(Json::Null), unknown_fate);
         // Some clouds repeat the credential that they do not like.
-        Err(error.without(&self.authenticator.secrets()))
+        Err(error.masked(|text| self.credentials.mask(text).into_owned()))
     }
 
     fn parse(&self, body: &[u8]) -> Result<Json, String> {
@@ -241,6 +244,10 @@ impl Transport {
 
     fn send(&self, request: &Outgoing, control: &Control<'_>) -> Result<Answer, WireError> {
         let build = |error: &dyn std::fmt::Display| WireError::Build(error.to_string());
+        // In the place of a host's part it could name another host.
+        if self.endpoint.contains("{region}") && !is_region(&request.region) {
+            return Err(WireError::Build(format!("`{}` is not a valid region", request.region)));
+        }
         let mut url = format!("{}{}", self.endpoint.replace("{region}", &request.region), request.path);
         if self.protocol == Protocol::Ec2Query && !url.ends_with('/') {
             url.push('/');
@@ -350,6 +357,10 @@ impl Wire for Http {
         let body = response.body_mut().with_config().limit(self.limit).read_to_vec().map_err(send_error)?;
         Ok(WireAnswer { status, headers, body })
     }
+}
+
+fn is_region(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '-')
 }
 
 /// The id of a request as a message ends with it.

@@ -5,8 +5,10 @@
 
 mod account;
 mod auth;
+mod destination;
 mod error;
 mod foreign;
+mod guarded;
 mod http;
 mod listing;
 mod local;
@@ -21,16 +23,17 @@ mod wire;
 mod xml;
 
 pub use account::{Account, Environment, Opening};
+pub use destination::Consents;
 pub use error::{CallError, Class};
+pub use guarded::{Guarded, Mask};
 pub use http::network;
 pub use local::Local;
 pub use outside::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
 pub use runtime::ManifestProvider;
 pub use rust::{Opened, RustProviders};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use provision_model::{Action, Address, Identity, Json, Map, Remote};
+use provision_diagnostic::Masker;
+use provision_model::{Action, Address, Identity, Json, Map, Remote, secret_texts};
 use provision_registry::{Call, Manifest, TypeSpec};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,32 +102,12 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The secret texts in what it sends and in what was there before: never to be shown.
-    pub fn secret_texts(&self, spec: &TypeSpec) -> Vec<String> {
+    /// Finds the secrets in what it sends and in what was there before: they are never shown.
+    pub fn masker(&self, spec: &TypeSpec) -> Masker {
         let is_secret =
             |name: &String| self.secrets.contains(name) || spec.fields.get(name).is_some_and(|rule| rule.sensitive);
-        let mut out = Vec::new();
-        for (_, value) in self.inputs.iter().chain(&self.prior).filter(|(name, _)| is_secret(name)) {
-            secret_texts(value, &mut out);
-        }
-        // As they stand on the wire, too; the longest first, because one may hold another.
-        let encoded: Vec<String> = out.iter().map(|text| STANDARD.encode(text)).collect();
-        out.extend(encoded);
-        out.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        out
-    }
-}
-
-/// A text shorter than this is not hidden: its letters are in every word.
-pub(crate) const TELLING: usize = 4;
-
-/// The texts of a secret value, without the short ones.
-pub(crate) fn secret_texts(value: &Json, out: &mut Vec<String>) {
-    match value {
-        Json::String(text) if text.len() >= TELLING => out.push(text.clone()),
-        Json::Array(items) => items.iter().for_each(|item| secret_texts(item, out)),
-        Json::Object(map) => map.values().for_each(|item| secret_texts(item, out)),
-        _ => {}
+        let secret = self.inputs.iter().chain(&self.prior).filter(|(name, _)| is_secret(name));
+        Masker::new(secret.flat_map(|(_, value)| secret_texts(value)))
     }
 }
 

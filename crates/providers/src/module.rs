@@ -3,11 +3,10 @@
 use crate::account::absent;
 use crate::http::backoff;
 use crate::runtime::text_of;
-use crate::secret_texts;
 use crate::wire;
 use crate::{CallError, CallStep, Class, Control, Operation, Provider, Sent, StepKind};
-use provision_diagnostic::{Failure, did_you_mean};
-use provision_model::{Identity, Json, Map, Problem, Remote, SENSITIVE};
+use provision_diagnostic::{Failure, Masker, did_you_mean, printable};
+use provision_model::{Identity, Json, Map, Problem, Remote, secret_texts};
 use provision_registry::{Manifest, Protocol, Setting, TypeSpec, time_of};
 use provision_worker::{Asked, Commands, Fault, Raised};
 use std::collections::HashSet;
@@ -30,7 +29,7 @@ pub struct ModuleProvider {
     /// What every command is told as `account`.
     settings: Map,
     /// Texts in it that are never shown.
-    secrets: Vec<String>,
+    secrets: Masker,
     region: Option<String>,
     limit: Duration,
 }
@@ -41,7 +40,8 @@ struct Request<'a> {
     type_name: &'a str,
     body: Map,
     changes: bool,
-    secrets: Vec<String>,
+    /// Finds what it sends that is secret.
+    secrets: Masker,
 }
 
 impl ModuleProvider {
@@ -53,7 +53,7 @@ impl ModuleProvider {
         region: Option<String>,
     ) -> Self {
         let limit = manifest.timeout.as_deref().and_then(time_of).unwrap_or(LIMIT);
-        Self { manifest, commands, settings, secrets, region, limit }
+        Self { manifest, commands, settings, secrets: Masker::new(secrets), region, limit }
     }
 
     fn error(&self, class: Class, code: &str, message: impl Into<String>) -> CallError {
@@ -72,7 +72,7 @@ impl ModuleProvider {
         body.extend(request.body.clone());
         body.insert("account".into(), Json::Object(self.settings.clone()));
         let body = Json::Object(body);
-        let hide = |text: &str| hidden(text, self.secrets.iter().chain(&request.secrets));
+        let hide = |text: &str| printable(&request.secrets.mask(&self.secrets.mask(text))).into_owned();
         let asked = Asked { interrupt: control.interrupt, limit: self.limit, hide: &hide };
         let mut attempt = 1;
         loop {
@@ -86,7 +86,7 @@ impl ModuleProvider {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
-            let error = self.fault(fault, &request, control).without(&self.secrets).without(&request.secrets);
+            let error = self.fault(fault, &request, control).masked(&hide);
             let again = match error.class {
                 Class::Throttle => attempt < THROTTLED,
                 Class::Busy => attempt < BUSY,
@@ -218,10 +218,6 @@ fn mark_of(text: &str) -> Option<Identity> {
     Some(Identity { state: state.to_owned(), op: op.to_owned() })
 }
 
-fn hidden<'a>(text: &str, secrets: impl Iterator<Item = &'a String>) -> String {
-    secrets.fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), SENSITIVE))
-}
-
 fn shown(time: Duration) -> String {
     match time.as_millis() % 1000 {
         0 => format!("{} s", time.as_secs()),
@@ -261,7 +257,7 @@ pub fn settings(
             || given.get(name).is_some_and(|value| value.get("$secret").is_some())
             || declared.get(name).is_some_and(|setting| setting.sensitive);
         if is_secret {
-            secret_texts(&value, &mut secrets);
+            secrets.extend(secret_texts(&value));
         }
         out.insert(name.clone(), value);
     }
@@ -307,7 +303,7 @@ impl Provider for ModuleProvider {
             type_name: &operation.type_name,
             body: self.body(operation, command),
             changes: true,
-            secrets: operation.secret_texts(spec),
+            secrets: operation.masker(spec),
         };
         let answer = self.call(request, control)?;
         let mut sent = Sent::default();
@@ -349,7 +345,7 @@ impl Provider for ModuleProvider {
         let mut body = Map::new();
         body.insert("id".into(), Json::from(id));
         self.put_region(region, &mut body);
-        let request = Request { command: "read", type_name, body, changes: false, secrets: Vec::new() };
+        let request = Request { command: "read", type_name, body, changes: false, secrets: Masker::default() };
         let answer = match self.call(request, control) {
             Err(error) if error.class == Class::Gone => return Ok(None),
             other => other?,
@@ -374,7 +370,7 @@ impl Provider for ModuleProvider {
         let spec = self.spec(type_name)?;
         let mut body = Map::new();
         self.put_region(region, &mut body);
-        let request = Request { command: "list", type_name, body, changes: false, secrets: Vec::new() };
+        let request = Request { command: "list", type_name, body, changes: false, secrets: Masker::default() };
         let Json::Array(items) = self.call(request, control)? else {
             return Err(self.malformed("list", "is no table; where there is nothing it is an empty one"));
         };
@@ -400,11 +396,5 @@ mod tests {
         let identity = Identity { state: "abc".into(), op: "def".into() };
         assert_eq!(mark_of(&mark(&identity)), Some(identity));
         assert_eq!(mark_of("somebody's comment"), None);
-    }
-
-    #[test]
-    fn what_is_secret_in_a_line_is_hidden() {
-        let secrets = ["hunter22".to_owned()];
-        assert_eq!(hidden("login hunter22 ok", secrets.iter()), format!("login {SENSITIVE} ok"));
     }
 }

@@ -1,12 +1,13 @@
 //! Owns what is known of an installed provider besides its manifest: where it is, and which version the project pins.
 
+use crate::trust::Trust;
 use provision_diagnostic::Failure;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The file of a project that pins its providers.
+/// The file of a project that pins its providers and keeps what it trusts.
 pub const LOCK: &str = "provision.lock";
 
 /// Where a provider comes from.
@@ -45,11 +46,13 @@ pub struct Lock {
     pub version: u32,
     #[serde(default)]
     pub providers: BTreeMap<String, Pin>,
+    #[serde(default, skip_serializing_if = "Trust::is_empty")]
+    pub trust: Trust,
 }
 
 impl Default for Lock {
     fn default() -> Self {
-        Self { version: 1, providers: BTreeMap::new() }
+        Self { version: 1, providers: BTreeMap::new(), trust: Trust::default() }
     }
 }
 

@@ -15,6 +15,7 @@ mod module;
 mod pack;
 mod shown;
 mod step;
+mod trust;
 mod warm;
 
 pub use manifest::{
@@ -31,6 +32,7 @@ pub use module::{Module, PROJECT, Schemas, attach, check_module, given};
 pub use pack::{Candidate, add, folder_of, open, remove, repin};
 pub use shown::{FieldRow, TypeRow, field_rows, type_rows};
 pub use step::{Call, Collection, Foreign, StepSpec, Takes};
+pub use trust::{Consent, Destination, Trust};
 pub use warm::Warm;
 
 use indexmap::IndexMap;
@@ -101,6 +103,9 @@ impl Registry {
                 }
                 false => module::read(&folder, &digest, evaluator, schemas)?,
             };
+            if origin == Origin::Project {
+                is_no_stranger(&lock, &manifest.name, &digest)?;
+            }
             let pinned = origin == Origin::Project && lock.verify(&manifest.name, &manifest.version, &digest)?;
             let about = Provider { origin, folder: Some(folder), digest: Some(digest), pinned };
             providers.insert(manifest.name.clone(), about);
@@ -189,6 +194,11 @@ impl Registry {
     }
 }
 
+/// The names of the built-in providers.
+pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}
+
 /// The manifest of a built-in provider.
 pub fn built_in(name: &str) -> Option<Source> {
     let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
@@ -207,6 +217,20 @@ fn library(manifests: &IndexMap<String, Arc<Manifest>>) -> Arc<Library> {
         ("provision.ncl".to_owned(), door::generate(manifests.values().map(AsRef::as_ref))),
     ]);
     Arc::new(Library { files })
+}
+
+/// Refuses an extension of the project that takes the place of a built-in provider, and so its credentials, without consent.
+fn is_no_stranger(lock: &Lock, name: &str, digest: &str) -> Result<(), Failure> {
+    if built_in(name).is_none() || lock.trust.allows_provider(name, digest) {
+        return Ok(());
+    }
+    let message = match lock.trust.providers.contains_key(name) {
+        true => format!("the extension `{name}`, which replaces the built-in provider, is not the one that is trusted"),
+        false => format!("the extension `{name}` would replace the built-in provider and get its credentials"),
+    };
+    Err(Failure::new("provision::provider::untrusted", message).with_help(format!(
+        "Read extensions/providers/{name}, then run `provision trust add provider {name}`; or remove the folder."
+    )))
 }
 
 /// The folders with a manifest or a module, in the order in which one replaces another.

@@ -1,7 +1,7 @@
 //! Owns bringing a provider into a project: from a folder or an archive, checked before anything is written, pinned after.
 
 use crate::installed::{self, Lock, Pin};
-use crate::{MANIFEST, Manifest, check_module, lint, module};
+use crate::{Consent, Destination, MANIFEST, Manifest, check_module, lint, module};
 use provision_diagnostic::Failure;
 use provision_nickel::{Evaluator, Source};
 use std::collections::BTreeMap;
@@ -72,16 +72,16 @@ pub fn open(path: &Path, expected: Option<&str>, evaluator: &Evaluator) -> Resul
         return Err(refused(path, "it has neither a manifest.ncl nor a mod.nu"));
     }
     // Its imports are looked up beside it, so it is unpacked before it is read.
-    let scratch = Scratch::new().map_err(|error| refused(path, error))?;
-    write_all(&scratch.0, &files).map_err(|error| refused(path, error))?;
+    let scratch = tempfile::tempdir().map_err(|error| refused(path, error))?;
+    write_all(scratch.path(), &files).map_err(|error| refused(path, error))?;
     let linted = match files.contains_key(MANIFEST) {
-        true => lint(Source::File(scratch.0.join(MANIFEST)), evaluator, Some(scratch.0.clone()))?,
+        true => lint(Source::File(scratch.path().join(MANIFEST)), evaluator, Some(scratch.path().to_owned()))?,
         // A folder is looked at where it is: that is where its mistakes are mended.
         false if path.is_dir() => check_module(path, &called(path), evaluator)?,
-        false => check_module(&scratch.0, &called(path), evaluator)?,
+        false => check_module(scratch.path(), &called(path), evaluator)?,
     };
     let Some(mut manifest) = linted.sound()? else { return Err(refused(path, "its manifest cannot be read")) };
-    module::attach(&mut manifest, if path.is_dir() { path } else { &scratch.0 })?;
+    module::attach(&mut manifest, if path.is_dir() { path } else { scratch.path() })?;
     Ok(Candidate { manifest, digest, files })
 }
 
@@ -100,6 +100,10 @@ pub fn add(project: &Path, candidate: &Candidate) -> Result<Pin, Failure> {
     std::fs::rename(&beside, &folder).map_err(failed)?;
     let pin = Pin { version: candidate.manifest.version.clone(), digest: candidate.digest.clone() };
     lock.providers.insert(name.clone(), pin.clone());
+    // Whoever adds a provider means its cloud; another host, in a later version too, is asked about.
+    if let Ok(destination) = Destination::of(&candidate.manifest.endpoint.default) {
+        lock.trust.add(&Consent::Host { provider: name.clone(), host: destination.host });
+    }
     lock.write(project)?;
     let _ = std::fs::remove_dir_all(&old);
     Ok(pin)
@@ -120,7 +124,8 @@ pub fn repin(project: &Path, name: &str, evaluator: &Evaluator) -> Result<(Manif
 pub fn remove(project: &Path, name: &str) -> Result<(), Failure> {
     let folder = folder_of(project).join(name);
     let mut lock = Lock::read(project)?;
-    if lock.providers.remove(name).is_some() {
+    let trusted = lock.trust.hosts.remove(name).is_some() | lock.trust.providers.remove(name).is_some();
+    if lock.providers.remove(name).is_some() || trusted {
         lock.write(project)?;
     }
     match std::fs::remove_dir_all(&folder) {
@@ -138,26 +143,6 @@ fn write_all(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> std::io::Resul
         std::fs::write(file, bytes)?;
     }
     Ok(())
-}
-
-/// A folder that is gone when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> std::io::Result<Self> {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("nu-provision-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir(&folder)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// The files of a `.tar.gz`. One folder that holds everything is taken off. Links and paths that lead out are refused.

@@ -24,9 +24,6 @@ pub struct SandboxArgs {
     /// Requests per hour and Hetzner project.
     #[arg(long, env = "PROVISIOND_SANDBOX_HETZNER_RATE_LIMIT", default_value_t = 3600)]
     pub hetzner_rate_limit: u32,
-    /// Secret of the access key `sandbox`. Guards nothing but simulated resources.
-    #[arg(long, env = "PROVISIOND_SANDBOX_AWS_SECRET", default_value = "sandbox-secret")]
-    pub aws_secret: String,
     /// File to write the address to once the port is open.
     #[arg(long, env = "PROVISIOND_SANDBOX_PORT_FILE")]
     pub port_file: Option<PathBuf>,
@@ -60,15 +57,19 @@ pub fn run(args: SandboxArgs) -> Result<(), String> {
 async fn serve(args: SandboxArgs) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    // From the environment and not from a flag: everybody on the machine can see a flag.
+    let given = std::env::var("PROVISION_SANDBOX_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = given.unwrap_or_else(crate::control::new_token);
     let options = Options {
         data: args.data,
         action_duration: args.action_duration,
         hetzner_rate_limit: args.hetzner_rate_limit,
-        aws_secret: args.aws_secret,
+        aws_secret: crate::control::credential(&token),
+        token: Some(token.clone()),
         ..Options::default()
     };
     let server = Server::bind(args.port, options).await?;
-    let line = json!({"url": server.url(), "pid": std::process::id()}).to_string();
+    let line = json!({"url": server.url(), "pid": std::process::id(), "token": token}).to_string();
     if let Some(file) = &args.port_file {
         write_whole(file, &line).map_err(|error| format!("{}: {error}", file.display()))?;
     }
@@ -90,7 +91,7 @@ async fn serve(args: SandboxArgs) -> Result<(), String> {
 /// Writes beside and renames, so that a reader sees the whole text or nothing.
 fn write_whole(file: &Path, text: &str) -> std::io::Result<()> {
     let beside = file.with_extension("new");
-    std::fs::write(&beside, text)?;
+    crate::control::private_file(&beside)?.write_all(text.as_bytes())?;
     std::fs::rename(beside, file)
 }
 

@@ -6,7 +6,9 @@ use provision_diagnostic::Failure;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, create_dir_all};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -66,6 +68,8 @@ pub struct Count {
 struct Address {
     url: String,
     pid: u32,
+    /// What its control asks for.
+    token: String,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +93,18 @@ impl Home {
         self.0.join("log")
     }
 
+    /// The token of this sandbox, made when it is first started: accounts outlive a process.
+    fn token(&self) -> std::io::Result<String> {
+        let file = self.0.join("token");
+        let kept = std::fs::read_to_string(&file).unwrap_or_default();
+        if kept.len() == TOKEN {
+            return Ok(kept);
+        }
+        let token = new_token();
+        private_file(&file)?.write_all(token.as_bytes())?;
+        Ok(token)
+    }
+
     fn address(&self) -> Option<Address> {
         serde_json::from_str(&std::fs::read_to_string(self.port_file()).ok()?).ok()
     }
@@ -96,7 +112,7 @@ impl Home {
     /// The address, when the process that wrote it still answers there.
     fn alive(&self) -> Option<(Address, Held)> {
         let address = self.address()?;
-        let held: Held = ask(&address.url, "status").ok()?;
+        let held: Held = ask(&address, "status").ok()?;
         (held.pid == address.pid).then_some((address, held))
     }
 
@@ -108,16 +124,29 @@ impl Home {
     }
 }
 
+/// Makes a folder that its owner alone can enter.
+pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // One that an earlier version made.
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+}
+
+/// Makes a file that its owner alone can read.
+pub(crate) fn private_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 /// Starts a sandbox in a process of its own that outlives this one, or returns the one that runs.
 pub fn start(home: &Home, binary: &Path, options: &StartOptions) -> Result<Started, Failure> {
     if let Some((address, _)) = home.alive() {
         return Ok(started(&address));
     }
-    create_dir_all(&home.0).map_err(|error| failed(format!("cannot make {}: {error}", home.0.display())))?;
+    private_folder(&home.0).map_err(|error| failed(format!("cannot make {}: {error}", home.0.display())))?;
+    let token = home.token().map_err(|error| failed(format!("cannot write into {}: {error}", home.0.display())))?;
     // A file left by a process that was killed would be taken for the new one's.
     let _ = std::fs::remove_file(home.port_file());
     let log =
-        || File::create(home.log()).map_err(|error| failed(format!("cannot write {}: {error}", home.log().display())));
+        || private_file(&home.log()).map_err(|error| failed(format!("cannot write {}: {error}", home.log().display())));
     let mut command = Command::new(binary);
     command
         .arg("sandbox")
@@ -126,6 +155,7 @@ pub fn start(home: &Home, binary: &Path, options: &StartOptions) -> Result<Start
         .arg(home.0.join("data"))
         .arg("--port-file")
         .arg(home.port_file())
+        .env("PROVISION_SANDBOX_TOKEN", token)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log()?);
@@ -201,21 +231,23 @@ pub fn connection(home: &Home) -> Result<Started, Failure> {
 /// Empties the clouds, the log and the faults.
 pub fn reset(home: &Home) -> Result<(), Failure> {
     let address = home.running()?;
-    agent().post(path(&address.url, "reset")).send_empty().map_err(|error| failed(format!("reset failed: {error}")))?;
+    let reset = agent().post(path(&address.url, "reset")).header("authorization", bearer(&address));
+    reset.send_empty().map_err(|error| failed(format!("reset failed: {error}")))?;
     Ok(())
 }
 
 /// Every request the clouds received, oldest first.
 pub fn requests(home: &Home) -> Result<Vec<Request>, Failure> {
-    Ok(ask::<Requests>(&home.running()?.url, "requests")?.requests)
+    Ok(ask::<Requests>(&home.running()?, "requests")?.requests)
 }
 
 /// The faults in force, after setting them when some are given.
 pub fn faults(home: &Home, set: Option<Faults>) -> Result<Faults, Failure> {
     let address = home.running()?;
-    let Some(faults) = set else { return ask(&address.url, "faults") };
+    let Some(faults) = set else { return ask(&address, "faults") };
     let mut answer = agent()
         .put(path(&address.url, "faults"))
+        .header("authorization", bearer(&address))
         .send_json(&faults)
         .map_err(|error| failed(format!("the sandbox did not answer: {error}")))?;
     let body = answer.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
@@ -232,6 +264,7 @@ pub fn mutate(home: &Home, mutation: &crate::Mutation) -> Result<serde_json::Val
     let address = home.running()?;
     let mut answer = agent()
         .post(path(&address.url, "mutate"))
+        .header("authorization", bearer(&address))
         .send_json(mutation)
         .map_err(|error| failed(format!("the sandbox did not answer: {error}")))?;
     let body = answer.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
@@ -257,9 +290,13 @@ fn path(url: &str, what: &str) -> String {
     format!("{url}/_sandbox/{what}")
 }
 
-fn ask<T: DeserializeOwned>(url: &str, what: &str) -> Result<T, Failure> {
-    let mut answer =
-        agent().get(path(url, what)).call().map_err(|error| failed(format!("the sandbox did not answer: {error}")))?;
+fn bearer(address: &Address) -> String {
+    format!("Bearer {}", address.token)
+}
+
+fn ask<T: DeserializeOwned>(address: &Address, what: &str) -> Result<T, Failure> {
+    let asked = agent().get(path(&address.url, what)).header("authorization", bearer(address));
+    let mut answer = asked.call().map_err(|error| failed(format!("the sandbox did not answer: {error}")))?;
     if !answer.status().is_success() {
         return Err(failed(format!("the sandbox answered {}", answer.status())));
     }
@@ -276,18 +313,35 @@ fn failed(message: String) -> Failure {
         .with_help("See `log` in the sandbox's folder; check that the port is free.")
 }
 
-/// The variables that point every vendor's client at the sandbox at an address, credentials included.
-pub fn environment(url: &str) -> BTreeMap<String, String> {
+/// Characters of a token.
+const TOKEN: usize = 26;
+
+/// A token that nobody guesses.
+pub(crate) fn new_token() -> String {
+    let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
+    (0..TOKEN).map(|_| char::from(alphabet[usize::from(rand::random::<u8>() % 32)])).collect()
+}
+
+/// The credential that the clouds of a sandbox take. What begins so never leaves this machine.
+pub fn credential(token: &str) -> String {
+    format!("sandbox-{token}")
+}
+
+/// The variables that point every vendor's client at the sandbox at an address, with its control's token and the only
+/// credentials that its clouds take.
+pub fn environment(url: &str, token: &str) -> BTreeMap<String, String> {
+    let secret = credential(token);
     let env = [
+        ("PROVISION_SANDBOX_TOKEN", token.to_owned()),
         ("HCLOUD_ENDPOINT", format!("{url}/v1")),
-        ("HCLOUD_TOKEN", "sandbox".to_owned()),
+        ("HCLOUD_TOKEN", secret.clone()),
         ("UPCLOUD_API_URL", format!("{url}/1.3")),
         ("UPCLOUD_DEBUG_API_BASE_URL", url.to_owned()),
         ("UPCLOUD_USERNAME", "sandbox".to_owned()),
-        ("UPCLOUD_PASSWORD", "sandbox-secret".to_owned()),
+        ("UPCLOUD_PASSWORD", secret.clone()),
         ("AWS_ENDPOINT_URL", url.to_owned()),
         ("AWS_ACCESS_KEY_ID", "sandbox".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "sandbox-secret".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", secret),
         ("AWS_DEFAULT_REGION", "eu-north-1".to_owned()),
     ];
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -297,12 +351,12 @@ fn started(address: &Address) -> Started {
     let url = &address.url;
     let hint = |client: &str, how: String| ClientHint { client: client.to_owned(), how };
     let clients = vec![
-        hint("hcloud", format!("HCLOUD_ENDPOINT={url}/v1 HCLOUD_TOKEN=sandbox")),
-        hint("hcloud (Python)", format!("Client(\"sandbox\", api_endpoint=\"{url}/v1\")")),
+        hint("hcloud", format!("HCLOUD_ENDPOINT={url}/v1 HCLOUD_TOKEN=…")),
+        hint("hcloud (Python)", format!("Client(os.environ[\"HCLOUD_TOKEN\"], api_endpoint=\"{url}/v1\")")),
         hint("upcloud-api", format!("manager.api.api_root = \"{url}/1.3\"")),
         hint("upctl", format!("UPCLOUD_DEBUG_API_BASE_URL={url}")),
         hint("boto3", format!("AWS_ENDPOINT_URL={url}")),
         hint("aws", format!("aws --endpoint-url {url}")),
     ];
-    Started { url: url.clone(), pid: address.pid, env: environment(url), clients }
+    Started { url: url.clone(), pid: address.pid, env: environment(url, &address.token), clients }
 }

@@ -103,6 +103,9 @@ async fn serve(
     let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|_| Hangup)?.to_bytes().to_vec();
     let raw_path = head.uri.path().to_owned();
     let raw_query = head.uri.query().unwrap_or("").to_owned();
+    if let Some(refusal) = refusal(&head.headers, &raw_path, lock(&world).options.token.as_deref()) {
+        return respond(refusal).map_err(|_| Hangup);
+    }
     let headers = head
         .headers
         .iter()
@@ -121,6 +124,24 @@ async fn serve(
         Some(cloud) => lock(&world).answer(cloud, call.entering(cloud)).ok_or(Hangup)?,
     };
     respond(reply).map_err(|_| Hangup)
+}
+
+/// Why nobody is answered: a web page that somebody looks at asks, under whatever name it made this address its own; or the
+/// control is asked without the sandbox's token.
+fn refusal(headers: &hyper::HeaderMap, path: &str, token: Option<&str>) -> Option<Reply> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let host = text("host").rsplit_once(':').map_or(text("host"), |(name, _)| name);
+    let no = |status: u16, why: &str| Some(Reply::json(status, &serde_json::json!({ "error": why })));
+    if headers.contains_key("origin") || !["127.0.0.1", "localhost"].contains(&host) {
+        return no(403, "only programs on this machine are answered, under 127.0.0.1 or localhost");
+    }
+    let is_control = Cloud::of(path).is_none();
+    match token {
+        Some(token) if is_control && text("authorization") != format!("Bearer {token}") => {
+            no(401, "the sandbox's token is needed: `Authorization: Bearer $PROVISION_SANDBOX_TOKEN`")
+        }
+        _ => None,
+    }
 }
 
 fn respond(reply: Reply) -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {

@@ -69,7 +69,7 @@ impl Store {
     pub fn open(folder: Option<&Path>) -> Result<Self, String> {
         let mut store = Store::default();
         let Some(folder) = folder else { return Ok(store) };
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        crate::control::private_folder(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let database = Connection::open(folder.join("sandbox.db")).map_err(|error| error.to_string())?;
         store.load(&database).map_err(|error| error.to_string())?;
         store.database = Some(database);

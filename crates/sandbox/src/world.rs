@@ -20,6 +20,8 @@ pub struct Options {
     pub hetzner_rate_limit: u32,
     pub aws_access_key: String,
     pub aws_secret: String,
+    /// What the control asks for, and every credential has in it; `None`, in a process of its own tests, takes anybody.
+    pub token: Option<String>,
 }
 
 impl Default for Options {
@@ -30,6 +32,7 @@ impl Default for Options {
             hetzner_rate_limit: 3600,
             aws_access_key: "sandbox".to_owned(),
             aws_secret: "sandbox-secret".to_owned(),
+            token: None,
         }
     }
 }
@@ -53,6 +56,16 @@ impl World {
             limits: Limits::new(options.hetzner_rate_limit),
             options,
         })
+    }
+
+    /// The name of a credential's account; `None` for one that starting the sandbox did not give. `sandbox-TOKEN` is the account
+    /// `sandbox`, `sandbox-TOKEN-eu` another one: accounts outlive a token.
+    pub fn account(&self, credential: &str) -> Option<String> {
+        let Some(token) = &self.options.token else {
+            return (!credential.is_empty()).then(|| credential.to_owned());
+        };
+        let name = credential.strip_prefix(&crate::control::credential(token))?;
+        (name.is_empty() || name.starts_with('-')).then(|| format!("sandbox{name}"))
     }
 
     /// Milliseconds an asynchronous action takes.

@@ -4,8 +4,9 @@
 
 use clap::Parser;
 use provision_sandbox::cli::{SandboxArgs, run};
-use provision_sandbox::control::{self, Home, StartOptions};
+use provision_sandbox::control::{self, Home, StartOptions, Started};
 use provision_sandbox::{Cloud, Faults};
+use std::io::{Read, Write};
 
 #[derive(Parser)]
 enum Service {
@@ -45,7 +46,7 @@ fn life_of_a_process() {
     assert_eq!(started.env["AWS_ENDPOINT_URL"], started.url);
     assert_eq!(control::start(&home, &binary, &options).unwrap(), started, "a second start finds the first");
 
-    make_network(&started.url);
+    make_network(&started);
     let status = control::status(&home).unwrap();
     let counts: Vec<_> =
         status.resources.iter().map(|one| (one.cloud.as_str(), one.kind.as_str(), one.count)).collect();
@@ -53,6 +54,7 @@ fn life_of_a_process() {
     let requests = control::requests(&home).unwrap();
     assert_eq!((requests.len(), requests[0].cloud, requests[0].mutating), (1, Cloud::Hetzner, true));
 
+    is_private(&home, &started);
     let wanted = Faults { latency_ms: 5, ..Faults::default() };
     assert_eq!(control::faults(&home, Some(wanted.clone())).unwrap(), wanted);
     assert_eq!(control::faults(&home, None).unwrap(), wanted);
@@ -75,10 +77,50 @@ fn life_of_a_process() {
     assert!(!control::status(&home).unwrap().running);
 }
 
-fn make_network(url: &str) {
-    let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
-    let body = serde_json::json!({"name": "a", "ip_range": "10.0.0.0/16"});
-    let answer =
-        agent.post(format!("{url}/v1/networks")).header("authorization", "Bearer one").send_json(body).unwrap();
-    assert_eq!(answer.status(), 201);
+fn make_network(started: &Started) {
+    let body = r#"{"name": "a", "ip_range": "10.0.0.0/16"}"#;
+    let token = format!("authorization: Bearer {}", started.env["HCLOUD_TOKEN"]);
+    assert_eq!(ask(started, "POST", "/v1/networks", &[&token], body), 201);
+}
+
+/// The status of an answer.
+fn ask(started: &Started, method: &str, path: &str, headers: &[&str], body: &str) -> u16 {
+    let host = started.url.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    if !headers.iter().any(|header| header.starts_with("host:")) {
+        head.push_str(&format!("host: {host}\r\n"));
+    }
+    headers.iter().for_each(|header| head.push_str(&format!("{header}\r\n")));
+    write!(stream, "{head}\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// Neither another user of the machine nor a page in a browser gets anything out of it or into it.
+fn is_private(home: &Home, started: &Started) {
+    let status = |path: &str, headers: &[&str]| ask(started, "GET", path, headers, "");
+    let control = format!("authorization: Bearer {}", started.env["PROVISION_SANDBOX_TOKEN"]);
+    let cloud = format!("authorization: Bearer {}", started.env["HCLOUD_TOKEN"]);
+    assert_eq!(status("/_sandbox/status", &[&control]), 200);
+    assert_eq!(status("/_sandbox/status", &["host: localhost:1", &control]), 200);
+    assert_eq!(status("/_sandbox/status", &[]), 401);
+    assert_eq!(status("/_sandbox/status", &["authorization: Bearer sandbox"]), 401);
+    assert_eq!(ask(started, "POST", "/_sandbox/reset", &[], ""), 401);
+    assert_eq!(status("/_sandbox/status", &[&control, "origin: http://evil.example"]), 403);
+    assert_eq!(status("/_sandbox/status", &[&control, "host: evil.example"]), 403);
+    assert_eq!(status("/v1/servers", &[&cloud]), 200);
+    assert_eq!(status("/v1/servers", &[&format!("{cloud}-eu")]), 200);
+    assert_eq!(status("/v1/servers", &[&cloud, "origin: null"]), 403);
+    assert_eq!(status("/v1/servers", &[&cloud, "host: rebound.example"]), 403);
+    for wrong in ["Bearer sandbox", "Bearer one", "Bearer sandbox-"] {
+        assert_eq!(status("/v1/servers", &[&format!("authorization: {wrong}")]), 401, "{wrong}");
+    }
+    assert_eq!(status("/1.3/server", &["authorization: Basic c2FuZGJveDpzYW5kYm94LXNlY3JldA=="]), 401);
+    assert_eq!(status("/1.3/server", &[&cloud.replace("Bearer ", "Bearer ucat_")]), 200);
+    for file in std::fs::read_dir(&home.0).unwrap().map(|entry| entry.unwrap()) {
+        let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata().unwrap());
+        assert_eq!(mode & 0o077, 0, "{mode:o} {}", file.path().display());
+    }
 }

@@ -3,7 +3,7 @@
 use crate::db::{Database, Dialect, Trouble};
 use crate::sqlite::Sqlite;
 use crate::store::FILE;
-use crate::{Location, Store, file_io, now};
+use crate::{Location, Store, file_io, now, private};
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map};
 use serde::{Deserialize, Serialize};
@@ -45,12 +45,14 @@ impl Store {
             return Ok(None);
         }
         let folder = self.folder().join("backups");
-        std::fs::create_dir_all(&folder).map_err(|error| file_io("back up", &error))?;
+        private::folder(&folder).map_err(|error| file_io("back up", &error))?;
         let serial = self.serial()?;
         let stamp = stamp();
         let file = folder.join(format!("state-{serial:06}-{stamp}.db"));
         let unfinished = file.with_extension("new");
         let _ = std::fs::remove_file(&unfinished);
+        // SQLite writes into a file that is empty, and leaves its mode.
+        private::touch(&unfinished).map_err(|error| file_io("back up", &error))?;
         let target = unfinished.display().to_string();
         self.read(|database| {
             database.run("vacuum into ?1", crate::db::vals![&target])?;
@@ -146,7 +148,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
     let stamp = stamp();
     let aside = folder.join(format!("damaged-{stamp}"));
     let failed = |error: std::io::Error| file_io("restore", &error);
-    std::fs::create_dir_all(&aside).map_err(failed)?;
+    private::folder(&aside).map_err(failed)?;
     for name in files() {
         let file = folder.join(&name);
         if file.exists() {

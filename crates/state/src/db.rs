@@ -102,6 +102,8 @@ pub enum Trouble {
     Corrupt,
     /// It is not where it was any more.
     Vanished,
+    /// The connection is not encrypted, or it is not certain with whom.
+    Insecure,
     Other,
 }
 
@@ -132,6 +134,10 @@ impl DbError {
             Trouble::Vanished => (
                 "provision::state::io",
                 "Put the folder `.provision` back, from a backup if need be, then run the command again: what was begun is settled first.",
+            ),
+            Trouble::Insecure => (
+                "provision::state::insecure",
+                "Give the certificate of its authority with `sslrootcert=/PATH.pem` in PROVISION_STATE; only where nobody else can reach the connection write `sslmode=disable`.",
             ),
             Trouble::Corrupt => (
                 "provision::state::corrupt",

@@ -6,12 +6,14 @@ mod audit;
 mod backup;
 mod commit;
 mod db;
+mod guard;
 mod head;
 mod history;
 mod journal;
 mod lease;
 mod operations;
 mod postgres;
+pub mod private;
 mod proofs;
 mod rekey;
 mod resources;
@@ -49,7 +51,8 @@ pub fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
-/// Writes a file beside its place and puts it there, so that a reader sees all of it or what was there before.
+/// Writes a file beside its place and puts it there, so that a reader sees all of it or what was there before. Its owner alone
+/// may read it.
 pub fn write_whole(file: &std::path::Path, text: &str) -> std::io::Result<()> {
     let beside = beside(file, text)?;
     let put = std::fs::rename(&beside, file).and_then(|()| sync_folder(file));
@@ -74,6 +77,7 @@ fn beside(file: &std::path::Path, text: &str) -> std::io::Result<std::path::Path
     let beside = file.with_file_name(name);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(&beside).and_then(|mut file| {
         std::io::Write::write_all(&mut file, text.as_bytes())?;
         file.sync_all()

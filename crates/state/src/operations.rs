@@ -43,6 +43,8 @@ impl Store {
     /// Ends an operation and writes the resource it left, in one transaction. Where another one has the address still,
     /// which the new one is to replace, that one stays under an address of its own until it is deleted.
     pub fn end_with(&self, lease: &Lease, entry: &mut Entry, resource: &Resource) -> Result<(), Failure> {
+        let kept = self.with_secrets_sealed(resource)?;
+        let resource = &*kept;
         let (text, generation, created) = (text_of(resource)?, entry.generation as i64, entry.action == Action::Create);
         let version = Version {
             resource: resource.clone(),
@@ -95,8 +97,10 @@ impl Store {
         reason: &str,
         resource: Option<&Resource>,
     ) -> Result<(), Failure> {
+        let resource = resource.map(|resource| self.with_secrets_sealed(resource)).transpose()?;
+        let resource = resource.as_deref();
         let written = resource.map(|resource| Ok::<_, Failure>((resource.clone(), text_of(resource)?))).transpose()?;
-        let record = Record::Closed { reason: reason.to_owned() };
+        let record = Record::Closed { reason: self.mask(reason) };
         let serial = entry.serial;
         let declared = resource.map(|resource| declared(entry, resource)).unwrap_or_default();
         let lifecycle = entry.lifecycle.clone();

@@ -7,18 +7,34 @@ use postgres::error::SqlState;
 use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, Config, NoTls, Statement};
 use provision_diagnostic::Failure;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::collections::HashMap;
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The schema when the URL names none.
 const SCHEMA: &str = "provision";
 
+/// Where the schema and the encryption are written, and the rest of the address.
+#[derive(Debug, PartialEq)]
+struct Address {
+    plain: String,
+    schema: String,
+    /// Switched off in words.
+    clear: bool,
+    /// A file with the certificates that are trusted; the machine's own where there is none.
+    roots: Option<PathBuf>,
+}
+
 /// A connection that is made again when it is lost.
 pub struct Postgres {
     config: Config,
     schema: String,
+    /// How a connection is encrypted; `None` where the address says `sslmode=disable`.
+    tls: Option<MakeRustlsConnect>,
     client: Client,
     statements: HashMap<String, Statement>,
 }
@@ -27,7 +43,7 @@ impl Postgres {
     /// Connects to `postgresql://user@host/database?schema=shop`; the password comes from the URL or from `password`.
     /// An environment has a schema of its own, `shop_production` for instance.
     pub fn connect(url: &str, password: Option<&str>, environment: Option<&str>) -> Result<Self, Failure> {
-        let (plain, mut schema) = split_schema(url)?;
+        let Address { plain, mut schema, clear, roots } = Address::of(url)?;
         if let Some(environment) = environment {
             schema = format!("{schema}_{}", environment.replace('-', "_"));
         }
@@ -42,8 +58,12 @@ impl Postgres {
         }
         config.connect_timeout(Duration::from_secs(10)).keepalives_idle(Duration::from_secs(10));
         config.application_name("nu-provision");
-        let client = open(&config, &schema).map_err(|error| error.failure("open"))?;
-        Ok(Self { config, schema, client, statements: HashMap::new() })
+        // Nobody in between may talk the two out of it.
+        config.ssl_mode(if clear { SslMode::Disable } else { SslMode::Require });
+        let opened = if clear { Ok(None) } else { tls(roots.as_deref()).map(Some) };
+        let opened = opened.and_then(|tls| Ok((open(&config, &schema, tls.as_ref())?, tls)));
+        let (client, tls) = opened.map_err(|error| error.failure("open"))?;
+        Ok(Self { config, schema, tls, client, statements: HashMap::new() })
     }
 
     fn statement(&mut self, sql: &str) -> Result<Statement, DbError> {
@@ -57,34 +77,65 @@ impl Postgres {
     }
 }
 
-/// Takes `schema=…` out of a URL.
-fn split_schema(url: &str) -> Result<(String, String), Failure> {
-    let Some((base, query)) = url.split_once('?') else { return Ok((url.to_owned(), SCHEMA.to_owned())) };
-    let mut schema = SCHEMA.to_owned();
-    let mut rest = Vec::new();
-    for pair in query.split('&') {
-        match pair.strip_prefix("schema=") {
-            Some(name) => schema = name.to_owned(),
-            None => rest.push(pair),
+impl Address {
+    /// Takes `schema`, `sslmode` and `sslrootcert` out of a URL: the server's certificate and its name are checked unless the
+    /// URL says `sslmode=disable`.
+    fn of(url: &str) -> Result<Address, Failure> {
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut found = Address { plain: base.to_owned(), schema: SCHEMA.to_owned(), clear: false, roots: None };
+        let mut rest = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("schema", name)) => found.schema = name.to_owned(),
+                Some(("sslmode", mode)) => found.clear = is_clear(mode)?,
+                Some(("sslrootcert", "system")) => found.roots = None,
+                Some(("sslrootcert", path)) => found.roots = Some(root_file(path)?),
+                _ => rest.push(pair),
+            }
         }
+        // It is written into statements, where values cannot stand.
+        let schema = &found.schema;
+        let valid = schema.starts_with(|c: char| c.is_ascii_lowercase())
+            && schema.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            && schema.len() <= 63;
+        if !valid {
+            return Err(Failure::new("provision::config::invalid", "the schema of the state's address is not valid")
+                .with_help("Use lower-case letters, digits and `_`, starting with a letter."));
+        }
+        if !rest.is_empty() {
+            found.plain = format!("{base}?{}", rest.join("&"));
+        }
+        Ok(found)
     }
-    // It is written into statements, where values cannot stand.
-    let valid = schema.starts_with(|c: char| c.is_ascii_lowercase())
-        && schema.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        && schema.len() <= 63;
-    if !valid {
-        return Err(Failure::new("provision::config::invalid", "the schema of the state's address is not valid")
-            .with_help("Use lower-case letters, digits and `_`, starting with a letter."));
-    }
-    let plain = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-    Ok((plain, schema))
 }
 
-fn open(config: &Config, schema: &str) -> Result<Client, DbError> {
-    let mut client = match config.get_ssl_mode() {
-        SslMode::Disable => config.connect(NoTls),
-        SslMode::Prefer | SslMode::Require => config.connect(tls()?),
-        other => return Err(DbError::new(Trouble::Other, format!("sslmode {other:?} is not known"))),
+/// Whether a mode switches encryption off. What would fall back to clear text is refused; what would check less than the
+/// certificate and the name checks them all the same.
+fn is_clear(mode: &str) -> Result<bool, Failure> {
+    match mode {
+        "disable" => Ok(true),
+        "require" | "verify-ca" | "verify-full" => Ok(false),
+        _ => {
+            let message = format!("the state's address says `sslmode={mode}`, which does not keep the password safe");
+            Err(Failure::new("provision::config::invalid", message)
+                .with_help("Leave sslmode out, which is verify-full, or write `sslmode=disable` for no encryption."))
+        }
+    }
+}
+
+fn root_file(path: &str) -> Result<PathBuf, Failure> {
+    let path = PathBuf::from(path.replace("%2F", "/").replace("%2f", "/"));
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(Failure::new("provision::config::invalid", "the sslrootcert of the state's address is not valid")
+            .with_help("Give the absolute path of a file with certificates in PEM, or `system`.")),
+    }
+}
+
+fn open(config: &Config, schema: &str, tls: Option<&MakeRustlsConnect>) -> Result<Client, DbError> {
+    let mut client = match tls {
+        None => config.connect(NoTls),
+        Some(tls) => config.connect(tls.clone()),
     }
     .map_err(trouble)?;
     // A commit that was answered must survive a crash of the server.
@@ -98,11 +149,23 @@ fn open(config: &Config, schema: &str) -> Result<Client, DbError> {
     Ok(client)
 }
 
-fn tls() -> Result<MakeRustlsConnect, DbError> {
+/// Checks the server's certificate against these roots, or the machine's own, and its name against the address.
+fn tls(file: Option<&Path>) -> Result<MakeRustlsConnect, DbError> {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in rustls_native_certs::load_native_certs().certs {
-        // A certificate that cannot be read is trusted by nobody.
-        let _ = roots.add(certificate);
+    match file {
+        Some(file) => {
+            let wrong =
+                |error: &dyn std::fmt::Display| DbError::new(Trouble::Insecure, format!("{}: {error}", file.display()));
+            for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
+                roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
+            }
+        }
+        None => {
+            for certificate in rustls_native_certs::load_native_certs().certs {
+                // A certificate that cannot be read is trusted by nobody.
+                let _ = roots.add(certificate);
+            }
+        }
     }
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -139,6 +202,8 @@ fn trouble(error: postgres::Error) -> DbError {
         // The server is going down or coming up.
         Some(code) if code.code().starts_with("57P") || code.code().starts_with("08") => Trouble::Lost,
         Some(_) => Trouble::Other,
+        // Said by the client itself: it comes back no other way when it is tried again.
+        None if error.to_string().starts_with("error performing TLS handshake") => Trouble::Insecure,
         None => Trouble::Lost,
     };
     // The source has the reason; the text alone says only "db error".
@@ -181,7 +246,7 @@ impl Database for Postgres {
 
     fn revive(&mut self) -> Result<(), DbError> {
         if self.client.is_closed() {
-            self.client = open(&self.config, &self.schema)?;
+            self.client = open(&self.config, &self.schema, self.tls.as_ref())?;
             self.statements.clear();
         }
         Ok(())
@@ -194,15 +259,27 @@ mod tests {
 
     #[test]
     fn the_schema_is_taken_out_of_the_url_and_must_be_a_name() {
-        let split = |url: &str| split_schema(url).unwrap();
-        assert_eq!(split("postgresql://h/d"), ("postgresql://h/d".into(), "provision".into()));
-        assert_eq!(
-            split("postgresql://h/d?schema=shop&sslmode=disable"),
-            ("postgresql://h/d?sslmode=disable".into(), "shop".into())
-        );
-        let error = split_schema("postgresql://h/d?schema=a;drop").unwrap_err();
+        let of = |url: &str| Address::of(url).unwrap();
+        let plain = Address { plain: "postgresql://h/d".into(), schema: "provision".into(), clear: false, roots: None };
+        assert_eq!(of("postgresql://h/d"), plain);
+        let url = "postgresql://h/d?schema=shop&sslmode=disable&connect_timeout=3";
+        let more = "postgresql://h/d?connect_timeout=3".to_owned();
+        assert_eq!(of(url), Address { plain: more, schema: "shop".into(), clear: true, roots: None });
+        let error = Address::of("postgresql://h/d?schema=a;drop").unwrap_err();
         assert_eq!(error.code(), "provision::config::invalid");
         let Err(error) = Postgres::connect("postgresql://u:canary@[", None, None) else { panic!() };
         assert!(!error.to_string().contains("canary"), "{error}");
+    }
+
+    #[test]
+    fn encryption_is_switched_off_in_words_and_in_no_other_way() {
+        for url in ["h", "h?sslmode=require", "h?sslmode=verify-ca", "h?sslmode=verify-full", "h?sslrootcert=%2Fa.pem"]
+        {
+            assert!(!Address::of(url).unwrap().clear, "{url}");
+        }
+        assert!(Address::of("h?sslmode=disable").unwrap().clear);
+        for url in ["h?sslmode=prefer", "h?sslmode=allow", "h?sslmode=", "h?sslrootcert=a.pem"] {
+            assert_eq!(Address::of(url).unwrap_err().code(), "provision::config::invalid", "{url}");
+        }
     }
 }

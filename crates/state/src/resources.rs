@@ -136,10 +136,15 @@ impl Store {
         Ok(found.map_or(1, |row| row.int(0).unsigned_abs() + 1))
     }
 
+    fn sealed_edit(&self, rows: &Edit) -> Result<Edit, Failure> {
+        let puts = rows.puts.iter().map(|it| Ok(self.with_secrets_sealed(it)?.into_owned()));
+        Ok(Edit { puts: puts.collect::<Result<_, Failure>>()?, ..rows.clone() })
+    }
+
     /// Changes rows outside an operation, all or none, as one change of the history: some are put, some go, some have the
     /// address that the other one had before.
     pub fn edit(&self, lease: &Lease, change: &crate::NewChange, rows: &Edit) -> Result<i64, Failure> {
-        let (rows, change) = (rows.texts()?, self.vouched_change(change));
+        let (rows, change) = (self.sealed_edit(rows)?.texts()?, self.vouched_change(change));
         let (chain, actor) = (self.chain(), lease.user().to_owned());
         self.fenced(lease, move |database| {
             // What is configured stays as it is: a way back to this change must find all of it.
@@ -158,7 +163,7 @@ impl Store {
         detail.insert("moved".into(), Json::Object(moved));
         let entry =
             crate::AuditEntry { serial: Some(serial), ..self.audit_entry(lease, "operation.move", None, detail) };
-        let (rows, chain) = (rows.texts()?, self.chain());
+        let (rows, chain) = (self.sealed_edit(rows)?.texts()?, self.chain());
         self.fenced(lease, move |database| {
             rows.write(database, serial)?;
             crate::audit::append(database, &chain, &entry)
@@ -167,7 +172,8 @@ impl Store {
 
     /// Writes what the clouds show of resources that nobody changed: no change of the history.
     pub fn put_seen(&self, lease: &Lease, resources: &[Resource]) -> Result<(), Failure> {
-        let texts = resources.iter().map(text_of).collect::<Result<Vec<_>, _>>()?;
+        let sealed = resources.iter().map(|it| self.with_secrets_sealed(it)).collect::<Result<Vec<_>, _>>()?;
+        let texts = sealed.iter().map(text_of).collect::<Result<Vec<_>, _>>()?;
         let rows: Vec<(String, String)> =
             resources.iter().map(|resource| resource.address.to_string()).zip(texts).collect();
         self.fenced(lease, move |database| {

@@ -4,11 +4,12 @@ use crate::{file_io, io};
 use age::secrecy::ExposeSecret;
 use base64::Engine;
 use hmac::{Hmac, Mac};
-use provision_diagnostic::Failure;
-use provision_model::{Json, Map, canonical};
+use provision_diagnostic::{Failure, SecretTexts};
+use provision_model::{Json, Map, canonical, secret_texts};
 use sha2::Sha256;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 const BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::STANDARD_NO_PAD;
 
@@ -20,6 +21,8 @@ pub(crate) const NEXT: &str = "identity.next.txt";
 /// Encrypts to, and decrypts with, the key of one state. Has no `Debug`: it must not be printed.
 pub struct Sealer {
     identity: age::x25519::Identity,
+    /// What was sealed and opened with it: none of it may be shown.
+    texts: Arc<SecretTexts>,
 }
 
 impl Sealer {
@@ -33,10 +36,10 @@ impl Sealer {
                     .find(|line| line.starts_with("AGE-SECRET-KEY-"))
                     .and_then(|line| line.trim().parse().ok())
                     .ok_or_else(|| io("read the key of", &format!("{} holds no age identity", path.display())))?;
-                Ok(Sealer { identity })
+                Ok(Sealer::of(identity))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let sealer = Sealer { identity: age::x25519::Identity::generate() };
+                let sealer = Sealer::of(age::x25519::Identity::generate());
                 match sealer.keep(&path) {
                     Ok(()) => Ok(sealer),
                     // Somebody else made it in the same instant.
@@ -66,7 +69,7 @@ impl Sealer {
 
     /// The same key once more.
     pub(crate) fn again(&self) -> Sealer {
-        Sealer { identity: self.identity.clone() }
+        Sealer { identity: self.identity.clone(), texts: self.texts.clone() }
     }
 
     /// The key that was to take the place of the one beside the state, where a crash kept it from it.
@@ -82,7 +85,21 @@ impl Sealer {
             Failure::new("provision::state::io", "the key of the state is no age identity: PROVISION_STATE_KEY")
                 .with_help("Set it to the line of the state's identity.txt that begins with AGE-SECRET-KEY-.")
         })?;
-        Ok(Sealer { identity })
+        Ok(Sealer::of(identity))
+    }
+
+    fn of(identity: age::x25519::Identity) -> Sealer {
+        Sealer { identity, texts: Arc::default() }
+    }
+
+    /// Remembers the secret texts of a value, so that they are masked in what is told.
+    pub fn note(&self, value: &Json) {
+        secret_texts(value).iter().for_each(|text| self.texts.note(text));
+    }
+
+    /// The secrets that were sealed, opened or noted with this key.
+    pub(crate) fn texts(&self) -> &SecretTexts {
+        &self.texts
     }
 
     /// A key that nobody else has.
@@ -121,6 +138,7 @@ impl Sealer {
 
     /// The sealed form of a value: `{"$sealed": ciphertext, "digest": keyed digest}`.
     pub fn seal(&self, value: &Json) -> Result<Json, Failure> {
+        self.note(value);
         let ciphertext = age::encrypt(&self.identity.to_public(), canonical(value).as_bytes())
             .map_err(|error| io("seal a value of", &error))?;
         let mut map = Map::new();
@@ -134,7 +152,9 @@ impl Sealer {
         let Some(sealed) = value.get("$sealed").and_then(Json::as_str) else { return Ok(value.clone()) };
         let ciphertext = BASE64.decode(sealed).map_err(|error| io("open a value of", &error))?;
         let plain = age::decrypt(&self.identity, &ciphertext).map_err(|error| io("open a value of", &error))?;
-        serde_json::from_slice(&plain).map_err(|error| io("open a value of", &error))
+        let value: Json = serde_json::from_slice(&plain).map_err(|error| io("open a value of", &error))?;
+        self.note(&value);
+        Ok(value)
     }
 
     /// The value, and whether it was sealed.

@@ -19,6 +19,12 @@ const PRAGMAS: &str =
 impl Sqlite {
     /// Opens or makes a file.
     pub fn open(file: &Path) -> Result<Self, DbError> {
+        // The files beside it get the same mode from SQLite.
+        if let Err(error) = crate::private::touch(file)
+            && error.kind() == std::io::ErrorKind::NotFound
+        {
+            return Err(DbError::new(Trouble::ReadOnly, error));
+        }
         let mut opened = Self::with(Connection::open(file).map_err(trouble)?)?;
         opened.place = which(file).map(|which| (file.to_path_buf(), which));
         Ok(opened)

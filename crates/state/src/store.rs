@@ -4,13 +4,13 @@ use crate::commit::Committer;
 use crate::db::{Database, DbError, Dialect, Row, Trouble, Val, vals};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, schema};
+use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, private, schema};
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The file of a state that is kept in the project.
 pub const FILE: &str = "state.db";
@@ -51,6 +51,8 @@ pub struct Store {
     folder: PathBuf,
     lineage: String,
     sealer: Arc<Sealer>,
+    /// Set once everything that is sealed was opened, to know what must not be told.
+    pub(crate) swept: OnceLock<()>,
     /// Nobody may write here: what a command would only note is not noted.
     pub(crate) read_only: bool,
     /// Whether who acts is known from the environment alone.
@@ -87,10 +89,11 @@ impl Store {
         let mut made = Made { key: location.key.is_none() && !Sealer::exists(&folder), ..Made::default() };
         made.folders = folder.ancestors().take_while(|it| *it != project && !it.exists()).map(Path::to_owned).collect();
         made.folders.reverse();
-        std::fs::create_dir_all(&folder).map_err(|error| file_io("create", &error))?;
+        private::folder(&folder).map_err(|error| file_io("create", &error))?;
+        private::close(&project.join(".provision"), 0o700);
         let ignore = project.join(".provision/.gitignore");
         if !ignore.exists() {
-            std::fs::write(&ignore, "*\n").map_err(|error| file_io("create", &error))?;
+            private::write(&ignore, b"*\n").map_err(|error| file_io("create", &error))?;
             made.ignore = Some(ignore);
         }
         let is_new = location.url.is_none() && !folder.join(FILE).exists();
@@ -189,6 +192,7 @@ impl Store {
             folder,
             lineage,
             sealer,
+            swept: OnceLock::new(),
             claimed: AtomicBool::new(false),
             read_only: false,
             made: None,

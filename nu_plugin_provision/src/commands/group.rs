@@ -26,6 +26,12 @@ const GROUPS: &[Group] = &[
         terms: &["lease", "unlock"],
     },
     Group {
+        name: "provision trust",
+        description: "See and change whom the project trusts with credentials, and what it may import from elsewhere.",
+        more: "Consent is kept in `provision.lock`, which is committed; giving it is audited.",
+        terms: &["consent", "security", "hosts"],
+    },
+    Group {
         name: "provision secret",
         description: "Keep the project's passwords and keys, encrypted for those who may read them.",
         more: "They are age files in the folder `secrets`, safe to commit; `p.secret { age = \"name\" }` uses one.",

@@ -23,6 +23,7 @@ mod refresh;
 mod sandbox;
 mod secret;
 mod state;
+mod trust;
 
 use crate::ProvisionPlugin;
 use nu_plugin::{EvaluatedCall, PluginCommand};
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Box<dyn PluginCommand<Plugin = ProvisionPlugin>>> {
     all.extend(history::all());
     all.extend(audit::all());
     all.extend(lock::all());
+    all.extend(trust::all());
     all
 }
 

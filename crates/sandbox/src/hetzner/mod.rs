@@ -35,10 +35,10 @@ pub struct Cx<'a> {
 /// Answers a request below `/v1`.
 pub fn answer(world: &mut World, call: &Call) -> Reply {
     let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
-    let Some(token) = token.filter(|token| !token.is_empty()) else {
+    let Some(account) = token.and_then(|token| world.account(token)) else {
         return error(401, "unauthorized", "unable to authenticate");
     };
-    let account = account_of(token);
+    let account = account_of(&account);
     let standing = world.limits.take(&account, call.now);
     let mut reply = if standing.allowed {
         route(world, call, format!("hetzner/{account}")).unwrap_or_else(|refusal| refusal)

@@ -32,7 +32,7 @@ pub struct Cx<'a> {
 
 /// Answers a request below `/1.3`.
 pub fn answer(world: &mut World, call: &Call) -> Reply {
-    let Some(username) = username(call) else {
+    let Some(username) = username(call, world) else {
         return error(401, "AUTHENTICATION_FAILED", "Authentication failed using the given username and password.");
     };
     let body = if call.body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice::<Value>(&call.body) };
@@ -45,15 +45,15 @@ pub fn answer(world: &mut World, call: &Call) -> Reply {
 
 /// The account: the user name of Basic authentication, or what follows `ucat_` in a token, so that user `x` and token
 /// `ucat_x` see the same resources.
-fn username(call: &Call) -> Option<String> {
+fn username(call: &Call, world: &World) -> Option<String> {
     let header = call.header("authorization")?;
     if let Some(token) = header.strip_prefix("Bearer ") {
-        return token.trim().strip_prefix("ucat_").filter(|rest| !rest.is_empty()).map(str::to_owned);
+        return world.account(token.trim().strip_prefix("ucat_")?);
     }
     let basic = STANDARD.decode(header.strip_prefix("Basic ")?.trim()).ok()?;
     let text = String::from_utf8(basic).ok()?;
     let (user, password) = text.split_once(':')?;
-    (!user.is_empty() && !password.is_empty()).then(|| user.to_owned())
+    (!user.is_empty() && world.account(password).is_some()).then(|| user.to_owned())
 }
 
 /// What somebody put into a server: kind and id.

@@ -35,7 +35,13 @@ fn home(engine: &EngineInterface) -> Result<Home, LabeledError> {
     let base = match (env_string(engine, "XDG_STATE_HOME")?, env_string(engine, "HOME")?) {
         (Some(base), _) => resolve_path(engine, &base)?,
         (None, Some(home)) => PathBuf::from(home).join(".local/state"),
-        (None, None) => std::env::temp_dir(),
+        // A folder that all share would be anybody's.
+        (None, None) => {
+            return Err(LabeledError::new(
+                "there is no folder for the sandbox: neither XDG_STATE_HOME nor HOME is set",
+            )
+            .with_help("Set `$env.HOME`."));
+        }
     };
     Ok(Home(base.join("nu-provision/sandbox")))
 }
