@@ -35,6 +35,11 @@ impl Busy {
     pub fn with(message: &'static str) -> Self {
         Self(bar(false, "{spinner} {msg} {elapsed}", message))
     }
+
+    /// Says something else from now on.
+    pub fn say(&self, message: String) {
+        self.0.set_message(message);
+    }
 }
 
 impl Drop for Busy {

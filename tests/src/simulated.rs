@@ -2,14 +2,14 @@
 //! life that ends where the dice say.
 
 use provision_engine::{
-    ApplyOptions, Clock, Input, Outside, PlanOptions, Sabotage, Session, Wire, WireAnswer, WireError, WireRequest,
+    ApplyOptions, Clock, Input, Outside, PlanOptions, Sabotage, Session, Stop, Wire, WireAnswer, WireError, WireRequest,
 };
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
 use provision_sandbox::{Faults, Options, Simulation, control};
 use provision_state::{Database, DbError, Dialect, Row, Sealer, Sqlite, Store, Trouble, Val};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -27,11 +27,23 @@ pub enum Death {
     BeforeCall(i64),
     /// It took effect, and nobody hears the answer.
     AfterCall(i64),
+    /// It dies as it sends the n-th request, which arrives so many milliseconds later.
+    LateCall(i64, u64),
     /// No death: whoever sends the n-th request panics once it took effect.
     PanicAfterCall(i64),
     /// No death: from the n-th commit on there is no space on the disk, while requests still leave.
     FullAt(i64),
+    /// No death: somebody asks it to stop while it waits for the n-th time.
+    StopAt(i64),
+    /// No death: it is told to drop everything while it waits for the n-th time.
+    ParkAt(i64),
+    /// The same while it waits for the answer to the n-th request, which arrives so many milliseconds later.
+    ParkCall(i64, u64),
 }
+
+/// How late a request may arrive: as long as it may be under way, less what the machine needs meanwhile. How long a process
+/// is dead is measured by the real clock.
+pub const LATEST: u64 = 70_000;
 
 /// One process's life.
 #[derive(Default)]
@@ -39,6 +51,9 @@ struct Life {
     death: Option<Death>,
     commits: AtomicI64,
     calls: AtomicI64,
+    waits: AtomicI64,
+    /// The numbers of the calls that may change something.
+    changing: Mutex<Vec<i64>>,
     dead: AtomicBool,
     full: AtomicBool,
     panicked: AtomicBool,
@@ -125,6 +140,22 @@ struct Clouds {
     /// Milliseconds since the epoch when it began.
     epoch: i64,
     passed: AtomicU64,
+    /// Requests that have not arrived yet, whether anybody waits for them or not.
+    under_way: Mutex<Vec<Late>>,
+}
+
+/// A request and when it arrives.
+struct Late {
+    at: i64,
+    request: Arriving,
+}
+
+/// A request as the clouds see it.
+struct Arriving {
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
 }
 
 impl Clouds {
@@ -135,6 +166,21 @@ impl Clouds {
     fn pass(&self, time: Duration) {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 3_600_000);
         self.passed.fetch_add(ms, Ordering::SeqCst);
+        while let Some(late) = self.next_late() {
+            let _ = self.answer(late.request, late.at);
+        }
+    }
+
+    /// The first request that has arrived by now.
+    fn next_late(&self) -> Option<Late> {
+        let mut late = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, first) = late.iter().enumerate().min_by_key(|(_, late)| late.at)?;
+        (first.at <= self.now_ms()).then(|| late.swap_remove(at))
+    }
+
+    fn answer(&self, request: Arriving, now: i64) -> Option<provision_sandbox::Answered> {
+        let Arriving { method, path, headers, body } = request;
+        self.simulation().answer(&method, &path, headers, body, now)
     }
 
     fn simulation(&self) -> std::sync::MutexGuard<'_, Simulation> {
@@ -146,6 +192,21 @@ impl Clouds {
 struct World {
     clouds: Arc<Clouds>,
     life: Arc<Life>,
+    stop: Stop,
+    /// How many of the requests that change something are late, and nobody waits for them.
+    late: f64,
+    dice: Mutex<StdRng>,
+}
+
+impl World {
+    /// Whether a request is late by chance: by how much it is, and how long its answer is waited for.
+    fn chance(&self) -> Option<(u64, u64)> {
+        let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.late > 0.0 && dice.random_bool(self.late)).then(|| {
+            let late = dice.random_range(0..LATEST);
+            (late, dice.random_range(0..=late.min(60_000)))
+        })
+    }
 }
 
 impl Clock for World {
@@ -158,6 +219,12 @@ impl Clock for World {
     }
 
     fn wait(&self, time: Duration) {
+        let number = self.life.waits.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.life.death {
+            Some(Death::StopAt(at)) if at == number => self.stop.wind_down(),
+            Some(Death::ParkAt(at)) if at == number => self.stop.park(),
+            _ => {}
+        }
         self.clouds.pass(time);
     }
 }
@@ -173,23 +240,52 @@ impl Wire for World {
         let mut headers: Vec<(String, String)> =
             request.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
         headers.push(("host".into(), "127.0.0.1:9".into()));
-        let answer = self.clouds.simulation().answer(
-            &request.method,
-            &path.unwrap_or_else(|| "/".into()),
-            headers,
-            request.body.unwrap_or_default(),
-            self.clouds.now_ms(),
-        );
+        let path = path.unwrap_or_else(|| "/".into());
+        let body = request.body.unwrap_or_default();
+        let changes = is_change(&request.method, &body);
+        if changes {
+            self.life.changing.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+        }
+        let request = Arriving { method: request.method, path, headers, body };
+        let lost = |why: &str| Err(WireError::Lost(why.to_owned()));
+        let late = |request: Arriving, late: u64| {
+            let at = self.clouds.now_ms() + i64::try_from(late).unwrap_or_default();
+            self.clouds.under_way.lock().unwrap_or_else(PoisonError::into_inner).push(Late { at, request });
+        };
+        match self.life.death {
+            Some(Death::LateCall(at, by)) if at == number => {
+                late(request, by);
+                self.life.dead.store(true, Ordering::SeqCst);
+                return lost("the process is dead");
+            }
+            Some(Death::ParkCall(at, by)) if at == number => {
+                late(request, by);
+                self.stop.park();
+                return lost("the request was dropped");
+            }
+            _ => {}
+        }
+        if let (true, Some((by, waited))) = (changes, self.chance()) {
+            late(request, by);
+            self.clouds.pass(Duration::from_millis(waited));
+            return lost("nobody answered");
+        }
+        let answer = self.clouds.answer(request, self.clouds.now_ms());
         if self.life.death == Some(Death::PanicAfterCall(number)) {
             self.life.panicked.store(true, Ordering::SeqCst);
             panic!("request {number} panics");
         }
         if self.life.end_at(Death::AfterCall(number)) {
-            return Err(WireError::Lost("the process is dead".into()));
+            return lost("the process is dead");
         }
         let answer = answer.ok_or_else(|| WireError::Lost("the connection was closed".into()))?;
         Ok(WireAnswer { status: answer.status, headers: answer.headers, body: answer.body })
     }
+}
+
+/// Whether a request may change something: EC2 says it in the body.
+fn is_change(method: &str, body: &[u8]) -> bool {
+    method != "GET" && !String::from_utf8_lossy(body).contains("Action=Describe")
 }
 
 /// A project's whole world: what is configured comes from outside, everything else is here.
@@ -202,13 +298,18 @@ pub struct Simulated {
     pub sabotage: Option<Sabotage>,
     /// How many operations go on at a time. With more than one the seed does not tell which of them is first.
     pub parallel: usize,
+    /// How many of the requests that change something arrive late, with nobody waiting for them any more.
+    pub late: f64,
 }
 
 /// How one life went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lived {
     pub commits: i64,
     pub calls: i64,
+    /// The numbers of the calls that may change something.
+    pub changing: Vec<i64>,
+    pub waits: i64,
     pub died: bool,
 }
 
@@ -237,6 +338,7 @@ impl Simulated {
             begun: Instant::now(),
             epoch: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64,
             passed: AtomicU64::new(0),
+            under_way: Mutex::default(),
         };
         Self {
             clouds: Arc::new(clouds),
@@ -245,6 +347,7 @@ impl Simulated {
             folder: tempfile::Builder::new().prefix("nup").tempdir().unwrap(),
             sabotage: None,
             parallel: 1,
+            late: 0.0,
         }
     }
 
@@ -288,10 +391,8 @@ impl Simulated {
 
     /// A session of a new process.
     fn session(&self, life: &Arc<Life>, seed: u64) -> Result<Session, provision_diagnostic::Failure> {
-        // The one before is dead, and its lease with it.
-        for sql in ["rollback", "update lease set expires_at = 0"] {
-            let _ = self.database.lock().unwrap_or_else(PoisonError::into_inner).script(sql);
-        }
+        // The one before is dead; that its lease is free is for the new one to find out.
+        let _ = self.database.lock().unwrap_or_else(PoisonError::into_inner).script("rollback");
         let mortal = Mortal { database: self.database.clone(), life: life.clone() };
         let store = Store::over(Box::new(mortal), PathBuf::new(), Some(&self.key))?;
         let variables = control::environment("http://127.0.0.1:9", "secret");
@@ -299,8 +400,14 @@ impl Simulated {
         let folder = self.folder.path().to_path_buf();
         let mut session =
             Session::over(store, folder, registry(), Evaluator::default(), Arc::new(env), "ada".to_owned());
-        let world = Arc::new(World { clouds: self.clouds.clone(), life: life.clone() });
-        session.outside = Outside { clock: world.clone(), wire: Some(world) };
+        let world = Arc::new(World {
+            clouds: self.clouds.clone(),
+            life: life.clone(),
+            stop: session.stop.clone(),
+            late: self.late,
+            dice: Mutex::new(StdRng::seed_from_u64(seed)),
+        });
+        session.outside = Outside { clock: world.clone(), wire: Some(world), ..Outside::default() };
         session.readers = 1;
         session.dice = Some(Mutex::new(StdRng::seed_from_u64(seed)));
         session.sabotage = self.sabotage;
@@ -327,6 +434,8 @@ impl Simulated {
         let lived = Lived {
             commits: life.commits.load(Ordering::SeqCst),
             calls: life.calls.load(Ordering::SeqCst),
+            changing: life.changing.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            waits: life.waits.load(Ordering::SeqCst),
             died: life.is_over() || life.full.load(Ordering::SeqCst) || life.panicked.load(Ordering::SeqCst),
         };
         (lived, done)
@@ -334,6 +443,8 @@ impl Simulated {
 
     /// Everything that must hold when a plain apply has gone through. `Err` says what does not.
     pub fn check(&self, config: &Value) -> Result<(), String> {
+        // By then everything that was ever sent has arrived.
+        self.clouds.pass(Duration::from_millis(2 * LATEST));
         let life = Arc::new(Life::default());
         let session = self.session(&life, 0).map_err(|failure| failure.to_string())?;
         let told = |failure: provision_diagnostic::Failure| failure.to_string();

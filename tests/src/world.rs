@@ -72,6 +72,8 @@ impl World {
             ("TMPDIR", folder.path().join("tmp").to_string_lossy().into_owned()),
             ("NO_PROXY", "127.0.0.1".to_owned()),
             ("NO_COLOR", "1".to_owned()),
+            // A sandbox answers soon, so nobody has to wait long for what a killed process sent.
+            ("PROVISION_REQUEST_TIMEOUT", "6s".to_owned()),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).into();
         let plugins = plugins.iter().map(|name| binary(name)).collect();

@@ -87,7 +87,7 @@ fn session(url: &str, off: Duration, wire: Option<Arc<dyn Wire>>) -> Session {
         _ => None,
     };
     let mut session = Session::of_no_project(registry, Evaluator::default(), Arc::new(env), "ada".into()).unwrap();
-    session.outside = Outside { clock: Impatient::new(off), wire };
+    session.outside = Outside { clock: Impatient::new(off), wire, ..Outside::default() };
     session
 }
 

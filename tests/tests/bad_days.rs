@@ -69,6 +69,17 @@ fn a_full_disk_stops_it_with_what_to_do_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_backup_that_cannot_be_made_is_told_and_undoes_nothing() {
+    let world = World::new();
+    world.write("infra.ncl", INFRA);
+    world.write(".provision/backups", "in the way");
+    let told = world.json("provision apply --yes | where address == backup | select status message");
+    assert_eq!(told[0]["status"], json!("failed"), "{told}");
+    assert!(told[0]["message"].as_str().unwrap().contains("no backup was made"), "{told}");
+    assert_eq!(world.json("provision plan"), json!([]));
+}
+
+#[test]
 fn a_full_disk_is_called_one_whatever_does_not_fit() {
     let world = World::new();
     world.write("infra.ncl", INFRA);

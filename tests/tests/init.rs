@@ -34,3 +34,21 @@ fn a_new_project_plans_applies_and_passes_its_own_checks() {
     assert_eq!((&begun["name"], begun["files"].as_array().unwrap().len()), (&json!("web_site"), 6), "{begun}");
     assert_eq!(world.read("web_site/.gitignore"), "mine\n");
 }
+
+#[test]
+fn the_first_commands_of_a_project_can_run_at_once() {
+    for round in 0..3 {
+        let world = provision_tests::World::new();
+        world.write(
+            "infra.ncl",
+            "let p = import \"provision.ncl\" in { name = \"s\", resources.a = p.local.data & { input = \"x\" } } | p.Infrastructure",
+        );
+        let script = "1..3 | par-each --threads 3 {|n| try { null | provision apply --yes --quiet | ignore; 'none' } catch {|e| $e.details.code? | default $e.msg } } | uniq";
+        let codes = world.json(script);
+        let allowed = ["none", "provision::lease::held", "provision::plan::stale"];
+        let fine = codes.as_array().unwrap().iter().all(|code| allowed.contains(&code.as_str().unwrap()));
+        assert!(fine, "round {round}: {codes}");
+        assert_eq!(world.json("provision plan | length"), serde_json::json!(0), "round {round}");
+        assert_eq!(world.json("provision history | where done > 0 | length"), serde_json::json!(1), "round {round}");
+    }
+}

@@ -145,7 +145,7 @@ fn a_part_without_a_list_of_its_own_is_made_once_whatever_is_lost() {
     let own = json!({"id": 900, "name": "www", "data": "192.0.2.1"});
     zones.records.lock().unwrap().insert("/zones/a.example/records/900".into(), own.clone());
     zones.records.lock().unwrap().insert("/zones/b.example/records/901".into(), own);
-    session.outside = Outside { clock: zones.clone(), wire: Some(zones.clone()) };
+    session.outside = Outside { clock: zones.clone(), wire: Some(zones.clone()), ..Outside::default() };
     let record =
         |name: &str, data: &str| json!({"$type": "dns.record", "zone": "a.example", "name": name, "data": data});
     let all = |resources: Value| Input::Data { value: json!({"name": "s", "resources": resources}), note: None };

@@ -8,7 +8,7 @@
 use provision_engine::Sabotage;
 use provision_tests::Faults;
 use provision_tests::contract::{Example, examples};
-use provision_tests::simulated::{Death, Simulated};
+use provision_tests::simulated::{Death, LATEST, Simulated};
 use provision_tests::table_in;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -30,6 +30,9 @@ fn through(world: &Simulated, config: &Value, seed: u64) -> Result<(), String> {
     last
 }
 
+/// How late a request arrives whose process is dead: before the cloud would show it anyway, and at the last moment.
+const LATE: [u64; 2] = [9_000, LATEST];
+
 /// Dies at every instant of an apply, each in a world of its own, and finishes the job; gives how many instants there are.
 fn dead_at_any_instant(what: &str, before: &Value, after: &Value) -> usize {
     // How many commits and calls it takes when nothing goes wrong.
@@ -42,8 +45,9 @@ fn dead_at_any_instant(what: &str, before: &Value, after: &Value) -> usize {
         (1..=whole.commits).flat_map(|at| [Death::BeforeCommit(at), Death::AfterCommit(at), Death::FullAt(at)]);
     let calls =
         (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at), Death::PanicAfterCall(at)]);
+    let late = whole.changing.iter().flat_map(|at| LATE.map(|by| Death::LateCall(*at, by)));
     let mut count = 0;
-    for death in commits.chain(calls) {
+    for death in commits.chain(calls).chain(late) {
         let world = Simulated::new();
         through(&world, before, 1).unwrap();
         let (lived, _) = world.apply(after, 1, Some(death));
@@ -71,28 +75,95 @@ fn deaths(example: &Example) -> (String, usize) {
 
 #[test]
 fn dead_at_any_instant_of_any_operation_of_any_type_a_plain_apply_finishes_the_job() {
+    let rows = of_every_type(deaths);
+    let instants: usize = rows.iter().map(|(_, count)| count).sum();
+    println!("{instants} instants");
+    assert!(instants > 1000, "{instants}");
+    let lines: String = rows.into_iter().map(|(line, _)| line).collect();
+    let table = format!("| type | create | update | replace | delete |\n|---|---|---|---|---|\n{lines}");
+    table_in("docs/crash.md", &table);
+}
+
+/// Stops a type's operations at every wait and every call, those that settle what a death left too; how many there were.
+fn stops(example: &Example) -> usize {
+    let mut count = 0;
+    for (way, before, after) in example.ways() {
+        let what = format!("{way} of {}", example.kind);
+        let begun = || {
+            let world = Simulated::new();
+            through(&world, &before, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
+            world
+        };
+        let (whole, done) = begun().apply(&after, 1, None);
+        done.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let waits = (1..=whole.waits).flat_map(|at| [Death::StopAt(at), Death::ParkAt(at)]);
+        let calls = whole.changing.iter().flat_map(|at| LATE.map(|by| Death::ParkCall(*at, by)));
+        let alone = waits.chain(calls).map(|stop| vec![stop]);
+        // Killed, and then stopped while it is found out what became of that.
+        let deaths = whole.changing.iter().flat_map(|at| [Death::LateCall(*at, LATE[1]), Death::BeforeCall(*at)]);
+        let settling = deaths.flat_map(|death| {
+            [Death::StopAt(1), Death::StopAt(2), Death::ParkAt(3)].map(|stop| vec![death, stop, stop])
+        });
+        for lives in alone.chain(settling) {
+            let world = begun();
+            for (seed, life) in (1..).zip(&lives) {
+                let _ = world.apply(&after, seed, Some(*life));
+            }
+            let (_, done) = world.apply(&after, 9, None);
+            done.unwrap_or_else(|error| panic!("{what}, {lives:?}: {error}"));
+            world.check(&after).unwrap_or_else(|error| panic!("{what}, {lives:?}: {error}"));
+            count += 1;
+        }
+    }
+    count
+}
+
+/// What `one` makes of every example, in their order. Each type is a world of its own: as many at a time as there are cores.
+fn of_every_type<T: Send>(one: impl Fn(&Example) -> T + Sync) -> Vec<T> {
     let all = examples();
     let next = AtomicUsize::new(0);
-    let work = || -> Vec<(usize, (String, usize))> {
+    let work = || -> Vec<(usize, T)> {
         let one = || {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            all.get(at).map(|example| (at, deaths(example)))
+            all.get(at).map(|example| (at, one(example)))
         };
         std::iter::from_fn(one).collect()
     };
-    // Each type is a world of its own: as many at a time as there are cores.
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut rows: Vec<(usize, (String, usize))> = std::thread::scope(|scope| {
+    let mut made: Vec<(usize, T)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
-    rows.sort_by_key(|(at, _)| *at);
-    let instants: usize = rows.iter().map(|(_, (_, count))| count).sum();
-    println!("{instants} instants");
-    assert!(instants > 1000, "{instants}");
-    let lines: String = rows.into_iter().map(|(_, (line, _))| line).collect();
-    let table = format!("| type | create | update | replace | delete |\n|---|---|---|---|---|\n{lines}");
-    table_in("docs/crash.md", &table);
+    made.sort_by_key(|(at, _)| *at);
+    made.into_iter().map(|(_, made)| made).collect()
+}
+
+#[test]
+fn stopped_at_any_wait_of_any_operation_of_any_type_a_plain_apply_finishes_the_job() {
+    let count: usize = of_every_type(stops).into_iter().sum();
+    println!("{count} stops");
+    assert!(count > 1000, "{count}");
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_end_hides_no_failure_of_an_operation() {
+    let config = json!({"name": "s", "resources": {"net": {"$type": "hetzner.network", "ip_range": "10.0.0.0/16"}}});
+    let refusing = || {
+        let world = Simulated::new();
+        let refused =
+            json!({"fail_next": [{"path_contains": "networks", "method": "POST", "kind": "error", "times": 50}]});
+        world.faults(serde_json::from_value(refused).unwrap());
+        world
+    };
+    let (whole, done) = refusing().apply(&config, 1, None);
+    let told = done.unwrap_err();
+    assert!(told.contains("create of `net` failed"), "{told}");
+    // The last commits are those of the record: the end of the change, its signature, the lease.
+    for at in whole.commits - 2..=whole.commits {
+        let (_, done) = refusing().apply(&config, 1, Some(Death::FullAt(at)));
+        let told = done.unwrap_err();
+        assert!(told.contains("create of `net` failed"), "full at {at}: {told}");
+    }
 }
 
 /// Two security groups that refer to each other, and one that refers to itself.
@@ -200,13 +271,19 @@ fn story(seed: u64, sabotage: Option<Sabotage>, parallel: usize) -> Result<(), S
     for _ in 0..dice.random_range(1..4) {
         config = some(&mut dice);
         world.faults(bad_days(&mut dice));
+        world.late = if dice.random_bool(0.3) { dice.random_range(0.0..0.2) } else { 0.0 };
         for _ in 0..dice.random_range(1..4) {
             let at = dice.random_range(1..60);
-            let death = match dice.random_range(0..6) {
+            let late = dice.random_range(0..LATEST);
+            let death = match dice.random_range(0..11) {
                 0 => Some(Death::BeforeCommit(at)),
                 1 => Some(Death::AfterCommit(at)),
                 2 => Some(Death::BeforeCall(at)),
                 3 => Some(Death::AfterCall(at)),
+                4 => Some(Death::LateCall(at, late)),
+                5 => Some(Death::StopAt(at)),
+                6 => Some(Death::ParkAt(at)),
+                7 => Some(Death::ParkCall(at, late)),
                 _ => None,
             };
             let _ = world.apply(&config, dice.random(), death);
@@ -216,6 +293,7 @@ fn story(seed: u64, sabotage: Option<Sabotage>, parallel: usize) -> Result<(), S
         }
     }
     world.faults(Faults::default());
+    world.late = 0.0;
     through(&world, &config, dice.random())?;
     world.check(&config)
 }
@@ -269,6 +347,8 @@ fn an_engine_with_a_fault_built_in_is_caught() {
         Sabotage::BlindResend,
         Sabotage::SettleForgets,
         Sabotage::SettleTrusts,
+        Sabotage::SettleHurries,
+        Sabotage::SettleForgetsLate,
         Sabotage::DeleteUnsent,
     ] {
         let failed = stories(0..2000, Some(sabotage), 1, 1);

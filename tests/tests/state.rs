@@ -65,6 +65,8 @@ fn entry(address: &str, action: Action, serial: i64) -> Entry {
         retain: false,
         steps: vec![],
         begun_at: now(),
+        under_way_ms: None,
+        silent: None,
         reason: None,
     }
 }
@@ -128,11 +130,60 @@ fn a_live_lease_is_not_stolen_and_its_holder_is_named() {
         assert!(error.first.message.contains("ada"), "{error}");
         let row = other.lease_row().unwrap().unwrap();
         assert_eq!((row.user.as_str(), row.status.as_str()), ("ada", "held"));
-        assert_eq!(other.break_lease("bob", "impatient").unwrap_err().code(), "provision::lease::held");
+        assert_eq!(other.break_lease("bob", "impatient", false).unwrap_err().code(), "provision::lease::held");
         drop(lease);
         assert!(other.lease_row().unwrap().is_none());
-        assert_eq!(other.break_lease("bob", "impatient").unwrap_err().code(), "provision::lease::free");
+        assert_eq!(other.break_lease("bob", "impatient", false).unwrap_err().code(), "provision::lease::free");
         Lease::acquire(&other, "bob").unwrap();
+    });
+}
+
+#[test]
+fn a_lease_that_is_broken_by_force_is_lost_at_once_and_free_only_later() {
+    each(|kept| {
+        let lease = Lease::acquire(&kept.store, "ada").unwrap();
+        let mut open = kept.store.begin(&lease, entry("web", Action::Create, 1)).unwrap();
+        let other = kept.again();
+        let broken = other.break_lease("bob", "it hangs", true).unwrap();
+        assert_eq!((broken.user.as_str(), broken.status.as_str()), ("ada", "broken"));
+        // Its owner writes nothing any more; what it sent may still arrive, so nobody else begins.
+        let record = Record::Created { remote_id: "7".into(), once: Map::new() };
+        assert_eq!(kept.store.record(&lease, &mut open, &record).unwrap_err().code(), "provision::lease::lost");
+        assert_eq!(Lease::acquire(&other, "bob").err().unwrap().code(), "provision::lease::held");
+        let again = other.break_lease("bob", "impatient", true);
+        assert!(again.is_ok() && other.lease_row().unwrap().unwrap().status == "broken");
+        // Proved dead, it holds nobody back any more; what it sent is waited for by who settles it.
+        drop(lease);
+        let lease = Lease::acquire(&other, "bob").unwrap();
+        assert!(other.unsettled(&lease).unwrap()[0].arrives_for.as_secs() > 60);
+    });
+}
+
+#[test]
+fn what_was_left_open_arrives_for_a_while_unless_it_was_answered() {
+    each(|kept| {
+        let store = &kept.store;
+        let lease = Lease::acquire(store, "ada").unwrap();
+        let begin = |address: &str, under_way_ms| {
+            store.begin(&lease, Entry { under_way_ms, ..entry(address, Action::Create, 1) }).unwrap()
+        };
+        // One that nobody said anything about, one of an older version, one whose process ended it in order.
+        begin("lost", Some(20_000));
+        begin("old", None);
+        let mut answered = begin("answered", Some(20_000));
+        store.silence(&lease, &mut answered, true).unwrap();
+        drop(lease);
+        let other = kept.again();
+        for _ in 0..2 {
+            let lease = Lease::acquire(&other, "bob").unwrap();
+            let left: Vec<u64> = other.unsettled(&lease).unwrap().iter().map(|it| it.arrives_for.as_secs()).collect();
+            let [lost, old, answered] = left[..] else { panic!("{left:?}") };
+            assert!((10..=20).contains(&lost) && (65..=75).contains(&old) && answered == 0, "{left:?}");
+        }
+        // Whoever comes later waits for what is left, not from the beginning.
+        std::thread::sleep(std::time::Duration::from_millis(3100));
+        let lease = Lease::acquire(&other, "bob").unwrap();
+        assert!(other.unsettled(&lease).unwrap()[0].arrives_for.as_millis() <= 18_000);
     });
 }
 
@@ -141,7 +192,7 @@ fn writers_at_once_all_get_their_turn_and_the_chain_holds() {
     each(|kept| {
         let store = &kept.store;
         let lease = Lease::acquire(store, "ada").unwrap();
-        let serial = store.open_change(&lease, &NewChange::new("apply", "cli")).unwrap();
+        let serial = store.open_change(&lease, &NewChange::new("apply", "cli"), &[]).unwrap();
         std::thread::scope(|scope| {
             for worker in 0..16 {
                 let lease = &lease;
@@ -169,7 +220,7 @@ fn the_history_knows_what_was_when() {
     each(|kept| {
         let store = &kept.store;
         let lease = Lease::acquire(store, "ada").unwrap();
-        let change = |kind: &str| store.open_change(&lease, &NewChange::new(kind, "cli")).unwrap();
+        let change = |kind: &str| store.open_change(&lease, &NewChange::new(kind, "cli"), &[]).unwrap();
         let first = change("apply");
         create(store, &lease, first, "a", json!(1));
         create(store, &lease, first, "b", json!(1));
@@ -216,7 +267,7 @@ fn a_change_of_the_state_alone_goes_on_from_the_last_one_and_a_new_resource_does
             outputs: outputs.clone(),
             ..NewChange::new("apply", "cli")
         };
-        let first = store.open_change(&lease, &applied).unwrap();
+        let first = store.open_change(&lease, &applied, &[]).unwrap();
         let mut open = store.begin(&lease, entry("a", Action::Create, first)).unwrap();
         open.lifecycle.replace_when = vec![json!(1)];
         open.declared.insert("input".into(), json!("written"));
@@ -309,7 +360,7 @@ fn another_key_leaves_the_old_one_nothing_to_open() {
         let (old_text, old_key) = (std::fs::read_to_string(&file).unwrap(), key());
         let lease = Lease::acquire(store, "ada").unwrap();
         let secret = |text: &str| store.sealer().seal(&json!(text)).unwrap();
-        let serial = store.open_change(&lease, &NewChange::new("apply", "cli")).unwrap();
+        let serial = store.open_change(&lease, &NewChange::new("apply", "cli"), &[]).unwrap();
         create(store, &lease, serial, "a", json!({"deep": [secret("one")]}));
         let mut triggered = resource("a", secret("two"));
         triggered.triggers = Some("digest".into());
@@ -367,7 +418,7 @@ fn another_key_leaves_the_old_one_nothing_to_open() {
 fn a_state_moves_to_another_database_whole() {
     each(|from| {
         let lease = Lease::acquire(&from.store, "ada").unwrap();
-        let serial = from.store.open_change(&lease, &NewChange::new("apply", "cli")).unwrap();
+        let serial = from.store.open_change(&lease, &NewChange::new("apply", "cli"), &[]).unwrap();
         create(&from.store, &lease, serial, "a", json!("x"));
         from.store.close_change(&lease, serial, Counts::default()).unwrap();
         let exported = from.store.export().unwrap();

@@ -120,7 +120,7 @@ impl<'a> Bench<'a> {
     }
 
     fn outside(&self) -> Outside {
-        cloud::of(self.clock.clone(), self.tampered.clone() as Arc<dyn Wire>)
+        cloud::of(&self.suite.target, self.clock.clone(), self.tampered.clone() as Arc<dyn Wire>)
     }
 
     /// Whether its calls go over a wire, on which something can go wrong.
@@ -227,7 +227,8 @@ impl<'a> Bench<'a> {
 
     /// What drifted of the resource, by path.
     pub fn drift(&self) -> Result<Vec<String>, Failure> {
-        let rows = self.session().drift(true).map_err(|failure| self.heard(failure))?;
+        let (rows, problems) = self.session().drift(true).map_err(|failure| self.heard(failure))?;
+        Failure::check(problems).map_err(|failure| self.heard(failure))?;
         self.hear(serde_json::to_string(&rows).unwrap_or_default());
         let ours = rows.into_iter().filter(|row| row.address.as_ref().is_some_and(|it| it.as_str() == "it"));
         Ok(ours.filter_map(|row| row.path).collect())

@@ -66,9 +66,16 @@ pub fn recorded(wire: Arc<dyn Wire>, recorder: Arc<Recorder>) -> Arc<dyn Wire> {
     Arc::new(Recorded(wire, recorder))
 }
 
+/// How long an answer of the sandbox may take.
+const AT_HAND: Duration = Duration::from_secs(1);
+
 /// A session's outside.
-pub fn of(clock: Arc<dyn Clock>, wire: Arc<dyn Wire>) -> Outside {
-    Outside { clock, wire: Some(wire) }
+pub fn of(target: &Target, clock: Arc<dyn Clock>, wire: Arc<dyn Wire>) -> Outside {
+    let outside = Outside { clock, wire: Some(wire), ..Outside::default() };
+    match target {
+        Target::Network(_) => outside,
+        Target::Sandbox | Target::Replay(_) => Outside { answer_timeout: AT_HAND, ..outside },
+    }
 }
 
 /// Time that passes by waiting alone.

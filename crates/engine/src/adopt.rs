@@ -13,7 +13,7 @@ impl Executor<'_> {
         let operation = self.operation(run)?;
         let allowed_by = self.ask_pending(run, index, &operation.inputs)?;
         let id = operation.remote_id.clone().unwrap_or_default();
-        let remote = self.look(run, &operation, &id, false)?;
+        let remote = self.known(run, &operation, &id, false)?;
         let ours = |remote: &Remote| remote.identity.as_ref().is_some_and(|it| *it == operation.identity);
         let Some(remote) = remote.filter(ours) else {
             let message = format!("`{}` is not there any more as it was planned (id {id})", operation.address);

@@ -82,12 +82,13 @@ impl Session {
             let what = "its damaged row was written again from the history";
             sink(event(address, Action::NoOp, Status::Settled, Some(what.to_owned())));
         }
-        let settled = self.settle(&lease)?;
-        for row in &settled {
+        let settled = self.settle(&lease, sink)?;
+        for row in settled.rows.iter().filter(|row| row.outcome != Outcome::InDoubt) {
             sink(settled_event(row));
         }
-        doubtful(&settled)?;
+        Failure::check(settled.problems)?;
         let made: HashSet<Address> = settled
+            .rows
             .iter()
             .filter(|row| matches!(row.outcome, Outcome::Adopted | Outcome::Done))
             .filter_map(|row| row.address.clone())
@@ -109,11 +110,10 @@ impl Session {
         let asked = match self.authorize(&gate, &subset, options.approvals.as_deref(), sink) {
             Ok(asked) => asked,
             Err(failure) => {
-                self.audit_denial(&lease, &subset.plan, &failure)?;
-                return Err(failure);
+                let noted = self.audit_denial(&lease, &subset.plan, &failure);
+                return both(Err(failure), noted);
             }
         };
-        self.store.use_approvals(&lease, &asked.used.iter().cloned().collect::<Vec<_>>())?;
         for &at in &subset.skipped {
             let row = &subset.plan.rows[at].row;
             if row.action != Action::NoOp {
@@ -134,22 +134,32 @@ impl Session {
             }
             return Ok(());
         }
+        let approvals: Vec<String> = asked.used.iter().cloned().collect();
         // Nothing is sent before the head beside the state is that of the log: an older one shows from here on.
         self.store.anchor()?;
-        let serial = self.store.open_change(&lease, &self.new_change(&subset, options)?)?;
+        let serial = self.store.open_change(&lease, &self.new_change(&subset, options)?, &approvals)?;
         let (counts, done) = self.run(&lease, serial, &gate, &subset, &asked, options, sink)?;
-        self.store.close_change(&lease, serial, counts)?;
-        if rows.is_none() && done.is_ok() {
-            self.store.clear_behind(&lease)?;
-        }
-        self.store.checkpoint()?;
-        drop(lease);
-        // The work is done and written down; a backup that cannot be made must not make it look undone.
-        let _ = self.store.backup_when_due();
-        done.map_err(|mut failure| {
+        let done = done.map_err(|mut failure| {
             failure.first.help = Some(self.next_step(rows.is_some(), options));
             failure
-        })
+        });
+        // What became of the operations is told whatever happens to its record.
+        let closed = self.store.close_change(&lease, serial, counts);
+        let closed = closed.and_then(|()| match rows.is_none() && done.is_ok() {
+            true => self.store.clear_behind(&lease),
+            false => Ok(()),
+        });
+        let closed = closed.and_then(|()| self.store.checkpoint());
+        drop(lease);
+        if closed.is_err() {
+            return both(done, closed);
+        }
+        // The work is done and written down; a backup that cannot be made must not make it look undone.
+        if let Err(failure) = self.store.backup_when_due() {
+            let message = format!("no backup was made: {}", failure.first.message);
+            sink(event(Address::new("backup"), Action::NoOp, Status::Failed, Some(message)));
+        }
+        done
     }
 
     /// What goes on with an apply that is incomplete: the very thing that was begun, and no other.
@@ -403,17 +413,15 @@ fn needed_roles(gate: &Gate, question: &Question, roles: &BTreeSet<&str>) -> Res
     Ok(owned(if needed.is_empty() { roles } else { &needed }))
 }
 
-fn doubtful(settled: &[Recovered]) -> Result<(), Failure> {
-    let found = settled
-        .iter()
-        .filter(|row| row.outcome == Outcome::InDoubt)
-        .map(|row| {
-            let what = row.address.as_ref().map_or_else(|| row.kind.clone(), |address| format!("`{address}`"));
-            Diagnostic::error("provision::apply::incomplete", format!("{what} cannot be settled: {}", row.message))
-                .with_help("Look at the resources in the cloud's console; keep one, then run `provision recover`.")
-        })
-        .collect();
-    Failure::check(found)
+/// What came of one thing and then of another: no failure hides the other one.
+pub(crate) fn both(first: Result<(), Failure>, then: Result<(), Failure>) -> Result<(), Failure> {
+    match (first, then) {
+        (Err(mut first), Err(then)) => {
+            first.others.extend(then.into_diagnostics());
+            Err(first)
+        }
+        (first, then) => first.and(then),
+    }
 }
 
 pub(crate) fn event(address: Address, action: Action, status: Status, message: Option<String>) -> Event {

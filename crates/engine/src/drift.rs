@@ -9,7 +9,7 @@ use crate::project::{INFRA, Input};
 use crate::refresh::Place;
 use crate::settle::attributes;
 use crate::strays::Stray;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::{
     Address, Change, Config, Declaration, Json, Lifecycle, Map, Remote, Resource, compare, digest, references,
     variables,
@@ -73,12 +73,14 @@ impl DriftRow {
 
 impl Session {
     /// What is not as it was last applied, path by path; resources that are gone, and strays. `deep` also reads each
-    /// resource, for what lists do not show.
-    pub fn drift(&self, deep: bool) -> Result<Vec<DriftRow>, Failure> {
+    /// resource, for what lists do not show. With the rows comes what could not be looked at.
+    pub fn drift(&self, deep: bool) -> Result<(Vec<DriftRow>, Vec<Diagnostic>), Failure> {
         // Read for its accounts and for what is not ours to change; a mistake in it does not hide drift.
         let config = self.read(&Input::Project).map(|(located, _)| located.config).unwrap_or_default();
         let state = self.store.resources()?;
-        let world = self.refresh_with(&config, &state, &self.other_places(&config, &state)?, deep)?;
+        let (others, mut problems) = self.other_places(&config, &state)?;
+        let world = self.look_at(&config, &state, &others, deep)?;
+        problems.extend(world.problems);
         let ignored = ignored(&config.resources);
         let mut rows = Vec::new();
         for resource in &state {
@@ -115,18 +117,20 @@ impl Session {
         for (row, since) in rows.iter_mut().zip(self.store.first_seen(&keys)?) {
             row.since = since;
         }
-        Ok(rows)
+        Ok((rows, problems))
     }
 
     /// Writes what the clouds show now into the attributes of the state. What was applied stays as it was, so that drift
     /// still shows.
-    pub fn refresh_state(&self, deep: bool) -> Result<Vec<RefreshRow>, Failure> {
+    pub fn refresh_state(&self, deep: bool) -> Result<(Vec<RefreshRow>, Vec<Diagnostic>), Failure> {
         let config = self.read(&Input::Project).map(|(located, _)| located.config).unwrap_or_default();
         let lease = self.lease()?;
         // What a crash left half made would look like a stray.
-        self.settle(&lease)?;
+        let mut problems = self.settle(&lease, &|_| {})?.problems;
         let state = self.store.resources()?;
-        let world = self.refresh_with(&config, &state, &self.other_places(&config, &state)?, deep)?;
+        let (others, unopened) = self.other_places(&config, &state)?;
+        let world = self.look_at(&config, &state, &others, deep)?;
+        problems.extend(unopened.into_iter().chain(world.problems));
         let mut rows = Vec::new();
         let mut changed = Vec::new();
         for mut resource in state {
@@ -159,7 +163,7 @@ impl Session {
             remote_id: remote.id,
             outcome: Seen::Stray,
         }));
-        Ok(rows)
+        Ok((rows, problems))
     }
 
     /// The plan of drift alone: it makes everything as it was last applied. What is new in the project's file is no part of
@@ -204,14 +208,19 @@ impl Session {
     }
 
     /// Where something of ours may be that the state does not have: what is declared and what was there once, by account,
-    /// type and region.
-    pub(crate) fn other_places(&self, config: &Config, state: &[Resource]) -> Result<Vec<Place>, Failure> {
-        let mut places = self.declared_places(&config.resources, &config.accounts);
+    /// type and region. With it comes why an account could not be opened, once each.
+    pub(crate) fn other_places(
+        &self,
+        config: &Config,
+        state: &[Resource],
+    ) -> Result<(Vec<Place>, Vec<Diagnostic>), Failure> {
+        let (mut places, mut unopened) = self.declared_places(&config.resources, &config.accounts);
         let accounts = self.known_accounts(config)?;
         for (kind, account, inputs) in self.store.places_of_gone()? {
             let Ok((manifest, _)) = self.registry.type_of(&kind) else { continue };
-            if self.account(&account, &kind, accounts.get(&account)).is_ok() {
-                places.insert((account, kind, region_of(manifest, &inputs)));
+            match self.account(&account, &kind, accounts.get(&account)) {
+                Ok(_) => drop(places.insert((account, kind, region_of(manifest, &inputs)))),
+                Err(failure) => drop(unopened.entry(account).or_insert(failure)),
             }
         }
         for resource in state {
@@ -221,7 +230,7 @@ impl Session {
         }
         let mut places: Vec<Place> = places.into_iter().collect();
         places.sort();
-        Ok(places)
+        Ok((places, unopened.into_values().flat_map(Failure::into_diagnostics).collect()))
     }
 
     /// The project's configuration, whose mistakes are an error; an empty one where the project has no file.

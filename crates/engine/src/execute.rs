@@ -16,7 +16,7 @@ use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKi
 use provision_registry::{StepSpec, TypeSpec};
 use provision_state::{Entry, Lease, Record, StepRecord, now};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
@@ -60,6 +60,8 @@ pub(crate) struct Run<'a> {
     pub(crate) account: Account,
     pub(crate) begun: Instant,
     pub(crate) attempt: AtomicU32,
+    /// Something was sent and not answered: it may still arrive.
+    pub(crate) unanswered: AtomicBool,
     /// What is said of it when it is done.
     pub(crate) note: OnceLock<String>,
 }
@@ -130,6 +132,7 @@ impl<'a> Executor<'a> {
             account,
             begun: Instant::now(),
             attempt: AtomicU32::new(1),
+            unanswered: AtomicBool::new(false),
             note: OnceLock::new(),
         };
         self.tell(&run, Status::Started, planned.remote_id.clone(), None);
@@ -238,6 +241,11 @@ impl<'a> Executor<'a> {
             let live = locked(&self.live).get(address).map(|(attributes, _)| attributes.clone());
             self.session.holds(run.planned, run.spec, Moment::After, &inputs, &live.unwrap_or_default())?;
         }
+        if entry.is_open() {
+            // Whoever settles it need not wait for what nobody sends any more. Where it cannot be written, it is waited for.
+            let answered = !run.unanswered.load(Ordering::Relaxed);
+            let _ = self.session.store.silence(self.lease, &mut entry, answered);
+        }
         match done {
             // What could not be written down is not over: settling finds out what became of it.
             Err(Stopped::Failed(failure)) if entry.is_open() => Err(Stopped::InDoubt(failure)),
@@ -282,7 +290,7 @@ impl<'a> Executor<'a> {
         let id = operation.remote_id.clone().unwrap_or_default();
         let remote = match shown {
             Some(remote) => Some(remote),
-            None => self.look(run, &operation, &id, true).map_err(Stopped::InDoubt)?,
+            None => self.known(run, &operation, &id, true).map_err(Stopped::InDoubt)?,
         };
         let resource = self.resource(run, entry, &operation, &id, remote.as_ref(), once)?;
         self.session.store.end_with(self.lease, entry, &resource)?;

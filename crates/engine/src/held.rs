@@ -57,7 +57,7 @@ impl Executor<'_> {
         let id = operation.remote_id.clone().unwrap_or_default();
         let mut spared: HashSet<String> = HashSet::new();
         loop {
-            let Some(remote) = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)? else { return Ok(()) };
+            let Some(remote) = self.known(run, operation, &id, false).map_err(Stopped::InDoubt)? else { return Ok(()) };
             let goes = |name: &String, id: &String| may_go.get(name).is_some_and(|ids| ids.contains(id));
             let mut held = remote.held.iter().flat_map(|(name, ids)| ids.iter().map(move |id| (name, id)));
             let Some((name, item)) = held.find(|(name, id)| !spared.contains(*id) && !goes(name, id)) else {

@@ -342,7 +342,7 @@ impl Session {
         };
         self.noted(&lease, "import", subject, answer)?;
         // What a crash left half made may be the very thing, or have the address.
-        self.settle(&lease)?;
+        self.settle_all(&lease, &|_| {})?;
         let now = self.store.resources()?;
         for draft in &drafts {
             let resource = &draft.resource;

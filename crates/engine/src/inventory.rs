@@ -1,6 +1,7 @@
 //! Owns the state by itself: what it holds, one resource in full, and what changes there alone: names, marks, protection.
 
 use crate::Session;
+use crate::apply::both;
 use crate::plan::PlannedRow;
 use crate::project::Input;
 use provision_diagnostic::{Failure, did_you_mean};
@@ -151,8 +152,8 @@ impl Session {
             let told: Vec<&str> = failure.diagnostics().map(|one| one.message.as_str()).take(100).collect();
             let mut detail = Map::new();
             detail.insert("denials".into(), serde_json::json!(told));
-            self.store.audit(lease, &format!("{verb}.deny"), subject.map(Address::as_str), detail)?;
-            self.store.checkpoint()?;
+            let noted = self.store.audit(lease, &format!("{verb}.deny"), subject.map(Address::as_str), detail);
+            return both(answer, noted.and_then(|()| self.store.checkpoint()));
         }
         answer
     }

@@ -51,6 +51,7 @@ mod send;
 mod session;
 mod settle;
 mod shown;
+mod sighting;
 mod sources;
 mod strays;
 mod subset;
@@ -82,5 +83,6 @@ pub use provision_state::{
 };
 pub use provision_state::{Audience, Secrets};
 pub use session::{Environment, Sabotage, Session, Stop, location};
+pub use settle::Settled;
 pub use trust::{Wanted, trust};
 pub use whole::AdoptedProject;

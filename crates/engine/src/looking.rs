@@ -2,9 +2,10 @@
 
 use crate::execute::{Executor, Run};
 use crate::refresh::Sought;
+use crate::sighting::Sighting;
 use provision_diagnostic::Failure;
 use provision_model::Remote;
-use provision_providers::Operation;
+use provision_providers::{CallError, Operation};
 use provision_registry::TypeSpec;
 use provision_state::now;
 use std::time::Duration;
@@ -28,7 +29,7 @@ impl Executor<'_> {
         let clock = &self.session.outside.clock;
         let until = clock.now() + PASSING;
         loop {
-            let now = self.look(run, operation, &id, false)?;
+            let now = self.known(run, operation, &id, false)?;
             let waits = !rests(now.as_ref().and_then(|remote| run.spec.word(remote))) && clock.now() < until;
             if !waits || !self.session.sleep(Duration::from_millis(500)) {
                 return Ok(now);
@@ -43,10 +44,12 @@ impl Executor<'_> {
         operation: &Operation,
         id: &str,
         fresh: bool,
-    ) -> Result<Option<Remote>, Failure> {
+    ) -> Result<Sighting<Remote>, CallError> {
+        let known = || self.session.store.resource(operation.address.as_str()).ok().flatten();
         let born = match fresh {
             true => Some(now()),
-            false => self.session.store.resource(operation.address.as_str())?.map(|resource| resource.created_at),
+            // Where the row cannot be read it may be young.
+            false => known().map(|resource| resource.created_at),
         };
         let sought = Sought {
             account: &run.account,
@@ -56,9 +59,20 @@ impl Executor<'_> {
             id,
             born: born.as_deref(),
         };
-        let found = self.with_control(run, |control| sought.read(control));
-        let found = found.map_err(|error| error.failure(&format!("cannot read `{}`", operation.address)))?;
-        found.map(|remote| self.session.own_part(&run.place.kind, &run.place.account, remote)).transpose()
+        let seen = self.with_control(run, |control| sought.read(control))?;
+        self.session.own_sighting(&run.place.kind, &run.place.account, seen)
+    }
+
+    /// What is there, where it can be known; an error where looking was interrupted.
+    pub(crate) fn known(
+        &self,
+        run: &Run<'_>,
+        operation: &Operation,
+        id: &str,
+        fresh: bool,
+    ) -> Result<Option<Remote>, Failure> {
+        let known = self.look(run, operation, id, fresh).and_then(|sighting| sighting.known(&run.account.name));
+        known.map_err(|error| error.failure(&format!("cannot read `{}`", operation.address)))
     }
 
     /// Reads what an update left. A cloud may show the values from before for as long as its type's consistency window;
@@ -68,7 +82,7 @@ impl Executor<'_> {
         let until = clock.now() + crate::settle::window(run.spec);
         loop {
             let over = clock.now() >= until;
-            let remote = self.look(run, operation, id, false)?;
+            let remote = self.known(run, operation, id, false)?;
             let other = remote.as_ref().map(|remote| otherwise(run.spec, operation, remote)).unwrap_or_default();
             if other.is_empty() {
                 return Ok(remote);

@@ -107,7 +107,7 @@ impl Executor<'_> {
         operation.remote_id = Some(resource.remote_id.clone());
         // What the plan says of a state is about the one that is replaced.
         (operation.restore, operation.prior_status) = (None, None);
-        let remote = self.look(run, &operation, &resource.remote_id, false)?;
+        let remote = self.known(run, &operation, &resource.remote_id, false)?;
         if remote.is_none() && run.part == Part::Release {
             return Ok(None);
         }
@@ -217,6 +217,8 @@ impl Executor<'_> {
             retain: planned.lifecycle.retain,
             steps: Vec::new(),
             begun_at: now(),
+            under_way_ms: u64::try_from(run.account.under_way.as_millis()).ok(),
+            silent: None,
             reason: None,
         })
     }

@@ -2,8 +2,10 @@
 
 use crate::Session;
 use crate::desired::with_defaults;
+use crate::sighting::{Sighting, interrupted};
 use provision_diagnostic::Failure;
 use provision_model::{Config, Declaration, Json, Map, Problem, Remote, parse_ref};
+use provision_providers::CallError;
 use provision_registry::{PartOf, Registry, TypeSpec};
 use std::collections::HashMap;
 
@@ -45,12 +47,20 @@ impl Session {
         Ok(parts)
     }
 
-    /// What a cloud shows of a resource, without the parts that are resources by themselves.
-    pub(crate) fn own_part(&self, kind: &str, account: &str, mut remote: Remote) -> Result<Remote, Failure> {
+    /// What a cloud shows of a resource, without the parts that are resources by themselves. Where the state cannot tell
+    /// which those are, nobody knows.
+    pub(crate) fn own_sighting(
+        &self,
+        kind: &str,
+        account: &str,
+        seen: Sighting<Remote>,
+    ) -> Result<Sighting<Remote>, CallError> {
+        let Sighting::There(mut remote) = seen else { return Ok(seen) };
         if has_parts(&self.registry, kind) {
-            self.parts()?.take_out(kind, account, &mut remote);
+            let parts = self.parts().map_err(|_| interrupted(account))?;
+            parts.take_out(kind, account, &mut remote);
         }
-        Ok(remote)
+        Ok(Sighting::There(remote))
     }
 }
 

@@ -2,15 +2,16 @@
 
 use crate::Session;
 use crate::parts::has_parts;
+use crate::sighting::{Sighting, Window};
 use crate::strays::Stray;
 use indexmap::IndexMap;
-use provision_diagnostic::{Failure, isolated};
+use provision_diagnostic::{Diagnostic, Failure, isolated};
 use provision_model::{AccountConfig, Address, Config, LABEL_STATE, Map, Remote, Resource, type_name};
 use provision_providers::{Account, CallError, Control};
 use provision_registry::TypeSpec;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the clouds show.
 #[derive(Default)]
@@ -19,6 +20,8 @@ pub struct World {
     pub resources: HashMap<Address, Option<Remote>>,
     /// Carries our lineage and is in no row of the state.
     pub strays: Vec<Stray>,
+    /// Why some places could not be looked at: of them nothing is known.
+    pub problems: Vec<Diagnostic>,
 }
 
 type Group<'a> = (&'a str, &'a str, Option<String>);
@@ -27,8 +30,22 @@ type Group<'a> = (&'a str, &'a str, Option<String>);
 pub(crate) type Place = (String, String, Option<String>);
 
 impl Session {
-    /// Lists everything the state knows, and looks for strays in other places too. `deep` also reads each resource.
+    /// Lists everything the state knows, and looks for strays in other places too; all of it or an error. `deep` also reads
+    /// each resource.
     pub(crate) fn refresh_with(
+        &self,
+        config: &Config,
+        state: &[Resource],
+        others: &[Place],
+        deep: bool,
+    ) -> Result<World, Failure> {
+        let mut world = self.look_at(config, state, others, deep)?;
+        Failure::check(std::mem::take(&mut world.problems))?;
+        Ok(world)
+    }
+
+    /// The same; what cannot be looked at hides nothing of the rest.
+    pub(crate) fn look_at(
         &self,
         config: &Config,
         state: &[Resource],
@@ -51,9 +68,13 @@ impl Session {
         let ask = |(group, members): &(Group<'_>, Vec<&Resource>)| self.refresh_group(accounts, group, members, deep);
         let mut world = World::default();
         for result in bounded(&groups, self.readers, "a refresh", ask) {
-            let part = result?;
-            world.resources.extend(part.resources);
-            world.strays.extend(part.strays);
+            match result {
+                Ok(part) => {
+                    world.resources.extend(part.resources);
+                    world.strays.extend(part.strays);
+                }
+                Err(failure) => world.problems.extend(failure.into_diagnostics()),
+            }
         }
         if state.iter().any(|resource| has_parts(&self.registry, &resource.kind)) {
             let parts = self.parts()?;
@@ -88,6 +109,7 @@ impl Session {
             None => return Ok(world),
         };
         let mut by_id: HashMap<String, Remote> = listed.into_iter().map(|remote| (remote.id.clone(), remote)).collect();
+        let begun = control.clock.now();
         for resource in members {
             let found = by_id.remove(&resource.remote_id);
             let found = match found {
@@ -103,7 +125,8 @@ impl Session {
                         born: Some(&resource.created_at),
                     };
                     sought
-                        .read(&control)
+                        .read_within(begun, &control)
+                        .and_then(|sighting| sighting.known(account))
                         .map_err(|error| error.failure(&format!("cannot read `{}`", resource.address)))?
                 }
             };
@@ -164,23 +187,25 @@ pub(crate) struct Sought<'a> {
     pub born: Option<&'a str>,
 }
 
+/// How far the clocks of two machines may be apart; vendors refuse signatures beyond it.
+const SKEW: Duration = Duration::from_secs(5 * 60);
+
 impl Sought<'_> {
     /// Reads it. What was made a moment ago may be there unseen, now and then even after it was seen: it counts as gone
     /// only when its type's consistency window is over.
-    pub fn read(&self, control: &Control<'_>) -> Result<Option<Remote>, CallError> {
-        let window = crate::settle::window(self.spec);
+    pub fn read(&self, control: &Control<'_>) -> Result<Sighting<Remote>, CallError> {
+        self.read_within(control.clock.now(), control)
+    }
+
+    /// The same where looking began at an instant: those that are looked for one after the other do not wait each for itself.
+    pub fn read_within(&self, begun: Instant, control: &Control<'_>) -> Result<Sighting<Remote>, CallError> {
         let age = self.born.and_then(|born| chrono::DateTime::parse_from_rfc3339(born).ok());
-        // Made in what is now the future, because the clock was set back, it is as young as can be.
-        let age = age.map_or(window, |born| (chrono::Utc::now() - born.to_utc()).to_std().unwrap_or_default());
-        let until = control.clock.now() + window.saturating_sub(age);
-        loop {
-            // What was asked before the window was over tells nothing, however late the answer is looked at.
-            let over = control.clock.now() >= until || self.spec.read.is_none();
-            let found = self.account.provider.read(self.type_name, self.region, self.id, control)?;
-            if found.is_some() || over || !control.sleep(Duration::from_millis(250)) {
-                return Ok(found);
-            }
-        }
+        // Whoever made it may have another clock. Made in what is now the future, it is as young as can be.
+        let age = age.map_or(SKEW, |born| (chrono::Utc::now() - born.to_utc()).to_std().unwrap_or_default());
+        let window = crate::settle::window(self.spec);
+        let is_settled = self.spec.read.is_none() || age >= window + SKEW;
+        let window = Window::until(if is_settled { begun } else { begun + window });
+        window.look(control, || self.account.provider.read(self.type_name, self.region, self.id, control))
     }
 }
 

@@ -3,13 +3,14 @@
 use crate::execute::{Executor, Run, Stopped};
 use crate::session::Sabotage;
 use crate::settle::Found;
+use crate::sighting::{Sighting, Window, WindowElapsed, interrupted};
 use provision_diagnostic::Failure;
 use provision_model::{Action, Json, Map, Remote, Status, Visible, compare};
 use provision_providers::{CallError, CallStep, Class, Control, Operation, Sent, StepKind};
 use provision_registry::TypeSpec;
 use provision_state::Entry;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a call whose answer was lost is sent again after it was found to have had no effect.
 const SENDS: u32 = 6;
@@ -37,9 +38,12 @@ impl Executor<'_> {
     fn send(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> Result<Result<Sent, CallError>, Failure> {
         // Nothing is sent by somebody who may not be the writer any more, and nothing is sent again.
         self.lease.check()?;
+        run.unanswered.store(true, Ordering::Relaxed);
         // Refused as busy, it may be as it was to be: a cloud detaches what hangs on something that is deleted.
         let again = |error: &CallError| error.class != Class::Busy || !self.is_done(run, operation, step);
         let sent = self.with_again(run, &again, |control| run.account.provider.send(operation, step, control));
+        let is_answered = sent.as_ref().err().is_none_or(|error| error.unanswered.is_none());
+        run.unanswered.store(!is_answered, Ordering::Relaxed);
         if matches!(&sent, Err(error) if error.class == Class::Interrupted) {
             self.lease.check()?;
         }
@@ -50,10 +54,10 @@ impl Executor<'_> {
     fn is_done(&self, run: &Run<'_>, operation: &Operation, step: &CallStep) -> bool {
         let Some(id) = operation.remote_id.as_deref().filter(|_| step.kind != StepKind::Create) else { return false };
         match self.look(run, operation, id, false) {
-            Ok(Some(remote)) => step_took_effect(run.spec, operation, step, &remote),
+            Ok(Sighting::There(remote)) => step_took_effect(run.spec, operation, step, &remote),
             // It is gone: whoever sends the step finds out what that means.
-            Ok(None) => true,
-            Err(_) => false,
+            Ok(Sighting::Absent(_)) => true,
+            Ok(Sighting::Interrupted) | Err(_) => false,
         }
     }
 
@@ -84,16 +88,19 @@ impl Executor<'_> {
             let blind = self.session.sabotage == Some(Sabotage::BlindResend) && error.class == Class::InDoubt;
             let found = self.with_control(run, |control| {
                 if blind {
-                    return Ok(Found::None);
+                    return Ok(Sighting::Absent(WindowElapsed::in_the_state_alone()));
                 }
-                self.session.search(&run.account, run.spec, entry, control)
+                // What nobody answered may be on its way, and be seen only some time after it arrives.
+                let window = Window::until(self.arrived(run, &error) + crate::settle::window(run.spec));
+                self.session.search(&run.account, run.spec, entry, window, &|| {}, control)
             });
             match found {
                 Err(failure) => return Err(Stopped::InDoubt(failure)),
-                Ok(Found::One(remote)) => {
+                Ok(Sighting::Interrupted) => return Err(self.interrupted(run, &what)),
+                Ok(Sighting::There(Found::One(remote))) => {
                     return Ok(Sent { remote_id: Some(remote.id), ..Sent::default() });
                 }
-                Ok(Found::Many(ids)) => {
+                Ok(Sighting::There(Found::Many(ids))) => {
                     return Err(Stopped::InDoubt(
                         Failure::new(
                             "provision::apply::incomplete",
@@ -102,10 +109,10 @@ impl Executor<'_> {
                         .with_help("Keep one of them in the cloud's console, then run `provision recover`."),
                     ));
                 }
-                Ok(Found::None) if conflict || matches!(error.class, Class::Malformed | Class::Raised) => {
+                Ok(Sighting::Absent(_)) if conflict || matches!(error.class, Class::Malformed | Class::Raised) => {
                     return Err(self.give_up(run, entry, &what, &error, None));
                 }
-                Ok(Found::None) => {
+                Ok(Sighting::Absent(_)) => {
                     if sends >= SENDS || self.session.stop.is_requested() {
                         return Err(self.give_up(run, entry, &what, &error, None));
                     }
@@ -117,9 +124,24 @@ impl Executor<'_> {
         }
     }
 
+    /// From when on a call that failed so cannot arrive any more.
+    fn arrived(&self, run: &Run<'_>, error: &CallError) -> Instant {
+        let now = self.session.outside.clock.now();
+        error.unanswered.map_or(now, |sent| sent + run.account.under_way)
+    }
+
+    fn interrupted(&self, run: &Run<'_>, what: &str) -> Stopped {
+        Stopped::InDoubt(interrupted(&run.account.name).failure(what))
+    }
+
     /// Tells that a call's fate is not known, and that the cloud is asked for it.
     fn asking(&self, run: &Run<'_>, error: &CallError) {
-        let message = format!("no clear answer, asking the cloud whether it was done: {error}");
+        let left = self.arrived(run, error).saturating_duration_since(self.session.outside.clock.now());
+        let late = match left.as_secs() {
+            0 => String::new(),
+            left => format!(", for up to {left} s, as long as it may still arrive"),
+        };
+        let message = format!("no clear answer, asking the cloud whether it was done{late}: {error}");
         self.tell(run, Status::Retrying, None, Some(message));
     }
 
@@ -143,23 +165,35 @@ impl Executor<'_> {
             {
                 return Ok(Sent::default());
             }
-            if !error.class.is_unclear() || sends >= SENDS {
-                let id = operation.remote_id.clone().unwrap_or_default();
-                let remote = self.look(run, operation, &id, false).ok().flatten();
-                // Refused, and as it was to be: somebody else did it.
-                if remote.as_ref().is_some_and(|remote| step_took_effect(run.spec, operation, step, remote)) {
-                    return Ok(Sent::default());
-                }
-                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
+            let is_over = !error.class.is_unclear() || sends >= SENDS;
+            if !is_over {
+                self.asking(run, &error);
             }
-            self.asking(run, &error);
             let id = operation.remote_id.clone().unwrap_or_default();
-            let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
-            if remote.as_ref().is_some_and(|remote| step_took_effect(run.spec, operation, step, remote)) {
-                return Ok(Sent::default());
-            }
-            if error.class == Class::Raised {
-                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
+            let mut seen = None;
+            // Sent once more while the first one is under way, the first could undo what comes after both.
+            let looked = Window::until(self.arrived(run, &error));
+            let looked = self.with_control(run, |control| {
+                looked.look(control, || match self.look(run, operation, &id, false)? {
+                    Sighting::There(remote) => {
+                        let is_done = step_took_effect(run.spec, operation, step, &remote);
+                        seen = Some(remote);
+                        Ok(is_done.then_some(()))
+                    }
+                    Sighting::Absent(_) => Ok(None),
+                    Sighting::Interrupted => Err(interrupted(&run.account.name)),
+                })
+            });
+            match looked {
+                Ok(Sighting::There(())) => return Ok(Sent::default()),
+                Ok(Sighting::Absent(_)) if is_over || error.class == Class::Raised => {
+                    return Err(self.give_up(run, entry, &what, &error, seen.as_ref()));
+                }
+                Ok(Sighting::Absent(_)) => {}
+                // The cloud refused it, so nothing is in doubt, whether it can be looked at or not.
+                _ if !error.class.is_unclear() => return Err(self.give_up(run, entry, &what, &error, seen.as_ref())),
+                Ok(Sighting::Interrupted) => return Err(self.interrupted(run, &what)),
+                Err(error) => return Err(Stopped::InDoubt(error.failure(&what))),
             }
             sends += 1;
             run.attempt.fetch_add(1, Ordering::Relaxed);
@@ -183,29 +217,47 @@ impl Executor<'_> {
                 Ok(sent) => return Ok(Some(sent)),
                 Err(error) => error,
             };
-            if error.class == Class::Gone {
+            // Of what an earlier step takes off only that part is gone.
+            if error.class == Class::Gone && step.kind != StepKind::Delete {
                 return Ok(None);
             }
-            if !error.class.is_unclear() || sends >= SENDS {
-                let remote = self.look(run, operation, &id, false);
-                match &remote {
-                    // Refused, and not there any more: somebody else took it away.
-                    Ok(None) if error.class == Class::Busy => return Ok(None),
-                    // Refused, and detached already: the cloud did it.
-                    Ok(Some(remote)) if step_took_effect(run.spec, operation, step, remote) => {
-                        return Ok(Some(Sent::default()));
+            // A cloud that does not know it may not show it yet: it is gone when it was looked for long enough.
+            let is_unclear = error.class.is_unclear() || error.class == Class::Gone;
+            let is_over = !is_unclear || sends >= SENDS;
+            if error.class.is_unclear() && !is_over {
+                self.asking(run, &error);
+            }
+            let mut seen = None;
+            // Sent once more while the first one is under way, the first could take away what has the same key by then.
+            let looked = self.with_control(run, |control| {
+                Window::until(self.arrived(run, &error)).look(control, || {
+                    match self.look(run, operation, &id, false)? {
+                        Sighting::There(remote) => {
+                            seen = Some(remote);
+                            Ok(None)
+                        }
+                        Sighting::Absent(gone) => Ok(Some(gone)),
+                        Sighting::Interrupted => Err(interrupted(&run.account.name)),
                     }
-                    _ => {}
+                })
+            });
+            match looked {
+                // Refused, and detached already: the cloud did it.
+                Ok(Sighting::Absent(_))
+                    if seen
+                        .as_ref()
+                        .is_some_and(|it| !is_unclear && step_took_effect(run.spec, operation, step, it)) =>
+                {
+                    return Ok(Some(Sent::default()));
                 }
-                return Err(self.give_up(run, entry, &what, &error, remote.ok().flatten().as_ref()));
-            }
-            self.asking(run, &error);
-            let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
-            if remote.is_none() {
-                return Ok(None);
-            }
-            if error.class == Class::Raised {
-                return Err(self.give_up(run, entry, &what, &error, remote.as_ref()));
+                // Refused, and not there any more: somebody else took it away.
+                Ok(Sighting::There(_)) if is_unclear || error.class == Class::Busy => return Ok(None),
+                Ok(Sighting::Interrupted) if is_unclear => return Err(self.interrupted(run, &what)),
+                Err(error) if is_unclear => return Err(Stopped::InDoubt(error.failure(&what))),
+                _ if is_over || error.class == Class::Raised => {
+                    return Err(self.give_up(run, entry, &what, &error, seen.as_ref()));
+                }
+                _ => {}
             }
             sends += 1;
             run.attempt.fetch_add(1, Ordering::Relaxed);
@@ -239,7 +291,7 @@ impl Executor<'_> {
             return Err(Stopped::InDoubt(error.failure(&what)));
         }
         // The cloud says that it failed: what it left is in the state, and replaced by the next plan.
-        let remote = self.look(run, operation, &id, false).map_err(Stopped::InDoubt)?;
+        let remote = self.known(run, operation, &id, false).map_err(Stopped::InDoubt)?;
         match (run.action, remote) {
             (Action::Create, Some(remote)) => {
                 let mut resource = self.resource(run, entry, operation, &id, Some(&remote), Map::new())?;

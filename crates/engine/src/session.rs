@@ -5,7 +5,9 @@ use indexmap::IndexMap;
 use provision_diagnostic::{Failure, locked};
 use provision_model::{AccountConfig, Address, Config, Json, Map, SecretSource, Sources};
 use provision_nickel::Evaluator;
-use provision_providers::{Account, CallError, Consents, Control, Mask, Opening, Outside, RustProviders};
+use provision_providers::{
+    ANSWER_TIMEOUT, Account, CallError, Consents, Control, Mask, Opening, Outside, RustProviders,
+};
 use provision_registry::{Lock, Origin, Registry};
 use provision_state::{Lease, Location, Store};
 use provision_worker::Worker;
@@ -72,6 +74,10 @@ pub enum Sabotage {
     SettleForgets,
     /// Settling takes an interrupted deletion for done.
     SettleTrusts,
+    /// Settling takes a wait that was interrupted for one that is over.
+    SettleHurries,
+    /// Settling takes what was sent for arrived.
+    SettleForgetsLate,
     /// A deletion is written down without being sent.
     DeleteUnsent,
 }
@@ -136,8 +142,9 @@ impl Session {
         env: Environment,
         user: String,
     ) -> Result<Session, Failure> {
+        let outside = Outside { answer_timeout: answer_timeout(&*env)?, ..Outside::default() };
         let store = Store::open_at(&project, &location(&*env, environment.as_deref())?)?;
-        Ok(Self { environment, at_home: true, ..Self::over(store, project, registry, evaluator, env, user) })
+        Ok(Self { environment, outside, at_home: true, ..Self::over(store, project, registry, evaluator, env, user) })
     }
 
     /// A session over a state that is open already.
@@ -334,6 +341,24 @@ impl Session {
         })
     }
 }
+
+/// The variable with the longest time that an answer of a cloud may take.
+const REQUEST_TIMEOUT: &str = "PROVISION_REQUEST_TIMEOUT";
+
+/// Longest an answer of a cloud may take.
+fn answer_timeout(env: &dyn Fn(&str) -> Option<String>) -> Result<Duration, Failure> {
+    let Some(text) = env(REQUEST_TIMEOUT).filter(|text| !text.is_empty()) else { return Ok(ANSWER_TIMEOUT) };
+    provision_registry::time_of(&text).filter(|time| TIMEOUTS.contains(time)).ok_or_else(|| {
+        Failure::new(
+            "provision::config::invalid",
+            format!("{REQUEST_TIMEOUT} is no time to wait for an answer: `{text}`"),
+        )
+        .with_help("Set it to a time from `1s` to `10min`, or remove it for one minute.")
+    })
+}
+
+/// The times that can be waited for an answer.
+const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 /// Where the state of an environment is kept: `PROVISION_STATE` names a database, `PROVISION_STATE_PASSWORD` and
 /// `PROVISION_STATE_KEY` hold what must not stand in it.

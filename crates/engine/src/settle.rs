@@ -1,22 +1,50 @@
 //! Owns settling: finding out what became of an operation whose end was not written down. It builds nothing.
 
 use crate::Session;
+use crate::apply::{Sink, event};
 use crate::refresh::{Sought, bounded};
 use crate::session::Sabotage;
-use provision_diagnostic::{Failure, isolated};
+use crate::sighting::{Sighting, Window, WindowElapsed, interrupted};
+use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::IdentityClass;
-use provision_model::{Action, LABEL_OP, Map, Outcome, Recovered, Remote, Resource, compare, is_sealed, type_name};
+use provision_model::{
+    Action, LABEL_OP, Map, Outcome, Recovered, Remote, Resource, Status, compare, is_sealed, type_name,
+};
 use provision_providers::{Account, CallError, Control};
 use provision_registry::TypeSpec;
-use provision_state::{Entry, Lease, now};
-use std::time::Duration;
+use provision_state::{Entry, Lease, Unsettled, now};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// What a search by identity found.
 pub enum Found {
-    None,
     One(Box<Remote>),
     Many(Vec<String>),
 }
+
+/// What settling came to: a row of each operation, and what kept it from settling some of them.
+#[derive(Default)]
+pub struct Settled {
+    pub rows: Vec<Recovered>,
+    pub problems: Vec<Diagnostic>,
+}
+
+/// An operation being settled, with what it takes.
+struct Settling<'a> {
+    session: &'a Session,
+    lease: &'a Lease,
+    entry: Entry,
+    account: Account,
+    spec: &'a TypeSpec,
+    /// From then on nothing that its process sent can arrive any more.
+    arrived: Instant,
+    arrives_for: Duration,
+    told: AtomicBool,
+    sink: Sink<'a>,
+}
+
+/// Nobody knows yet: it stays open.
+const INTERRUPTED: &str = "interrupted before it was known what became of it; it stays open";
 
 /// The consistency window of a type. One that cannot be read, which `provision provider check` tells, is none.
 pub fn window(spec: &TypeSpec) -> Duration {
@@ -66,38 +94,61 @@ pub fn unrestored(spec: &TypeSpec, entry: &Entry, remote: &Remote) -> Option<Str
 }
 
 impl Session {
-    /// Settles every open operation, in parallel. What cannot be told stays open and is reported.
-    pub fn settle(&self, lease: &Lease) -> Result<Vec<Recovered>, Failure> {
-        let entries = self.store.open_entries()?;
+    /// Settles every open operation, in parallel. What cannot be told stays open, and what is known of the others is not lost
+    /// with it.
+    pub fn settle(&self, lease: &Lease, sink: Sink<'_>) -> Result<Settled, Failure> {
+        let open = self.store.unsettled(lease)?;
         // The windows overlap this way: whoever waits for a cloud to show something keeps nobody else waiting.
-        let settle = |entry: &Entry| {
-            let what = format!("settling `{}`", entry.address);
-            // One that panics stays open, and the others are settled.
-            isolated(&what, || self.settle_one(lease, entry.clone())).unwrap_or_else(|failure| {
-                Ok(Recovered {
+        let settle = |one: &Unsettled| self.settle_one(lease, one, sink);
+        // One that panics stays open, and the others are settled.
+        let done = bounded(&open, self.readers.max(1) * 4, "settling", settle);
+        let mut settled = Settled::default();
+        for (one, done) in open.iter().zip(done) {
+            let entry = &one.entry;
+            if let Ok(Recovered { outcome: Outcome::InDoubt, message, .. }) = &done {
+                let what = format!("`{}` cannot be settled: {message}", entry.address);
+                let help = "Run the same command again: what is open is settled first.";
+                settled.problems.push(Diagnostic::error("provision::apply::incomplete", what).with_help(help));
+            }
+            let recovered = done.unwrap_or_else(|failure| {
+                let message = failure.first.message.clone();
+                settled.problems.extend(failure.into_diagnostics());
+                Recovered {
                     address: Some(entry.address.clone()),
                     kind: entry.kind.clone(),
                     action: Some(entry.action),
                     outcome: Outcome::InDoubt,
                     remote_id: entry.remote_id.clone(),
-                    message: failure.first.message,
-                })
-            })
-        };
-        bounded(&entries, self.readers.max(1) * 4, "settling", settle).into_iter().collect()
+                    message,
+                }
+            });
+            settled.rows.push(recovered);
+        }
+        Ok(settled)
+    }
+
+    /// The same for who goes on only when everything is settled.
+    pub(crate) fn settle_all(&self, lease: &Lease, sink: Sink<'_>) -> Result<Vec<Recovered>, Failure> {
+        let settled = self.settle(lease, sink)?;
+        Failure::check(settled.problems)?;
+        Ok(settled.rows)
     }
 
     /// Settles what a crash left open, and looks for what carries our mark and is in no row.
-    pub fn recover(&self) -> Result<Vec<Recovered>, Failure> {
+    pub fn recover(&self, sink: Sink<'_>) -> Result<Settled, Failure> {
         let lease = self.lease()?;
         // Whoever asks for this has seen that the state is an older one: the audit log tells of it from here on.
         self.store.own_older(&lease)?;
-        let mut rows = self.settle(&lease)?;
-        rows.extend(self.recovered_strays()?);
-        Ok(rows)
+        let mut settled = self.settle(&lease, sink)?;
+        // What cannot be looked at hides nothing of what was settled.
+        let (strays, problems) = self.recovered_strays()?;
+        settled.rows.extend(strays);
+        settled.problems.extend(problems);
+        Ok(settled)
     }
 
-    fn settle_one(&self, lease: &Lease, mut entry: Entry) -> Result<Recovered, Failure> {
+    fn settle_one(&self, lease: &Lease, one: &Unsettled, sink: Sink<'_>) -> Result<Recovered, Failure> {
+        let entry = one.entry.clone();
         // The journal has no account settings; the plan it carries out has, or the state has the last ones.
         let plan: Option<crate::Plan> = self.store.plan(&entry.plan)?;
         let accounts = match plan {
@@ -108,108 +159,191 @@ impl Session {
         let (_, spec) = self.registry.type_of(&entry.kind)?;
         let account = self.account(&entry.account, &entry.kind, config)?;
         let control = self.reading();
-        let (outcome, message) = match entry.action {
-            Action::Create => self.settle_create(lease, &mut entry, &account, spec, &control)?,
-            Action::Delete => self.settle_delete(lease, &mut entry, &account, spec, &control)?,
-            _ => self.settle_update(lease, &mut entry, &account, spec, &control)?,
+        // What this machine does itself is over with its process.
+        let forgets = self.sabotage == Some(Sabotage::SettleForgetsLate);
+        let arrives_for = if account.under_way.is_zero() || forgets { Duration::ZERO } else { one.arrives_for };
+        let arrived = control.clock.now() + arrives_for;
+        let told = AtomicBool::new(false);
+        let mut settling = Settling { session: self, lease, entry, account, spec, arrived, arrives_for, told, sink };
+        let (outcome, message) = match settling.entry.action {
+            Action::Create => settling.create(&control)?,
+            Action::Delete => settling.delete(&control)?,
+            _ => settling.update(&control)?,
         };
+        let entry = settling.entry;
         Ok(Recovered {
-            address: Some(entry.address.clone()),
-            kind: entry.kind.clone(),
+            address: Some(entry.address),
+            kind: entry.kind,
             action: Some(entry.action),
             outcome,
-            remote_id: entry.remote_id.clone(),
+            remote_id: entry.remote_id,
             message,
         })
     }
+}
 
-    fn settle_create(
-        &self,
-        lease: &Lease,
-        entry: &mut Entry,
-        account: &Account,
-        spec: &TypeSpec,
-        control: &Control<'_>,
-    ) -> Result<(Outcome, String), Failure> {
-        let found = match entry.remote_id.clone() {
-            _ if self.sabotage == Some(Sabotage::SettleForgets) => Found::None,
-            Some(id) => match self.read_entry(account, entry, &id, control)? {
-                Some(remote) => Found::One(Box::new(remote)),
-                // Written down as made and not there: wait out the window before believing it.
-                None => self.search(account, spec, entry, control)?,
-            },
-            None => self.search(account, spec, entry, control)?,
-        };
-        match found {
-            Found::One(remote) => {
-                if entry.remote_id.is_none() {
-                    let record = provision_state::Record::Created { remote_id: remote.id.clone(), once: Map::new() };
-                    self.store.record(lease, entry, &record)?;
-                }
-                let full = self.read_entry(account, entry, &remote.id, control)?.unwrap_or(*remote);
-                let resource = self.adopted(entry, Some(&full), spec)?;
-                let message = if resource.tainted {
-                    "it was made, but a secret it showed once is lost; the next plan replaces it"
-                } else {
-                    "it was made"
-                };
-                self.store.end_with(lease, entry, &resource)?;
-                Ok((Outcome::Adopted, message.to_owned()))
-            }
-            Found::None => {
-                self.store.close_with(lease, entry, "it was not made", None)?;
-                Ok((Outcome::Closed, "it was not made".to_owned()))
-            }
-            Found::Many(ids) => {
-                Ok((Outcome::InDoubt, format!("{} resources may be what it made: {}", ids.len(), ids.join(", "))))
-            }
-        }
+impl Settling<'_> {
+    fn failed(&self, error: &CallError) -> Failure {
+        error.failure(&format!("cannot settle `{}`", self.entry.address))
     }
 
-    fn settle_delete(
-        &self,
-        lease: &Lease,
-        entry: &mut Entry,
-        account: &Account,
-        spec: &TypeSpec,
-        control: &Control<'_>,
-    ) -> Result<(Outcome, String), Failure> {
-        let id = entry.remote_id.clone().unwrap_or_default();
-        let found = match self.sabotage {
-            Some(Sabotage::SettleTrusts) => None,
-            _ => self.read_entry(account, entry, &id, control)?,
+    /// Tells, once, that something may still arrive and is waited for.
+    fn tell(&self) {
+        if self.arrives_for.is_zero() || self.told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let message = format!(
+            "its process ended without an answer, and what it sent may arrive for another {} s: waiting until then, or until \
+             the cloud shows it",
+            self.arrives_for.as_secs().max(1)
+        );
+        (self.sink)(event(self.entry.address.clone(), self.entry.action, Status::Waiting, Some(message)));
+    }
+
+    fn create(&mut self, control: &Control<'_>) -> Result<(Outcome, String), Failure> {
+        let session = self.session;
+        if session.sabotage == Some(Sabotage::SettleForgets) {
+            return self.was_not_made(WindowElapsed::in_the_state_alone());
+        }
+        let by_id = match self.entry.remote_id.clone() {
+            Some(id) => Some(self.read(&id, control).map_err(|error| self.failed(&error))?),
+            None => None,
         };
-        match found {
+        let found = match by_id {
+            Some(Sighting::There(remote)) => Sighting::There(Found::One(Box::new(remote))),
+            Some(Sighting::Interrupted) => Sighting::Interrupted,
+            // The answer is written down, and it is not there: it is looked for all the same.
+            Some(Sighting::Absent(_)) => {
+                let window = Window::until(control.clock.now() + window(self.spec));
+                session.search(&self.account, self.spec, &self.entry, window, &|| {}, control)?
+            }
             None => {
-                self.store.end_without(lease, entry)?;
-                Ok((Outcome::Done, "it is gone".to_owned()))
+                let window = Window::until(self.arrived + window(self.spec));
+                session.search(&self.account, self.spec, &self.entry, window, &|| self.tell(), control)?
             }
-            Some(remote) => {
-                let resource = self.store.resource(entry.address.as_str())?.map(|mut resource| {
-                    overlay(spec, &mut resource, &remote);
-                    resource
-                });
-                self.store.close_with(lease, entry, "it is still there", resource.as_ref())?;
-                Ok((Outcome::Closed, "it is still there".to_owned()))
+        };
+        match found {
+            Sighting::There(Found::One(remote)) => self.was_made(*remote, control),
+            Sighting::There(Found::Many(ids)) => {
+                let message = format!("{} resources may be what it made: {}", ids.len(), ids.join(", "));
+                let what = format!("`{}` cannot be settled: {message}", self.entry.address);
+                Err(Failure::new("provision::apply::incomplete", what)
+                    .with_help("Look at the resources in the cloud's console; keep one, then run `provision recover`."))
+            }
+            Sighting::Absent(gone) => self.was_not_made(gone),
+            Sighting::Interrupted if session.sabotage == Some(Sabotage::SettleHurries) => {
+                self.was_not_made(WindowElapsed::in_the_state_alone())
+            }
+            Sighting::Interrupted => Ok((Outcome::InDoubt, INTERRUPTED.to_owned())),
+        }
+    }
+
+    fn was_made(&mut self, remote: Remote, control: &Control<'_>) -> Result<(Outcome, String), Failure> {
+        let store = &self.session.store;
+        if self.entry.remote_id.is_none() {
+            let record = provision_state::Record::Created { remote_id: remote.id.clone(), once: Map::new() };
+            store.record(self.lease, &mut self.entry, &record)?;
+        }
+        let full = match self.read(&remote.id, control).map_err(|error| self.failed(&error))? {
+            Sighting::There(full) => full,
+            Sighting::Absent(_) | Sighting::Interrupted => remote,
+        };
+        let resource = self.session.adopted(&self.entry, Some(&full), self.spec)?;
+        let message = match resource.tainted {
+            true => "it was made, but a secret it showed once is lost; the next plan replaces it",
+            false => "it was made",
+        };
+        store.end_with(self.lease, &mut self.entry, &resource)?;
+        Ok((Outcome::Adopted, message.to_owned()))
+    }
+
+    fn was_not_made(&mut self, _gone: WindowElapsed) -> Result<(Outcome, String), Failure> {
+        self.session.store.close_with(self.lease, &mut self.entry, "it was not made", None)?;
+        Ok((Outcome::Closed, "it was not made".to_owned()))
+    }
+
+    fn delete(&mut self, control: &Control<'_>) -> Result<(Outcome, String), Failure> {
+        let id = self.entry.remote_id.clone().unwrap_or_default();
+        if self.session.sabotage == Some(Sabotage::SettleTrusts) {
+            return self.is_gone(WindowElapsed::in_the_state_alone());
+        }
+        let mut seen = None;
+        // A deletion that arrives later would take away what by then is wanted again.
+        let looked = Window::until(self.arrived).look(control, || match self.read(&id, control)? {
+            Sighting::There(remote) => {
+                seen = Some(remote);
+                self.tell();
+                Ok(None)
+            }
+            Sighting::Absent(gone) => Ok(Some(gone)),
+            Sighting::Interrupted => Err(interrupted(&self.account.name)),
+        });
+        match looked.map_err(|error| self.failed(&error))? {
+            Sighting::There(gone) => self.is_gone(gone),
+            Sighting::Interrupted => Ok((Outcome::InDoubt, INTERRUPTED.to_owned())),
+            Sighting::Absent(_) => {
+                let mut resource = self.session.store.resource(self.entry.address.as_str())?;
+                if let (Some(resource), Some(remote)) = (&mut resource, &seen) {
+                    overlay(self.spec, resource, remote);
+                }
+                let message = "it is still there";
+                self.session.store.close_with(self.lease, &mut self.entry, message, resource.as_ref())?;
+                Ok((Outcome::Closed, message.to_owned()))
             }
         }
     }
 
-    fn settle_update(
-        &self,
-        lease: &Lease,
-        entry: &mut Entry,
-        account: &Account,
-        spec: &TypeSpec,
-        control: &Control<'_>,
-    ) -> Result<(Outcome, String), Failure> {
-        let id = entry.remote_id.clone().unwrap_or_default();
-        let remote = self.read_entry(account, entry, &id, control)?;
-        let resource = self.store.resource(entry.address.as_str())?;
-        let (Some(remote), Some(mut resource)) = (remote, resource) else {
-            self.store.close_with(lease, entry, "it is not there", None)?;
-            return Ok((Outcome::Closed, "it is not there".to_owned()));
+    fn is_gone(&mut self, _gone: WindowElapsed) -> Result<(Outcome, String), Failure> {
+        self.session.store.end_without(self.lease, &mut self.entry)?;
+        Ok((Outcome::Done, "it is gone".to_owned()))
+    }
+
+    fn update(&mut self, control: &Control<'_>) -> Result<(Outcome, String), Failure> {
+        let store = &self.session.store;
+        let id = self.entry.remote_id.clone().unwrap_or_default();
+        let resource = store.resource(self.entry.address.as_str())?;
+        let mut seen = None;
+        // A step that arrives later would change what the next plan made of it.
+        let looked = Window::until(self.arrived).look(control, || match self.read(&id, control)? {
+            Sighting::There(remote) => {
+                let is_done = resource.as_ref().is_some_and(|resource| self.took_effect(resource, &remote));
+                seen = Some(remote);
+                if is_done {
+                    return Ok(Some(true));
+                }
+                self.tell();
+                Ok(None)
+            }
+            Sighting::Absent(_) => Ok(Some(false)),
+            Sighting::Interrupted => Err(interrupted(&self.account.name)),
+        });
+        let is_done = match looked.map_err(|error| self.failed(&error))? {
+            Sighting::There(is_done) => is_done,
+            Sighting::Absent(_) => false,
+            Sighting::Interrupted => return Ok((Outcome::InDoubt, INTERRUPTED.to_owned())),
         };
+        let close = |entry: &mut Entry, message: &str, resource: Option<&Resource>| {
+            store.close_with(self.lease, entry, message, resource)?;
+            Ok((Outcome::Closed, message.to_owned()))
+        };
+        let (Some(remote), Some(mut resource)) = (seen, resource) else {
+            return close(&mut self.entry, "it is not there", None);
+        };
+        overlay(self.spec, &mut resource, &remote);
+        resource.restore = unrestored(self.spec, &self.entry, &remote);
+        if !is_done {
+            return close(&mut self.entry, "it took effect in part or not at all", Some(&resource));
+        }
+        resource.inputs = self.entry.inputs.clone();
+        resource.depends_on.clone_from(&self.entry.depends_on);
+        resource.deferred.clone_from(&self.entry.deferred);
+        store.end_with(self.lease, &mut self.entry, &resource)?;
+        Ok((Outcome::Done, "it took effect".to_owned()))
+    }
+
+    /// Whether the cloud shows everything as an update was to make it.
+    fn took_effect(&self, resource: &Resource, remote: &Remote) -> bool {
+        let entry = &self.entry;
         let all_seen = entry
             .inputs
             .iter()
@@ -222,86 +356,74 @@ impl Session {
             .collect();
         // What others attach is none of ours.
         let ours = |name: &String| entry.inputs.contains_key(name) || resource.inputs.contains_key(name);
-        let equal = shows(spec, &remote, &visible, &ours);
-        overlay(spec, &mut resource, &remote);
-        resource.restore = unrestored(spec, entry, &remote);
-        if equal && all_seen {
-            resource.inputs = entry.inputs.clone();
-            resource.depends_on.clone_from(&entry.depends_on);
-            resource.deferred.clone_from(&entry.deferred);
-            self.store.end_with(lease, entry, &resource)?;
-            return Ok((Outcome::Done, "it took effect".to_owned()));
-        }
-        self.store.close_with(lease, entry, "it took effect in part or not at all", Some(&resource))?;
-        Ok((Outcome::Closed, "it took effect in part or not at all".to_owned()))
+        all_seen && shows(self.spec, remote, &visible, &ours)
     }
 
-    fn read_entry(
-        &self,
-        account: &Account,
-        entry: &Entry,
-        id: &str,
-        control: &Control<'_>,
-    ) -> Result<Option<Remote>, Failure> {
-        let (_, spec) = self.registry.type_of(&entry.kind)?;
-        // What is being made is as old as its operation, what is changed as old as its row says.
+    fn read(&self, id: &str, control: &Control<'_>) -> Result<Sighting<Remote>, CallError> {
+        let entry = &self.entry;
+        // What is being made is as old as its operation, what is changed as old as its row says. Where the row cannot be
+        // read it may be young.
         let born = match entry.action {
             Action::Create => Some(entry.begun_at.clone()),
-            _ => self.store.resource(entry.address.as_str())?.map(|resource| resource.created_at),
+            _ => self.session.store.resource(entry.address.as_str()).ok().flatten().map(|resource| resource.created_at),
         };
         let sought = Sought {
-            account,
-            spec,
+            account: &self.account,
+            spec: self.spec,
             type_name: type_name(&entry.kind),
             region: entry.region.as_deref(),
             id,
             born: born.as_deref(),
         };
-        let found = sought.read(control).map_err(|error| error.failure(&format!("cannot read `{}`", entry.address)))?;
-        found.map(|remote| self.own_part(&entry.kind, &entry.account, remote)).transpose()
+        let seen = sought.read(control)?;
+        self.session.own_sighting(&entry.kind, &entry.account, seen)
     }
+}
 
-    /// Looks for what a create made, by the identity its type allows, until its consistency window is over.
+impl Session {
+    /// Looks for what a create made, by the identity its type allows, until a window is over; tells when it has to wait.
     pub(crate) fn search(
         &self,
         account: &Account,
         spec: &TypeSpec,
         entry: &Entry,
+        window: Window,
+        waiting: &dyn Fn(),
         control: &Control<'_>,
-    ) -> Result<Found, Failure> {
+    ) -> Result<Sighting<Found>, Failure> {
         let type_name = type_name(&entry.kind);
-        let failed = |error: CallError| error.failure(&format!("cannot look for `{}`", entry.address));
         let inputs = self.open_inputs(entry)?;
-        let window = window(spec);
-        // However old the entry is: nobody wrote down when its call was sent for the last time.
-        let until = control.clock.now() + window;
-        loop {
-            // What was asked before the window was over tells nothing, however late the answer is looked at: a process that
-            // slept in between would make the thing once more.
-            let over = control.clock.now() >= until;
-            let label = match spec.identity {
-                IdentityClass::Tagged => Some((LABEL_OP, entry.identity.op.as_str())),
-                _ => None,
-            };
-            let by_key = account.provider.find(type_name, entry.region.as_deref(), &inputs, control).map_err(failed)?;
+        let label = match spec.identity {
+            IdentityClass::Tagged => Some((LABEL_OP, entry.identity.op.as_str())),
+            _ => None,
+        };
+        let mut is_listed = true;
+        let looked = window.look(control, || {
+            let by_key = account.provider.find(type_name, entry.region.as_deref(), &inputs, control)?;
             let Some(listed) = (match by_key {
                 Some(found) => Some(found),
-                None => account.provider.list(type_name, entry.region.as_deref(), label, control).map_err(failed)?,
+                None => account.provider.list(type_name, entry.region.as_deref(), label, control)?,
             }) else {
-                // What cannot be listed lives in the state alone: an unfinished one left nothing.
-                return Ok(Found::None);
+                is_listed = false;
+                return Ok(Some(Found::Many(Vec::new())));
             };
             let new = |remote: &Remote| !entry.there.contains(&remote.id) && self.is_ours(spec, entry, &inputs, remote);
             let mut hits: Vec<Remote> = listed.into_iter().filter(new).collect();
-            match hits.len() {
-                0 => {}
-                1 => return Ok(hits.pop().map_or(Found::None, |remote| Found::One(Box::new(remote)))),
-                _ => return Ok(Found::Many(hits.into_iter().map(|remote| remote.id).collect())),
+            match (hits.len(), hits.pop()) {
+                (1, Some(remote)) => Ok(Some(Found::One(Box::new(remote)))),
+                (_, Some(last)) => {
+                    let ids = hits.into_iter().chain([last]).map(|remote| remote.id);
+                    Ok(Some(Found::Many(ids.collect())))
+                }
+                (_, None) => {
+                    waiting();
+                    Ok(None)
+                }
             }
-            if over || !control.sleep(Duration::from_millis(300)) {
-                return Ok(Found::None);
-            }
-        }
+        });
+        let looked = looked.map_err(|error| error.failure(&format!("cannot look for `{}`", entry.address)))?;
+        // What cannot be listed lives in the state alone: an unfinished one left nothing.
+        Ok(if is_listed { looked } else { Sighting::Absent(WindowElapsed::in_the_state_alone()) })
     }
 
     /// The ids of what is there already and could be taken for what a create is about to make, where nothing but its content

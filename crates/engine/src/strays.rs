@@ -14,7 +14,7 @@ use provision_model::{
 };
 use provision_registry::{Manifest, TypeSpec};
 use provision_state::Lease;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Generations of an address that are looked for beyond the newest one the state knows: an older state has seen so many
 /// fewer creations.
@@ -170,24 +170,26 @@ impl Session {
     ) -> Result<Vec<Place>, Failure> {
         let behind = self.store.is_behind()?;
         if behind {
-            return self.other_places(config, state);
+            return Ok(self.other_places(config, state)?.0);
         }
         if !certain && state.is_empty() && self.store.generations()?.is_empty() {
             return Ok(Vec::new());
         }
         let there: HashSet<&Address> = state.iter().map(|it| &it.address).collect();
         let missing: Vec<Declaration> = declared.iter().filter(|it| !there.contains(&it.address)).cloned().collect();
-        let mut places: Vec<Place> = self.declared_places(&missing, &config.accounts).into_iter().collect();
+        let mut places: Vec<Place> = self.declared_places(&missing, &config.accounts).0.into_iter().collect();
         places.sort();
         Ok(places)
     }
 
-    /// The strays of everywhere, and what becomes of each.
-    pub(crate) fn recovered_strays(&self) -> Result<Vec<Recovered>, Failure> {
+    /// The strays of everywhere, and what becomes of each; with them comes what could not be looked at.
+    pub(crate) fn recovered_strays(&self) -> Result<(Vec<Recovered>, Vec<Diagnostic>), Failure> {
         // Read for where to look; a mistake in it does not hide what is there.
         let config = self.read(&crate::Input::Project).map(|(located, _)| located.config).unwrap_or_default();
         let state = self.store.resources()?;
-        let world = self.refresh_with(&config, &state, &self.other_places(&config, &state)?, false)?;
+        let (places, mut problems) = self.other_places(&config, &state)?;
+        let world = self.look_at(&config, &state, &places, false)?;
+        problems.extend(world.problems);
         let strays = self.strays(world.strays)?;
         let origins = self.origins(&strays, config.resources.iter().map(|it| &it.address))?;
         let told = strays.into_iter().zip(origins).map(|(stray, origin)| {
@@ -206,26 +208,34 @@ impl Session {
             let (kind, remote_id) = (stray.kind, Some(stray.remote.id));
             Recovered { address, kind, action: None, outcome: Outcome::Stray, message, remote_id }
         });
-        Ok(told.collect())
+        Ok((told.collect(), problems))
     }
 
-    /// Where what is declared would be made and nothing of the state is: account, type and region.
+    /// Where what is declared would be made and nothing of the state is: account, type and region. With it comes why an
+    /// account could not be opened.
     pub(crate) fn declared_places(
         &self,
         declared: &[Declaration],
         accounts: &IndexMap<String, AccountConfig>,
-    ) -> HashSet<Place> {
+    ) -> (HashSet<Place>, BTreeMap<String, Failure>) {
         let mut places = HashSet::new();
+        let mut unopened = BTreeMap::new();
         for declaration in declared {
             let Ok((manifest, spec)) = self.registry.type_of(&declaration.kind) else { continue };
             let settings = accounts.get(&declaration.account);
             // An account that cannot be opened holds nothing back of what can be seen.
-            let Ok(account) = self.account(&declaration.account, &declaration.kind, settings) else { continue };
+            let account = match self.account(&declaration.account, &declaration.kind, settings) {
+                Ok(account) => account,
+                Err(failure) => {
+                    unopened.entry(declaration.account.clone()).or_insert(failure);
+                    continue;
+                }
+            };
             let fields = crate::desired::with_defaults(declaration, manifest, spec, "", account.region.as_deref());
             let region = crate::desired::region_of(manifest, &fields);
             places.insert((declaration.account.clone(), declaration.kind.clone(), region));
         }
-        places
+        (places, unopened)
     }
 
     /// Refuses to make what is there already. `looks` also asks the clouds: the rows may be of a plan that did not.

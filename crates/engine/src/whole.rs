@@ -52,7 +52,7 @@ impl Session {
         self.refuse_other_project(&config.name)?;
         let lease = self.writer()?;
         self.may_change_state(Some(&lease), &config, "rekey")?;
-        self.settle(&lease)?;
+        self.settle_all(&lease, &|_| {})?;
         self.store.rekey(&lease, given.as_deref())
     }
 

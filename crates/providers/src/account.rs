@@ -10,6 +10,7 @@ use provision_model::{AccountConfig, Json, Map};
 use provision_registry::{Auth, Credential, Manifest, PROJECT, Protocol};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where environment variables come from; the caller decides, nothing here reads the process's own.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -36,6 +37,8 @@ pub struct Account {
     pub provider: Arc<dyn Provider>,
     /// The region of resources that name none.
     pub region: Option<String>,
+    /// How long after it was sent a request of it may still arrive.
+    pub under_way: Duration,
 }
 
 impl Account {
@@ -59,6 +62,8 @@ impl Account {
         let empty = Map::new();
         let settings = config.map_or(&empty, |config| &config.settings);
         let Opening { env, outside, project, .. } = *opening;
+        // What this machine does itself is over when its process is.
+        let under_way = if manifest.name == "local" { Duration::ZERO } else { outside.under_way() };
         let of_module = |variable: &str| match variable {
             PROJECT => Some(project.display().to_string()),
             other => env(other),
@@ -71,7 +76,7 @@ impl Account {
             });
             let commands = module.open(&of_module);
             let provider = ModuleProvider::new(manifest.clone(), commands, settings, secrets, region.clone());
-            return Ok(Account { name: name.to_owned(), provider: Arc::new(provider), region });
+            return Ok(Account { name: name.to_owned(), provider: Arc::new(provider), region, under_way });
         }
         let region = match &manifest.region {
             None => None,
@@ -82,7 +87,7 @@ impl Account {
         if manifest.protocol == Protocol::Rust {
             let opened = Opened { account: name, manifest, settings, region: region.as_deref(), opening };
             let provider = opening.rust.open(&opened)?;
-            return Ok(Account { name: name.to_owned(), provider, region });
+            return Ok(Account { name: name.to_owned(), provider, region, under_way });
         }
         let (endpoint, named) = endpoint(manifest, settings, env)?;
         let credentials: Vec<String> = manifest
@@ -110,7 +115,7 @@ impl Account {
                 Arc::new(Mixed { wire, commands })
             }
         };
-        Ok(Account { name: name.to_owned(), provider, region })
+        Ok(Account { name: name.to_owned(), provider, region, under_way })
     }
 }
 

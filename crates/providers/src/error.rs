@@ -50,6 +50,9 @@ pub struct CallError {
     pub message: String,
     /// When the vendor says it may be asked again.
     pub retry_after: Option<std::time::Duration>,
+    /// When the call was sent, where nobody knows whether it has arrived: it still may, for as long as a request can be
+    /// under way.
+    pub unanswered: Option<std::time::Instant>,
     /// The next step, where there is a better one than its class gives.
     pub help: Option<String>,
 }
@@ -62,6 +65,7 @@ impl CallError {
             code: code.into(),
             message: message.into(),
             retry_after: None,
+            unanswered: None,
             help: None,
         }
     }
@@ -69,6 +73,11 @@ impl CallError {
     /// The same with a next step of its own.
     pub fn with_help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
+    }
+
+    /// The same of a call that may still be on its way.
+    pub fn sent_at(self, sent: std::time::Instant) -> Self {
+        Self { unanswered: Some(sent), ..self }
     }
 
     /// The same without the secrets that the cloud repeats: what was sent may have been secret.

@@ -10,8 +10,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Longest an answer may take. A create that waits for capacity is slow; a repeated one is expensive.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer that is read.
 const ANSWER_LIMIT: u64 = 64 << 20;
@@ -73,7 +71,7 @@ impl Transport {
         rate_limit: RateLimit,
         outside: &Outside,
     ) -> Self {
-        let wire = outside.wire.clone().unwrap_or_else(|| Arc::new(Http::new()));
+        let wire = outside.wire.clone().unwrap_or_else(|| network_within(outside.answer_timeout, ANSWER_LIMIT));
         Self {
             provider: provider.to_owned(),
             protocol,
@@ -153,11 +151,13 @@ impl Transport {
 
     fn once(&self, request: &Outgoing, control: &Control<'_>) -> Result<(Json, Option<String>), CallError> {
         let unknown_fate = if request.mutating { Class::InDoubt } else { Class::Unavailable };
+        let sent = control.clock.now();
+        let under_way = |error: CallError| if request.mutating { error.sent_at(sent) } else { error };
         let answer = match self.send(request, control) {
             Ok(answer) => answer,
             Err(WireError::Build(message)) => return Err(self.error(Class::Rejected, "", message)),
             Err(WireError::NotSent(message)) => return Err(self.error(Class::NotSent, "", message)),
-            Err(WireError::Lost(message)) => return Err(self.error(unknown_fate, "", message)),
+            Err(WireError::Lost(message)) => return Err(under_way(self.error(unknown_fate, "", message))),
             Err(WireError::Unreadable(message)) => {
                 let message = format!("the answer to {} cannot be read: {message}", request.path);
                 return Err(self.error(Class::Malformed, "", message));
@@ -187,6 +187,8 @@ impl Transport {
             return Err(self.error(Class::Malformed, &answer.status.to_string(), message));
         }
         let error = self.classify(&answer, parsed.unwrap_or(Json::Null), unknown_fate);
+        // A gateway that gave up on what it forwarded does not know either whether it arrives.
+        let error = if matches!(answer.status, 502 | 504) { under_way(error) } else { error };
         // Some clouds repeat the credential that they do not like.
         Err(error.masked(|text| self.credentials.mask(text).into_owned()))
     }
@@ -307,10 +309,6 @@ struct Http {
 }
 
 impl Http {
-    fn new() -> Self {
-        Self::with(ANSWER_TIMEOUT, ANSWER_LIMIT)
-    }
-
     fn with(timeout: Duration, limit: u64) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -329,7 +327,7 @@ impl Http {
 
 /// The wire that is used where none is given.
 pub fn network() -> Arc<dyn Wire> {
-    Arc::new(Http::new())
+    network_within(crate::outside::ANSWER_TIMEOUT, ANSWER_LIMIT)
 }
 
 /// The same for answers that take at most `timeout` and have at most `limit` bytes.

@@ -28,7 +28,7 @@ pub use error::{CallError, Class};
 pub use guarded::{Guarded, Mask};
 pub use http::network;
 pub use local::Local;
-pub use outside::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
+pub use outside::{ANSWER_TIMEOUT, Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
 pub use runtime::ManifestProvider;
 pub use rust::{Opened, RustProviders};
 

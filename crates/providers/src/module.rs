@@ -110,19 +110,21 @@ impl ModuleProvider {
     fn fault(&self, fault: Fault, request: &Request<'_>, control: &Control<'_>) -> CallError {
         let command = request.command;
         let unknown_fate = if request.changes { Class::InDoubt } else { Class::Unavailable };
+        // What it had sent when it ended may still arrive.
+        let under_way = |error: CallError| if request.changes { error.sent_at(control.clock.now()) } else { error };
         match fault {
             Fault::NotBegun(_) if control.interrupt.load(Ordering::Relaxed) => {
                 self.error(Class::Interrupted, "", "interrupted before the call")
             }
             Fault::NotBegun(why) => self.error(Class::NotSent, "", format!("`{command}` was not called: {why}")),
-            Fault::Ended(how) => self.error(unknown_fate, "", format!("`{command}` did not end: {how}")),
+            Fault::Ended(how) => under_way(self.error(unknown_fate, "", format!("`{command}` did not end: {how}"))),
             Fault::Hung(limit) => {
                 let message = format!("`{command}` did not end within {} and was stopped", shown(limit));
-                self.error(unknown_fate, "", message)
+                under_way(self.error(unknown_fate, "", message))
             }
             // What was killed in the middle of a change may have made it.
             Fault::Interrupted if request.changes => {
-                self.error(Class::InDoubt, "", format!("`{command}` was interrupted"))
+                under_way(self.error(Class::InDoubt, "", format!("`{command}` was interrupted")))
             }
             Fault::Interrupted => self.error(Class::Interrupted, "", format!("`{command}` was interrupted")),
             Fault::Unreadable(why) => self.malformed(command, &format!("cannot be read: {why}")),

@@ -63,15 +63,29 @@ pub trait Wire: Send + Sync {
     fn exchange(&self, request: WireRequest) -> Result<WireAnswer, WireError>;
 }
 
+/// Longest an answer may take where nothing else is said. A create that waits for capacity is slow; a repeated one is
+/// expensive.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Clock and wire; the machine's own when a wire is not given.
 #[derive(Clone)]
 pub struct Outside {
     pub clock: Arc<dyn Clock>,
     pub wire: Option<Arc<dyn Wire>>,
+    /// Longest an answer may take.
+    pub answer_timeout: Duration,
+}
+
+impl Outside {
+    /// How long after it was sent a request may still arrive: nobody waits for its answer longer than the timeout, and a
+    /// quarter more is for what the network itself holds back.
+    pub fn under_way(&self) -> Duration {
+        self.answer_timeout * 5 / 4
+    }
 }
 
 impl Default for Outside {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), wire: None }
+        Self { clock: Arc::new(SystemClock), wire: None, answer_timeout: ANSWER_TIMEOUT }
     }
 }

@@ -1,8 +1,9 @@
 //! Owns approvals: who let which plan through, in which role, until when, and whether it was used.
 
 use crate::audit::{self, AuditEntry};
-use crate::db::{Row, vals};
-use crate::{Lease, Store, now, proofs};
+use crate::db::{Database, DbError, Row, vals};
+use crate::proofs::Chain;
+use crate::{Store, now, proofs};
 use provision_diagnostic::Failure;
 use provision_model::{Address, Json, Map, canonical};
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,40 @@ impl Approval {
     }
 }
 
+/// Marks approvals as used; false where one of them was used or taken back meanwhile.
+pub(crate) fn take(
+    database: &mut dyn Database,
+    chain: &Chain,
+    user: &str,
+    ids: &[String],
+    time: &str,
+) -> Result<bool, DbError> {
+    // Run again, it finds the marks of its own first time.
+    let open = "select 1 from approvals where id = ?1 and (used is null or used = ?2)";
+    for id in ids {
+        if database.row(open, vals![id, time])?.is_none() {
+            return Ok(false);
+        }
+    }
+    for id in ids {
+        let sql = "update approvals set used = ?2 where id = ?1 and used is null";
+        if database.run(sql, vals![id, time])? == 0 {
+            continue;
+        }
+        let read = format!("select {COLUMNS} from approvals where id = ?1");
+        if let Some(approval) = database.row(&read, vals![id])?.as_ref().map(Approval::read) {
+            chain.prove(database, &proofs::approval(id), &approval.text(true))?;
+            audit::append(database, chain, &approval.told(user, "approval.use"))?;
+        }
+    }
+    Ok(true)
+}
+
+pub(crate) fn taken() -> Failure {
+    Failure::new("provision::apply::approval", "an approval was used or taken back meanwhile")
+        .with_help("Run `provision approvals`, and have the plan approved again.")
+}
+
 const COLUMNS: &str = "id, plan, address, role, \"by\", at, until, used, policies";
 
 impl Store {
@@ -126,41 +161,6 @@ impl Store {
     pub fn is_vouched(&self, approval: &Approval) -> Result<bool, Failure> {
         let (chain, text) = (self.chain(), approval.text(true));
         self.read(|database| chain.is_proved(database, &proofs::approval(&approval.id), &text))
-    }
-
-    /// Marks approvals as used; refused when one of them was used or taken back meanwhile.
-    pub fn use_approvals(&self, lease: &Lease, ids: &[String]) -> Result<(), Failure> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let (time, ids) = (now(), ids.to_vec());
-        let (chain, user) = (self.chain(), lease.user().to_owned());
-        let all = self.fenced(lease, move |database| {
-            // Run again, it finds the marks of its own first time.
-            let open = "select 1 from approvals where id = ?1 and (used is null or used = ?2)";
-            for id in &ids {
-                if database.row(open, vals![id, &time])?.is_none() {
-                    return Ok(false);
-                }
-            }
-            for id in &ids {
-                let sql = "update approvals set used = ?2 where id = ?1 and used is null";
-                if database.run(sql, vals![id, &time])? == 0 {
-                    continue;
-                }
-                let read = format!("select {COLUMNS} from approvals where id = ?1");
-                if let Some(approval) = database.row(&read, vals![id])?.as_ref().map(Approval::read) {
-                    chain.prove(database, &proofs::approval(id), &approval.text(true))?;
-                    audit::append(database, &chain, &approval.told(&user, "approval.use"))?;
-                }
-            }
-            Ok(true)
-        })?;
-        if all {
-            return Ok(());
-        }
-        Err(Failure::new("provision::apply::approval", "an approval was used or taken back meanwhile")
-            .with_help("Run `provision approvals`, and have the plan approved again."))
     }
 
     /// One approval.

@@ -45,7 +45,12 @@ impl Store {
             return Ok(None);
         }
         let folder = self.folder().join("backups");
-        private::folder(&folder).map_err(|error| file_io("back up", &error))?;
+        // A folder that was taken away is not made again: the state is not there.
+        match std::fs::create_dir(&folder) {
+            Err(error) if !folder.is_dir() => return Err(file_io("back up", &error)),
+            _ => {}
+        }
+        private::close(&folder, 0o700);
         let serial = self.serial()?;
         let stamp = stamp();
         let file = folder.join(format!("state-{serial:06}-{stamp}.db"));
@@ -60,7 +65,8 @@ impl Store {
         })?;
         let made = std::fs::File::open(&unfinished)
             .and_then(|file| file.sync_all())
-            .and_then(|()| std::fs::rename(&unfinished, &file));
+            .and_then(|()| std::fs::rename(&unfinished, &file))
+            .and_then(|()| crate::files::sync(&folder));
         made.map_err(|error| file_io("back up", &error))?;
         for old in list(self.folder()).into_iter().skip(KEPT) {
             // One too many does no harm.
@@ -222,7 +228,7 @@ fn refuse_live(folder: &Path) -> Result<(), Failure> {
         Err(error) => return Err(error.failure("read")),
     };
     match owner.and_then(|owner| serde_json::from_str::<crate::LeaseInfo>(&owner).ok()) {
-        Some(info) if !info.is_dead_here() => {
+        Some(info) if !info.is_dead(&crate::LeaseInfo::here("", 0)) => {
             Err(Failure::new("provision::lease::held", format!("the state is in use by {info}"))
                 .with_help("Wait for it to finish, or stop that process."))
         }

@@ -150,7 +150,7 @@ impl Store {
             return Ok(());
         }
         let text = text_of(&signed)?;
-        crate::write_new(&file, &text).map_err(|error| file_io("write the audit log of", &error))
+        crate::files::write_new(&file, &text).map(drop).map_err(|error| file_io("write the audit log of", &error))
     }
 
     pub(crate) fn head_file(&self) -> Option<PathBuf> {
@@ -159,7 +159,7 @@ impl Store {
 
     pub(crate) fn write_head(&self, signed: &Checkpoint) -> Result<(), Failure> {
         let Some(file) = self.head_file() else { return Ok(()) };
-        crate::write_whole(&file, &text_of(signed)?).map_err(|error| file_io("write the audit log of", &error))
+        crate::files::write_whole(&file, &text_of(signed)?).map_err(|error| file_io("write the audit log of", &error))
     }
 
     /// How the file beside the state and the log stand to each other. It costs one row, whatever the log holds.

@@ -132,6 +132,11 @@ impl NewChange {
     }
 }
 
+/// What cannot be written is no reason to write less.
+fn unwritable(error: serde_json::Error) -> DbError {
+    DbError::new(Trouble::Other, error)
+}
+
 /// The name under which an entry of the audit log has the digest of the change it tells of.
 pub(crate) const DIGEST: &str = "history";
 
@@ -185,7 +190,7 @@ pub(crate) fn add(database: &mut dyn Database, change: &NewChange, by: &str, ope
     // Only the holder of the lease adds changes: one that is open still was interrupted.
     database.run("update history set open = 0 where open = 1", &[])?;
     let log = crate::audit::head_of(database)?.map(|(seq, hash)| Tip { seq, hash });
-    let data = serde_json::to_string(&Stored { row, log }).map_err(|error| DbError::new(Trouble::Other, error))?;
+    let data = serde_json::to_string(&Stored { row, log }).map_err(unwritable)?;
     let digest = crate::audit::digest_of(&data);
     let outputs = Json::Object(change.outputs.clone()).to_string();
     database.run(
@@ -200,12 +205,14 @@ pub(crate) fn continued(database: &mut dyn Database, change: &NewChange) -> Resu
     let newest = database.row("select data from history order by serial desc limit 1", &[])?;
     let before = newest.and_then(|row| serde_json::from_str::<HistoryRow>(row.text(0)).ok());
     let outputs = database.rows("select name, value from outputs order by position, name", &[])?;
-    let outputs =
-        outputs.iter().filter_map(|row| Some((row.text(0).to_owned(), serde_json::from_str(row.text(1)).ok()?)));
+    let outputs = outputs.iter().map(|row| {
+        let value = serde_json::from_str(row.text(1)).map_err(|error| DbError::new(Trouble::Corrupt, error))?;
+        Ok((row.text(0).to_owned(), value))
+    });
     Ok(NewChange {
         project: change.project.clone().or_else(|| before.as_ref()?.project.clone()),
         policies: change.policies.clone().or_else(|| before.as_ref()?.policies.clone()),
-        outputs: outputs.collect(),
+        outputs: outputs.collect::<Result<_, DbError>>()?,
         ..change.clone()
     })
 }
@@ -217,7 +224,7 @@ pub(crate) fn keep_version(
     serial: i64,
     version: Option<&Version>,
 ) -> Result<(), DbError> {
-    let body = version.map(|version| serde_json::to_string(version).unwrap_or_default());
+    let body = version.map(|version| serde_json::to_string(version).map_err(unwritable)).transpose()?;
     let check = body.as_deref().map(sum).unwrap_or_default();
     let sql = "insert into versions (address, serial, body, sum) values (?1, ?2, ?3, ?4)
          on conflict (address, serial) do update set body = excluded.body, sum = excluded.sum";
@@ -235,14 +242,20 @@ pub(crate) fn newest_version(database: &mut dyn Database, address: &str) -> Resu
 }
 
 impl Store {
-    /// Begins a change of several operations; gives its serial.
-    pub fn open_change(&self, lease: &Lease, change: &NewChange) -> Result<i64, Failure> {
+    /// Begins a change of several operations; gives its serial. The approvals that let it through are used up in the same
+    /// instant; it is refused when one of them was used or taken back meanwhile.
+    pub fn open_change(&self, lease: &Lease, change: &NewChange, approvals: &[String]) -> Result<i64, Failure> {
         let (change, by, chain) = (self.vouched_change(change), lease.user().to_owned(), self.chain());
-        self.fenced(lease, move |database| {
+        let (time, approvals) = (now(), approvals.to_vec());
+        let serial = self.fenced(lease, move |database| {
+            if !crate::approval::take(database, &chain, &by, &approvals, &time)? {
+                return Ok(None);
+            }
             let added = add(database, &change, &by, true)?;
             crate::audit::append(database, &chain, &change.audit(&by, &added))?;
-            Ok(added.serial)
-        })
+            Ok(Some(added.serial))
+        })?;
+        serial.ok_or_else(crate::approval::taken)
     }
 
     /// Ends a change.

@@ -1,5 +1,6 @@
 //! Owns the journal's shapes and its one transition function: what may be recorded after what.
 
+use crate::Silence;
 use provision_model::{Action, Address, Identity, Lifecycle, Map};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub enum Record {
     },
     /// A step begins; its predecessors are done.
     Step(StepRecord),
+    /// Nobody sends anything for it any more: its process is gone, or gave up.
+    Silent(Silence),
     Ended,
     Closed {
         reason: String,
@@ -105,6 +108,12 @@ pub struct Entry {
     pub steps: Vec<StepRecord>,
     /// RFC 3339.
     pub begun_at: String,
+    /// How long after it was sent a request of it may still arrive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way_ms: Option<u64>,
+    /// Since when nobody sends anything for it any more, where it was left open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<Silence>,
     /// Why it was closed.
     #[serde(default)]
     pub reason: Option<String>,
@@ -128,6 +137,7 @@ impl Entry {
                 self.phase = Phase::Created;
             }
             (Phase::Begun | Phase::Created, Record::Step(step)) => self.steps.push(step.clone()),
+            (Phase::Begun | Phase::Created, Record::Silent(silence)) => self.silent = Some(silence.clone()),
             // A create ends only after its id was written down.
             (Phase::Created, Record::Ended) => self.phase = Phase::Ended,
             (Phase::Begun, Record::Ended) if self.action != Action::Create => self.phase = Phase::Ended,

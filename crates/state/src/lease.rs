@@ -1,7 +1,8 @@
 //! Owns the lease: one writer at a time, with a heartbeat, a fencing number, and takeover that cannot hurt a live owner.
 
-use crate::db::{Database, DbError, vals};
-use crate::{Store, io};
+use crate::db::{Database, DbError, Trouble, vals};
+use crate::owner::{LeaseInfo, own_task};
+use crate::{Silence, Store, io};
 use provision_diagnostic::Failure;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -13,76 +14,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The longest a request of a dead owner may still be on its way.
 const LONGEST_REQUEST: Duration = Duration::from_secs(75);
 
-/// Who holds the lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseInfo {
-    pub user: String,
-    pub host: String,
-    pub pid: u32,
-    /// Tells this life of the machine and of the process id from earlier ones.
-    pub boot: String,
-    pub started: String,
-    /// The namespace that `pid` is a number of: containers of one machine count on their own. Empty where that is not
-    /// known.
-    #[serde(default)]
-    pub pid_namespace: String,
-    /// The thread that renews it, 0 where that is not known.
-    #[serde(default)]
-    pub task: u32,
-    /// Tells this thread from one that has its number later.
-    #[serde(default)]
-    pub task_started: String,
-    /// RFC 3339.
-    pub since: String,
-}
-
-impl LeaseInfo {
-    fn here(user: &str, task: u32) -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
-        let pid = std::process::id();
-        Self {
-            user: user.to_owned(),
-            host: read("/proc/sys/kernel/hostname"),
-            pid,
-            boot: read("/proc/sys/kernel/random/boot_id"),
-            started: started(&format!("/proc/{pid}/stat")).unwrap_or_default(),
-            pid_namespace: link("/proc/self/ns/pid"),
-            task,
-            task_started: started(&format!("/proc/{pid}/task/{task}/stat")).unwrap_or_default(),
-            since: crate::now(),
-        }
-    }
-
-    /// A process that we would see if it ran, and that certainly runs no more, or whose renewing thread does not: it gave
-    /// the lease up and could not write that down. Names of hosts and images are copied, so only the same life of the same
-    /// kernel and the same count of process ids tell; everybody else is waited for.
-    pub(crate) fn is_dead_here(&self) -> bool {
-        let here = Self::here("", 0);
-        let seen = !self.boot.is_empty() && !self.pid_namespace.is_empty() && !self.started.is_empty();
-        if !seen || here.boot != self.boot || here.pid_namespace != self.pid_namespace {
-            return false;
-        }
-        let runs = |stat: String, since: &str| started(&stat).is_some_and(|started| started == since);
-        !runs(format!("/proc/{}/stat", self.pid), &self.started)
-            || (self.task != 0 && !runs(format!("/proc/{}/task/{}/stat", self.pid, self.task), &self.task_started))
-    }
-}
-
-fn link(path: &str) -> String {
-    std::fs::read_link(path).ok().and_then(|link| link.to_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// The start time of a live process or thread; `None` for none or a zombie.
-fn started(stat: &str) -> Option<String> {
-    let stat = std::fs::read_to_string(stat).ok()?;
-    // The name is in parentheses and may hold spaces; fields are counted after it.
-    let rest = stat.rsplit_once(')')?.1;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    (fields.first() != Some(&"Z")).then(|| fields.get(19).map(|ticks| (*ticks).to_owned()))?
-}
-
 /// Seconds of a clock that also counts while the machine sleeps.
-fn boot_seconds() -> i64 {
+pub(crate) fn boot_seconds() -> i64 {
     rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec
 }
 
@@ -91,6 +24,8 @@ pub struct Lease {
     store: Arc<Store>,
     user: String,
     fencing: i64,
+    /// Since when whoever had it before sends nothing any more.
+    before: Silence,
     pulse: Arc<Pulse>,
     stop: Arc<(Mutex<bool>, Condvar)>,
     heart: Option<std::thread::JoinHandle<()>>,
@@ -103,11 +38,6 @@ struct Pulse {
     owner: OnceLock<String>,
     deadline: AtomicI64,
     lost: AtomicBool,
-}
-
-/// The number of this thread.
-fn own_task() -> u32 {
-    link("/proc/thread-self").rsplit('/').next().and_then(|name| name.parse().ok()).unwrap_or_default()
 }
 
 impl Lease {
@@ -130,20 +60,25 @@ impl Lease {
                 beat(&store, &pulse, &stop);
             })
         };
+        let before = store.read(|database| Silence::ago(database, Duration::ZERO))?;
         let mut lease =
-            Lease { store: store.clone(), user: user.to_owned(), fencing: 0, pulse, stop, heart: Some(heart) };
+            Lease { store: store.clone(), user: user.to_owned(), fencing: 0, before, pulse, stop, heart: Some(heart) };
         let info = LeaseInfo::here(user, number.recv().unwrap_or_default());
         let owner = serde_json::to_string(&info).map_err(|error| io("lease", &error))?;
         let taken = {
-            let (owner, boot) = (owner.clone(), info.boot);
+            let owner = owner.clone();
             store.write(move |database| {
                 let now = database.clock()?;
                 let mut fencing = 1;
+                let mut silent = Duration::ZERO;
                 if let Some(held) = held(database)? {
                     // Run again after an answer that was lost, it finds itself.
                     fencing = if held.owner == owner { held.fencing } else { held.fencing + 1 };
-                    if held.owner != owner && !held.is_free(now, &boot, LONGEST_REQUEST) {
+                    if held.owner != owner && !held.is_free(now, &info, LONGEST_REQUEST) {
                         return Ok(Err(held.info()));
+                    }
+                    if held.owner != owner {
+                        silent = held.silent_for(now, &info);
                     }
                 }
                 let sql = "insert into lease (one, owner, fencing, expires_at, expires_boot) values (1, ?1, ?2, ?3, ?4)
@@ -151,12 +86,13 @@ impl Lease {
                        expires_at = excluded.expires_at, expires_boot = excluded.expires_boot";
                 let (wall, boot) = (now + term(), boot_seconds() + term());
                 database.run(sql, vals![&owner, fencing, wall, boot])?;
-                Ok(Ok(fencing))
+                Ok(Ok((fencing, Silence::ago(database, silent)?)))
             })?
         };
         match taken {
-            Ok(fencing) => {
+            Ok((fencing, before)) => {
                 lease.fencing = fencing;
+                lease.before = before;
                 let _ = lease.pulse.owner.set(owner);
                 lease.pulse.fencing.store(fencing, Ordering::Release);
                 Ok(lease)
@@ -178,6 +114,11 @@ impl Lease {
     /// The number every commit is checked against.
     pub fn fencing(&self) -> i64 {
         self.fencing
+    }
+
+    /// Since when whoever had it before sends nothing any more.
+    pub(crate) fn silence(&self) -> &Silence {
+        &self.before
     }
 
     /// Whether it is certainly still ours; asked just before a call is sent.
@@ -221,26 +162,26 @@ impl Held {
 
     /// Whether somebody else may take it: given back, its process certainly dead, or not renewed for its whole term and
     /// `grace` more.
-    fn is_free(&self, now: i64, boot: &str, grace: Duration) -> bool {
-        let grace = grace.as_secs() as i64;
-        if self.expires_at == 0 {
-            return true;
-        }
-        let Some(info) = self.info() else { return now > self.expires_at + grace };
-        if info.is_dead_here() {
-            return true;
-        }
+    fn is_free(&self, now: i64, here: &LeaseInfo, grace: Duration) -> bool {
+        self.expires_at == 0
+            || self.info().is_some_and(|info| info.is_dead(here))
+            || self.expired_for(now, here) > grace.as_secs() as i64
+    }
+
+    /// For how many seconds it has not held any more; less than none while it holds.
+    fn expired_for(&self, now: i64, here: &LeaseInfo) -> i64 {
         // In the same life of the same machine, the clock that nobody sets decides.
-        match info.boot == boot && !boot.is_empty() && self.expires_boot > 0 {
-            true => boot_seconds() > self.expires_boot + grace,
-            false => now > self.expires_at + grace,
+        match self.info().is_some_and(|info| info.is_same_life(here)) && self.expires_boot > 0 {
+            true => boot_seconds() - self.expires_boot,
+            false => now - self.expires_at,
         }
     }
-}
 
-impl std::fmt::Display for LeaseInfo {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} (process {} on {}, since {})", self.user, self.pid, self.host, self.since)
+    /// How long its owner has certainly sent nothing. It sends only while the lease holds; when it died before that, and
+    /// when it gave the lease back, is written nowhere.
+    fn silent_for(&self, now: i64, here: &LeaseInfo) -> Duration {
+        let expired = if self.expires_at == 0 { 0 } else { self.expired_for(now, here) };
+        Duration::from_secs(u64::try_from(expired).unwrap_or_default())
     }
 }
 
@@ -253,7 +194,7 @@ pub struct LeaseRow {
     /// RFC 3339, as the other times.
     pub since: String,
     pub expires: String,
-    /// `held`, or `stale`: not renewed in time, or its process is dead.
+    /// `held`; `stale`: not renewed in time, or its process is dead; or `broken`: taken from its owner, and not over yet.
     pub status: String,
     pub fencing: i64,
 }
@@ -261,7 +202,7 @@ pub struct LeaseRow {
 impl Store {
     /// Who holds the lease; `None` when nobody does.
     pub fn lease_row(&self) -> Result<Option<LeaseRow>, Failure> {
-        let boot = boot_id();
+        let here = LeaseInfo::here("", 0);
         self.read(|database| {
             let now = database.clock()?;
             let held = match held(database)? {
@@ -269,7 +210,11 @@ impl Store {
                 _ => return Ok(None),
             };
             let Some(info) = held.info() else { return Ok(None) };
-            let stale = held.is_free(now, &boot, Duration::ZERO);
+            let status = match held.is_free(now, &here, Duration::ZERO) {
+                true => "stale",
+                false if info.broken.is_some() => "broken",
+                false => "held",
+            };
             let expires = chrono::DateTime::from_timestamp(held.expires_at, 0).unwrap_or_default();
             Ok(Some(LeaseRow {
                 user: info.user,
@@ -277,22 +222,24 @@ impl Store {
                 pid: info.pid,
                 since: info.since,
                 expires: expires.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
-                status: if stale { "stale" } else { "held" }.to_owned(),
+                status: status.to_owned(),
                 fencing: held.fencing,
             }))
         })
     }
 
-    /// Takes the lease away from who does not renew it any more, and writes down why. A live owner keeps it.
-    pub fn break_lease(&self, user: &str, reason: &str) -> Result<LeaseRow, Failure> {
+    /// Takes the lease away and writes down why. A live owner keeps it unless `force` is given: then it cannot write any
+    /// more, and the lease is free once what it sent last has arrived.
+    pub fn break_lease(&self, user: &str, reason: &str, force: bool) -> Result<LeaseRow, Failure> {
         let Some(row) = self.lease_row()? else {
             return Err(Failure::new("provision::lease::free", "nobody holds the lease of the state")
                 .with_help("There is nothing to break; run the command you wanted to run."));
         };
-        let (boot, chain) = (boot_id(), self.chain());
+        let (here, chain) = (LeaseInfo::here(user, 0), self.chain());
         let mut detail = provision_model::Map::new();
         detail.insert("reason".into(), reason.into());
         detail.insert("holder".into(), format!("{} process {} on {}", row.user, row.pid, row.host).into());
+        detail.insert("force".into(), force.into());
         let entry = self.vouched(crate::AuditEntry {
             time: crate::now(),
             actor: user.to_owned(),
@@ -304,34 +251,39 @@ impl Store {
         let broken = self.write(move |database| {
             let now = database.clock()?;
             let Some(held) = held(database)? else { return Ok(true) };
-            // What its owner sent last may still be on its way, broken or not.
-            if held.expires_at != 0 && !held.is_free(now, &boot, LONGEST_REQUEST) {
+            // The number moves on: whoever held it cannot write any more.
+            if held.is_free(now, &here, LONGEST_REQUEST) {
+                database.run("update lease set fencing = fencing + 1, expires_at = 0 where one = 1", &[])?;
+            } else if force && let Some(info) = held.info() {
+                // It may send until its term is over, and what it sent may arrive after that.
+                let owner = LeaseInfo { broken: Some(crate::now()), ..info };
+                let owner = serde_json::to_string(&owner).map_err(|error| DbError::new(Trouble::Other, error))?;
+                database.run("update lease set fencing = fencing + 1, owner = ?1 where one = 1", vals![owner])?;
+            } else {
                 return Ok(false);
             }
-            // The number moves on: whoever held it cannot write any more.
-            database.run("update lease set fencing = fencing + 1, expires_at = 0 where one = 1", &[])?;
             crate::audit::append(database, &chain, &entry)?;
             Ok(true)
         })?;
         if broken {
-            return Ok(row);
+            return Ok(self.lease_row()?.unwrap_or(row));
         }
         let who = format!("{} (process {} on {})", row.user, row.pid, row.host);
-        if row.status == "stale" {
-            return Err(Failure::new(
-                "provision::lease::held",
-                format!("{who} does not renew the lease any more, but what they sent last may still be on its way"),
-            )
-            .with_help(format!("Run it again {} s after {}.", LONGEST_REQUEST.as_secs(), row.expires)));
-        }
-        Err(Failure::new("provision::lease::held", format!("the state is in use by {who}, who is alive")).with_help(
-            "Stop that process; its lease is free at once where it ran here, or soon after it stops renewing it.",
-        ))
+        let later = format!("Run it again {} s after {}.", LONGEST_REQUEST.as_secs(), row.expires);
+        let (message, help) = match row.status.as_str() {
+            "held" => (
+                format!("the state is in use by {who}, who is alive"),
+                "Stop that process; its lease is free at once where it ran here, or soon after it stops renewing it. One that \
+                 hangs and cannot be stopped loses it with `--force`."
+                    .to_owned(),
+            ),
+            "broken" => (format!("the lease was taken from {who}, but what they sent last may still be on its way"), later),
+            _ => {
+                (format!("{who} does not renew the lease any more, but what they sent last may still be on its way"), later)
+            }
+        };
+        Err(Failure::new("provision::lease::held", message).with_help(help))
     }
-}
-
-fn boot_id() -> String {
-    LeaseInfo::here("", 0).boot
 }
 
 pub(crate) fn lost() -> Failure {
@@ -384,26 +336,5 @@ impl Drop for Lease {
         let _ = self.store.write(move |database| {
             database.run("update lease set expires_at = 0 where fencing = ?1 and owner = ?2", vals![fencing, &owner])
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_who_could_be_seen_from_here_is_taken_for_dead() {
-        let alive = LeaseInfo::here("ada", 0);
-        assert!(!alive.is_dead_here());
-        // No process has the last number there is (proc(5), pid_max).
-        let dead = LeaseInfo { pid: u32::MAX, ..alive.clone() };
-        assert!(dead.is_dead_here());
-        // The same process id, begun at another time, is another process.
-        assert!(LeaseInfo { started: "1".to_owned(), ..alive }.is_dead_here());
-        // In another life of a machine, or another container, that number is somebody else's.
-        assert!(!LeaseInfo { boot: "another".to_owned(), ..dead.clone() }.is_dead_here());
-        assert!(!LeaseInfo { pid_namespace: "pid:[1]".to_owned(), ..dead.clone() }.is_dead_here());
-        // What an older version wrote does not say: it is waited for.
-        assert!(!LeaseInfo { pid_namespace: String::new(), ..dead }.is_dead_here());
     }
 }

@@ -6,12 +6,14 @@ mod audit;
 mod backup;
 mod commit;
 mod db;
+mod files;
 mod guard;
 mod head;
 mod history;
 mod journal;
 mod lease;
 mod operations;
+mod owner;
 mod postgres;
 pub mod private;
 mod proofs;
@@ -20,6 +22,7 @@ mod resources;
 mod schema;
 mod seal;
 mod secrets;
+mod silence;
 mod sqlite;
 mod store;
 mod transfer;
@@ -29,16 +32,19 @@ pub use approval::Approval;
 pub use audit::{AuditEntry, AuditGap, AuditRow};
 pub use backup::{BackupRow, Restored, list as backups, restore};
 pub use db::{Database, DbError, Dialect, Row, Trouble, Val};
+pub use files::write_whole;
 pub use head::{Checkpoint, Standing};
 pub use history::{Changed, Counts, HistoryRow, NewChange, Version, revision};
 pub use journal::{Entry, Phase, PolicyInForce, Record, StepRecord};
-pub use lease::{Lease, LeaseInfo, LeaseRow};
+pub use lease::{Lease, LeaseRow};
+pub use owner::LeaseInfo;
 pub use postgres::Postgres;
 pub use rekey::Rekeyed;
 pub use resources::Edit;
 pub use schema::SCHEMA_VERSION;
 pub use seal::Sealer;
 pub use secrets::{Audience, SecretRow, SecretWritten, Secrets, SecretsReady};
+pub use silence::{Silence, Unsettled};
 pub use sqlite::Sqlite;
 pub use store::{Location, Store};
 pub use transfer::Imported;
@@ -49,48 +55,6 @@ use provision_diagnostic::Failure;
 /// Now, RFC 3339 with microseconds, UTC.
 pub fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
-}
-
-/// Writes a file beside its place and puts it there, so that a reader sees all of it or what was there before. Its owner alone
-/// may read it.
-pub fn write_whole(file: &std::path::Path, text: &str) -> std::io::Result<()> {
-    let beside = beside(file, text)?;
-    let put = std::fs::rename(&beside, file).and_then(|()| sync_folder(file));
-    put.inspect_err(|_| drop(std::fs::remove_file(&beside)))
-}
-
-/// The same where nothing is there yet; what is there stays.
-pub(crate) fn write_new(file: &std::path::Path, text: &str) -> std::io::Result<()> {
-    let beside = beside(file, text)?;
-    let put = std::fs::hard_link(&beside, file);
-    let _ = std::fs::remove_file(&beside);
-    match put {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(file),
-    }
-}
-
-/// A file beside another one's place, durable, with a name that no other process gives.
-fn beside(file: &std::path::Path, text: &str) -> std::io::Result<std::path::PathBuf> {
-    let mut name = file.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.new", new_id()));
-    let beside = file.with_file_name(name);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&beside).and_then(|mut file| {
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        file.sync_all()
-    });
-    written.inspect_err(|_| drop(std::fs::remove_file(&beside)))?;
-    Ok(beside)
-}
-
-fn sync_folder(file: &std::path::Path) -> std::io::Result<()> {
-    match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => std::fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
 }
 
 /// A name that nothing else has.

@@ -12,6 +12,11 @@ use provision_model::{Action, Address, Json, Map, Resource};
 /// Whether an entry is written already. The second condition is that of the index; without it the whole journal is read.
 const KNOWN: &str = "select id from journal where uid = ?1 and uid <> ''";
 
+/// Writes an entry anew that stays open.
+pub(crate) fn update_entry(database: &mut dyn Database, id: i64, text: &str) -> Result<(), DbError> {
+    database.run("update journal set data = ?2 where id = ?1 and open = 1", vals![id, text]).map(drop)
+}
+
 impl Store {
     /// Writes an operation down before its first call; gives it with its id.
     pub fn begin(&self, lease: &Lease, mut entry: Entry) -> Result<Entry, Failure> {
@@ -129,7 +134,7 @@ impl Store {
             Record::Ended => Some("operation.end"),
             Record::Closed { .. } => Some("operation.close"),
             // The steps are in the journal; the log has what they come to.
-            Record::Step(_) => None,
+            Record::Step(_) | Record::Silent(_) => None,
         };
         let told = event.map(|event| told(&next, event, outcome(&next)));
         let (chain, id, open) = (self.chain(), next.id, next.is_open());

@@ -138,10 +138,12 @@ fn open(config: &Config, schema: &str, tls: Option<&MakeRustlsConnect>) -> Resul
         Some(tls) => config.connect(tls.clone()),
     }
     .map_err(trouble)?;
-    // A commit that was answered must survive a crash of the server.
+    // Two that make the schema at once must not meet. A commit that was answered must survive a crash of the server.
     client
         .batch_execute(&format!(
-            "set client_min_messages = warning; create schema if not exists {schema}; set search_path to {schema}; \
+            "set client_min_messages = warning; \
+             begin; select pg_advisory_xact_lock(7023114208); create schema if not exists {schema}; commit; \
+             set search_path to {schema}; \
              set synchronous_commit = on; set lock_timeout = '10s'; \
              set default_transaction_isolation = 'read committed';"
         ))

@@ -127,7 +127,7 @@ impl Store {
 /// Puts a new key into the place of the old one.
 pub(crate) fn take_over(folder: &Path) -> Result<(), Failure> {
     std::fs::rename(folder.join(crate::seal::NEXT), folder.join(crate::seal::KEY))
-        .and_then(|()| std::fs::File::open(folder)?.sync_all())
+        .and_then(|()| crate::files::sync(folder))
         .map_err(|error| file_io("write the key of", &error))
 }
 

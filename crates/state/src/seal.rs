@@ -7,7 +7,6 @@ use hmac::{Hmac, Mac};
 use provision_diagnostic::{Failure, SecretTexts};
 use provision_model::{Json, Map, canonical, secret_texts};
 use sha2::Sha256;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,30 +40,25 @@ impl Sealer {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let sealer = Sealer::of(age::x25519::Identity::generate());
                 match sealer.keep(&path) {
-                    Ok(()) => Ok(sealer),
+                    Ok(true) => Ok(sealer),
                     // Somebody else made it in the same instant.
-                    Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Self::open(folder),
-                    Err(error) => {
-                        // A key that was cut short would be taken for a damaged one.
-                        let _ = std::fs::remove_file(&path);
-                        Err(file_io("write the key of", &error))
-                    }
+                    Ok(false) => Self::open(folder),
+                    Err(error) => Err(file_io("write the key of", &error)),
                 }
             }
             Err(error) => Err(file_io("read the key of", &error)),
         }
     }
 
-    /// Writes the key into a file that is not there yet, readable by its owner only.
-    pub(crate) fn keep(&self, path: &Path) -> std::io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
-        writeln!(file, "# public key: {}", self.identity.to_public())?;
-        writeln!(file, "{}", self.identity.to_string().expose_secret())?;
-        file.sync_all()
+    /// Writes the key into a file, all of it at once, readable by its owner only; false where there is one already.
+    pub(crate) fn keep(&self, path: &Path) -> std::io::Result<bool> {
+        let secret = self.identity.to_string();
+        let lines = zeroize::Zeroizing::new(format!(
+            "# public key: {}\n{}\n",
+            self.identity.to_public(),
+            secret.expose_secret()
+        ));
+        crate::files::write_new(path, &lines)
     }
 
     /// The same key once more.

@@ -2,6 +2,7 @@
 
 use crate::commit::Committer;
 use crate::db::{Database, DbError, Dialect, Row, Trouble, Val, vals};
+use crate::files::{self, Presence};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, private, schema};
@@ -59,6 +60,8 @@ pub struct Store {
     claimed: AtomicBool,
     /// The files that were made for it, where it was not there before.
     made: Option<Made>,
+    /// While it is open, nobody takes its folder away.
+    presence: Option<Presence>,
 }
 
 /// What opening a state made.
@@ -83,20 +86,21 @@ impl Store {
     /// Opens the state where it is kept, making it when it is not there.
     pub fn open_at(project: &Path, location: &Location) -> Result<Arc<Store>, Failure> {
         let folder = location.folder(project);
+        let failed = |error: std::io::Error| file_io("create", &error);
         if location.url.is_none() && Sqlite::may_only_read(&folder.join(FILE)) {
             return Self::open_to_read(folder, location.key.as_deref());
         }
         let mut made = Made { key: location.key.is_none() && !Sealer::exists(&folder), ..Made::default() };
         made.folders = folder.ancestors().take_while(|it| *it != project && !it.exists()).map(Path::to_owned).collect();
         made.folders.reverse();
-        private::folder(&folder).map_err(|error| file_io("create", &error))?;
-        private::close(&project.join(".provision"), 0o700);
+        let presence = Presence::enter(&folder).map_err(failed)?;
+        for open in [project.join(".provision"), folder.clone()] {
+            private::close(&open, 0o700);
+        }
         let ignore = project.join(".provision/.gitignore");
-        if !ignore.exists() {
-            private::write(&ignore, b"*\n").map_err(|error| file_io("create", &error))?;
+        if !ignore.exists() && files::write_new(&ignore, "*\n").map_err(failed)? {
             made.ignore = Some(ignore);
         }
-        let is_new = location.url.is_none() && !folder.join(FILE).exists();
         let database: Box<dyn Database> = match &location.url {
             None if is_lost(&folder) => {
                 return Err(Failure::new(
@@ -104,18 +108,20 @@ impl Store {
                     format!("the state is empty, but there was one: {}", folder.join(FILE).display()),
                 )
                 .with_help(
-                    "Run `provision state restore` to go back to the newest good backup; to begin anew, remove the folder `.provision`.",
+                    "Run `provision state restore` to go back to the newest good backup. Without one, rename the folder `.provision`, which keeps what is left of it, and adopt what exists with `provision import`.",
                 ));
             }
             None => {
-                let open = || Sqlite::open(&folder.join(FILE)).map_err(|error| error.failure("open"));
+                let file = folder.join(FILE);
+                let is_new = !file.exists() && create(&file, &folder, location.key.as_deref())?;
+                let open = || Sqlite::open(&file).map_err(|error| error.failure("open"));
                 let (mut writer, reader) = (open()?, open()?);
                 // What reads must find the tables.
                 let from = schema::migrate(&mut writer)?;
-                let made = is_new.then_some(made);
                 let (writer, reader) = (Box::new(writer), Some(Box::new(reader) as Box<dyn Database>));
                 let mut store = Self::assembled(writer, reader, folder, location.key.as_deref(), from)?;
-                store.made = made;
+                store.made = is_new.then_some(made);
+                store.presence = presence;
                 store.begin_head(from)?;
                 return Ok(Arc::new(store));
             }
@@ -124,7 +130,11 @@ impl Store {
                 Box::new(Postgres::connect(url, location.password.as_deref(), environment)?)
             }
         };
-        Self::over(database, folder, location.key.as_deref())
+        let mut database = database;
+        let from = schema::migrate(&mut *database)?;
+        let mut store = Self::assembled(database, None, folder, location.key.as_deref(), from)?;
+        store.presence = presence;
+        Ok(Arc::new(store))
     }
 
     /// A state in memory, for simulations: it is gone when it is dropped. Its key is made anew.
@@ -168,23 +178,21 @@ impl Store {
         let dialect = writer.dialect();
         let committer = Committer::new(writer, reader);
         let opened = |error: DbError| error.failure("open");
-        let known = committer.read(|database| meta(database, "public_key")).map_err(opened)?;
+        let public_key = || committer.read(|database| meta(database, "public_key")).map_err(opened);
+        let known = public_key()?;
         let is_known = known.is_some();
-        let sealer = Arc::new(open_sealer(known, &folder, key)?);
-        let (fresh, public_key) = (crate::new_id(), sealer.public_key());
+        let mut sealer = Arc::new(open_sealer(known, &folder, key)?);
         let known = committer.read(|database| meta(database, "lineage")).map_err(opened)?.filter(|_| is_known);
         // Who only looks must not wait for one who writes, who may have been stopped while it did.
         let lineage = match known {
             Some(lineage) => lineage,
-            None => committer
-                .write(move |database| {
-                    for (name, value) in [("lineage", &fresh), ("public_key", &public_key)] {
-                        let sql = "insert into meta (key, value) values (?1, ?2) on conflict do nothing";
-                        database.run(sql, vals![name, value])?;
-                    }
-                    Ok(meta(database, "lineage")?.unwrap_or_default())
-                })
-                .map_err(opened)?,
+            None => {
+                let own = sealer.public_key();
+                let lineage = committer.write(move |database| name(database, &own)).map_err(opened)?;
+                // Somebody else may have given it a key in the same instant.
+                sealer = Arc::new(open_sealer(public_key()?, &folder, key)?);
+                lineage
+            }
         };
         let store = Store {
             committer,
@@ -196,6 +204,7 @@ impl Store {
             claimed: AtomicBool::new(false),
             read_only: false,
             made: None,
+            presence: None,
         };
         if from < schema::PROVED_FROM {
             store.prove_as_is()?;
@@ -337,11 +346,14 @@ impl Store {
 impl Drop for Store {
     /// Takes a state away again that was made to be looked at, or by a command that failed: nothing was written to it.
     fn drop(&mut self) {
-        let Some(made) = self.made.take() else { return };
+        let (Some(made), Some(presence)) = (self.made.take(), self.presence.take()) else { return };
         let Ok(nothing) = Sqlite::in_memory() else { return };
         // Its own connections would be in the way.
         self.committer = Committer::new(Box::new(nothing), None);
-        let _ = self.take_back(&made);
+        // Whoever else is there keeps it.
+        if presence.is_alone() {
+            let _ = self.take_back(&made);
+        }
     }
 }
 
@@ -351,7 +363,9 @@ impl Store {
         let beside = std::fs::read_dir(&self.folder).map_err(|error| DbError::new(Trouble::Other, error))?;
         let ours = |name: &std::ffi::OsStr| {
             let name = name.to_string_lossy();
-            name.starts_with(FILE) || [crate::seal::KEY, crate::head::HEAD, ".gitignore"].contains(&&*name)
+            let parts = [FILE, files::UNFINISHED];
+            parts.iter().any(|part| name.starts_with(part))
+                || [crate::seal::KEY, crate::head::HEAD, ".gitignore"].contains(&&*name)
         };
         if beside.filter_map(Result::ok).any(|entry| !ours(&entry.file_name())) {
             return Ok(());
@@ -391,6 +405,34 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Makes a state beside its place and puts it there whole, so that nobody ever finds half of one; false where somebody else
+/// was first.
+fn create(file: &Path, folder: &Path, key: Option<&str>) -> Result<bool, Failure> {
+    let failed = |error: std::io::Error| file_io("create", &error);
+    let public_key = open_sealer(None, folder, key)?.public_key();
+    let beside = files::beside(file, files::PRIVATE).map_err(failed)?;
+    let mut database = Sqlite::open(beside.path()).map_err(|error| error.failure("create"))?;
+    schema::migrate(&mut database)?;
+    let finish = |database: &mut Sqlite| {
+        name(database, &public_key)?;
+        // Its log goes into the file.
+        database.row("pragma journal_mode = delete", &[])
+    };
+    finish(&mut database).map_err(|error| error.failure("create"))?;
+    drop(database);
+    files::put(beside, file, true).map_err(failed)
+}
+
+/// Gives a new state its lineage and the public half of its key; the one it has stays.
+fn name(database: &mut dyn Database, public_key: &str) -> Result<String, DbError> {
+    let fresh = crate::new_id();
+    for (name, value) in [("lineage", fresh.as_str()), ("public_key", public_key)] {
+        let sql = "insert into meta (key, value) values (?1, ?2) on conflict do nothing";
+        database.run(sql, vals![name, value])?;
+    }
+    Ok(meta(database, "lineage")?.unwrap_or_default())
 }
 
 /// Whether a folder had a state that is not there any more: what is empty must not be taken for new.

@@ -33,10 +33,7 @@ fn policies(text: &str) -> PolicyInForce {
 
 fn change(store: &Arc<Store>, lease: &Lease, reason: &str, ids: &[String]) {
     let change = NewChange { reason: Some(reason.into()), ..NewChange::new("apply", "cli") };
-    let serial = {
-        store.use_approvals(lease, ids).unwrap();
-        store.open_change(lease, &change).unwrap()
-    };
+    let serial = store.open_change(lease, &change, ids).unwrap();
     store.close_change(lease, serial, Counts { done: 1, ..Counts::default() }).unwrap();
 }
 

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use provision_model::Address;
-use provision_state::{Approval, Lease, SCHEMA_VERSION, Store, new_id};
+use provision_state::{Approval, Lease, NewChange, SCHEMA_VERSION, Store, new_id};
 use rusqlite::Connection;
 
 fn version(path: &std::path::Path) -> i64 {
@@ -63,11 +63,13 @@ fn a_state_of_every_earlier_version_is_opened_and_goes_on() {
         {
             assert!(!approval.holds(plan, &Address::new(address), time), "{plan} {address} {time}");
         }
-        store.use_approvals(&lease, std::slice::from_ref(&approval.id)).unwrap();
-        assert_eq!(
-            store.use_approvals(&lease, std::slice::from_ref(&approval.id)).unwrap_err().code(),
-            "provision::apply::approval"
-        );
+        let change = NewChange::new("apply", "cli");
+        let begin = || store.open_change(&lease, &change, std::slice::from_ref(&approval.id));
+        begin().unwrap();
+        let begun = store.history().unwrap();
+        // Used up, it lets no other change begin.
+        assert_eq!(begin().unwrap_err().code(), "provision::apply::approval");
+        assert_eq!(store.history().unwrap(), begun);
         assert!(store.revoke_approval(&approval.id, "lea").is_err());
     }
 }

@@ -232,6 +232,10 @@ fn work(
             Status::Authorized | Status::Pending => bar.inc_length(1),
             Status::Started => bar.set_message(format!("{} {}", event.action.name(), event.address)),
             Status::Done | Status::Failed | Status::InDoubt | Status::Skipped | Status::NotStarted => bar.inc(1),
+            // What a process before this one left is waited for before anything begins.
+            Status::Waiting if event.elapsed == 0 => {
+                bar.set_message(format!("{}: {}", event.address, event.message.as_deref().unwrap_or_default()));
+            }
             _ => {}
         }
         // Nobody reading any more is no reason to stop settling.

@@ -5,7 +5,7 @@ use crate::closures::{provider_flag, with_given};
 use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
 use provision_nu_bridge::{Kind, labeled};
 
 pub struct Drift;
@@ -25,7 +25,8 @@ impl PluginCommand for Drift {
         "The clouds are compared with what was last applied, not with infra.ncl: what is new in the file is no drift.\n\
         `since` is when it was first seen so. `path` is null for a resource that is gone (`actual` is null too), and `address` for\n\
         a stray: something that carries this state's mark and is in no row of the state. Fields that `lifecycle.ignore` names are\n\
-        left out. Nothing is changed, and no lease is needed; `provision heal` undoes it."
+        left out. Nothing is changed, and no lease is needed; `provision heal` undoes it. What cannot be looked at is an error after\n\
+        the rows: of it nothing is known."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -66,10 +67,10 @@ impl PluginCommand for Drift {
         let session = with_given(session(plugin, engine, call)?, plugin, engine, call)?;
         let _guard = stoppable(engine, &session)?;
         let _busy = Busy::with("looking for drift");
-        let found = session
+        let (found, problems) = session
             .drift(call.has_flag("deep")?)
             .map_err(|failure| labeled(&failure, call.head, "while looking at the clouds"))?;
         let rows = found.iter().map(|row| super::value(row, call.head, &[("since", Kind::Date)])).collect();
-        Ok(PipelineData::value(Value::list(rows, call.head), None))
+        super::table(rows, problems, call.head, "while looking at the clouds")
     }
 }

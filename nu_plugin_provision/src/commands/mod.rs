@@ -27,8 +27,9 @@ mod trust;
 
 use crate::ProvisionPlugin;
 use nu_plugin::{EvaluatedCall, PluginCommand};
-use nu_protocol::{Category, FromValue, LabeledError, Span, SyntaxShape, Value};
-use provision_nu_bridge::{Kind, row};
+use nu_protocol::{Category, FromValue, LabeledError, PipelineData, Signals, Span, SyntaxShape, Value};
+use provision_diagnostic::{Diagnostic, Failure};
+use provision_nu_bridge::{Kind, labeled, row, shell, stream};
 use serde::Serialize;
 
 /// What a command does to anything besides itself: each has one of these among its search terms, so that people find it by
@@ -80,6 +81,18 @@ fn value(item: &impl Serialize, span: Span, columns: &[(&str, Kind)]) -> Value {
         Ok(json) => row(&json, span, columns),
         Err(error) => {
             Value::error(nu_protocol::ShellError::from(nu_protocol::LabeledError::new(error.to_string())), span)
+        }
+    }
+}
+
+/// Rows, and after them what kept the command from telling more: they are not all there is.
+fn table(rows: Vec<Value>, problems: Vec<Diagnostic>, span: Span, doing: &str) -> Result<PipelineData, LabeledError> {
+    match Failure::check(problems) {
+        Ok(()) => Ok(PipelineData::value(Value::list(rows, span), None)),
+        Err(failure) if rows.is_empty() => Err(labeled(&failure, span, doing)),
+        Err(failure) => {
+            let error = Value::error(shell(&failure, span, doing), span);
+            Ok(stream(rows.into_iter().chain([error]), span, Signals::empty()))
         }
     }
 }

@@ -5,7 +5,8 @@ use crate::closures::{provider_flag, with_given};
 use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
+use provision_engine::Event;
 use provision_nu_bridge::labeled;
 
 pub struct Recover;
@@ -24,7 +25,10 @@ impl PluginCommand for Recover {
     fn extra_description(&self) -> &str {
         "`provision apply` does this by itself first; this command shows what was found. Where the state is older than its audit log\n\
         shows, it also writes into the log what is gone, and `apply` goes on from there: a stray with an `address` is one that the\n\
-        state lost, and a row of the next plan adopts it."
+        state lost, and a row of the next plan adopts it.\n\n\
+        What a process that was killed had sent may still arrive, so an operation without an answer stays open for as long as a\n\
+        request can be under way (75 seconds, or a quarter more than `PROVISION_REQUEST_TIMEOUT`), unless the cloud shows the result\n\
+        earlier. One that cannot be settled has the outcome `in_doubt`, and the reason follows the rows as an error."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -52,9 +56,10 @@ impl PluginCommand for Recover {
         drop(input);
         let session = with_given(session(plugin, engine, call)?, plugin, engine, call)?;
         let _guard = stoppable(engine, &session)?;
-        let _busy = Busy::with("settling");
-        let found = session.recover().map_err(|failure| labeled(&failure, call.head, "while settling"))?;
-        let rows = found.iter().map(|row| super::value(row, call.head, &[])).collect();
-        Ok(PipelineData::value(Value::list(rows, call.head), None))
+        let busy = Busy::with("settling");
+        let told = |event: Event| busy.say(format!("{}: {}", event.address, event.message.unwrap_or_default()));
+        let found = session.recover(&told).map_err(|failure| labeled(&failure, call.head, "while settling"))?;
+        let rows = found.rows.iter().map(|row| super::value(row, call.head, &[])).collect();
+        super::table(rows, found.problems, call.head, "while settling")
     }
 }

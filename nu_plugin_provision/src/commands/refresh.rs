@@ -5,7 +5,7 @@ use crate::closures::{provider_flag, with_given};
 use crate::open::{project_flag, session, stoppable};
 use crate::progress::Busy;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
 use provision_nu_bridge::labeled;
 
 pub struct Refresh;
@@ -65,10 +65,10 @@ impl PluginCommand for Refresh {
         let session = with_given(session(plugin, engine, call)?, plugin, engine, call)?;
         let _guard = stoppable(engine, &session)?;
         let _busy = Busy::with("looking at the clouds");
-        let found = session
+        let (found, problems) = session
             .refresh_state(call.has_flag("deep")?)
             .map_err(|failure| labeled(&failure, call.head, "while looking at the clouds"))?;
         let rows = found.iter().map(|row| super::value(row, call.head, &[])).collect();
-        Ok(PipelineData::value(Value::list(rows, call.head), None))
+        super::table(rows, problems, call.head, "while looking at the clouds")
     }
 }

@@ -1,7 +1,7 @@
 //! Owns the files of secrets: read whole and bounded, written whole or not at all, found by name.
 
 use provision_diagnostic::Failure;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -43,35 +43,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     place(path, bytes, 0o644, false).map(drop).map_err(|error| io("write", path, &error))
 }
 
-/// Writes a file whole or not at all: beside its place, to the disk, and then into its place. What is to be `fresh`
-/// does not take the place of another; `false` says that there is one.
+/// Writes a file whole or not at all, with its folder; what is to be `fresh` does not take the place of another.
 pub fn place(path: &Path, bytes: &[u8], mode: u32, fresh: bool) -> std::io::Result<bool> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let beside = folder.join(format!(".{}.tmp", crate::new_id()));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    let written = options.open(&beside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let placed = written.and_then(|()| match fresh {
-        // A link does not replace what is there, as a rename does.
-        true => match std::fs::hard_link(&beside, path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            // Not every file system has links.
-            Err(_) if !path.exists() => std::fs::rename(&beside, path).map(|()| true),
-            linked => linked.map(|()| true),
-        },
-        false => std::fs::rename(&beside, path).map(|()| true),
-    });
-    // After a rename it is not there any more; where something failed it is of no use.
-    let _ = std::fs::remove_file(&beside);
-    // The new name must last too. Where a folder cannot be synced, there is nothing more to do.
-    let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-    placed
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    crate::files::place(path, bytes, mode, fresh)
 }
 
 /// The error about a file.

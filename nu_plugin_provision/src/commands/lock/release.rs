@@ -22,7 +22,10 @@ impl PluginCommand for LockBreak {
 
     fn extra_description(&self) -> &str {
         "A live owner keeps it. Nobody needs this: a dead process's lease is free at once on its own machine, and after its term\n\
-        elsewhere."
+        elsewhere.\n\n\
+        An owner that is alive, hangs and cannot be stopped loses it with `--force`. It cannot write or send anything any more once\n\
+        its term of 30 s is over; what it sent before may arrive for another 75 s, so the lease is free after that. Until then\n\
+        `provision lock show` says `broken`. What it had begun is settled by the next apply."
     }
 
     fn search_terms(&self) -> Vec<&str> {
@@ -31,6 +34,7 @@ impl PluginCommand for LockBreak {
 
     fn signature(&self) -> Signature {
         let signature = Signature::build(self.name())
+            .switch("force", "Take it from an owner that is alive and hangs.", None)
             .named("reason", SyntaxShape::String, "Why; kept in the audit log.", Some('m'))
             .input_output_types(vec![(Type::Nothing, Type::record())])
             .category(super::category());
@@ -59,7 +63,7 @@ impl PluginCommand for LockBreak {
             let failure = Failure::new("provision::lease::reason", "a lease is broken for a reason, and none is given");
             raised(failure.with_help("Give one with --reason; it is kept in the audit log."))
         })?;
-        let row = session.store.break_lease(&session.user, &reason).map_err(raised)?;
+        let row = session.store.break_lease(&session.user, &reason, call.has_flag("force")?).map_err(raised)?;
         Ok(PipelineData::value(super::value(&row, call.head, super::COLUMNS), None))
     }
 }

@@ -20,7 +20,8 @@ impl PluginCommand for LockShow {
     }
 
     fn extra_description(&self) -> &str {
-        "`status` is `held`, or `stale` when its owner does not renew it any more."
+        "`status` is `held`, `stale` when its owner does not renew it any more, or `broken` when it was taken from an owner that is\n\
+        alive and what that one sent may still arrive."
     }
 
     fn search_terms(&self) -> Vec<&str> {
