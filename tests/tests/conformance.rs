@@ -148,19 +148,23 @@ impl Model {
     }
 
     fn call(&self, call: &Call, spec: &TypeSpec, fields: &[&String], wrong: &mut Vec<String>) {
-        let action = call.action.as_deref().unwrap_or_default();
-        let shape = match self.side(action, "input") {
-            Ok(shape) => shape,
-            Err(error) => return wrong.push(error),
-        };
+        for action in named(call.action.as_deref().unwrap_or_default(), spec) {
+            match self.side(&action, "input") {
+                Ok(shape) => self.request(&shape, call, spec, fields, wrong),
+                Err(error) => wrong.push(error),
+            }
+        }
+    }
+
+    fn request(&self, shape: &str, call: &Call, spec: &TypeSpec, fields: &[&String], wrong: &mut Vec<String>) {
         for key in call.query.keys() {
-            wrong.extend(segments(key).iter().filter_map(|path| self.at(&shape, path, true).err()));
+            wrong.extend(segments(key).iter().filter_map(|path| self.at(shape, path, true).err()));
         }
         if let Some(body) = &call.body {
-            self.body(&shape, body, wrong);
+            self.body(shape, body, wrong);
         }
         let sent = spec.fields.iter().filter(|(name, _)| fields.contains(name));
-        self.fields(&shape, sent, true, wrong);
+        self.fields(shape, sent, true, wrong);
     }
 
     fn check(&self, spec: &TypeSpec, wrong: &mut Vec<String>) {
@@ -208,6 +212,13 @@ impl Model {
             }
         }
     }
+}
+
+/// The actions of a name in which the value of a field may stand.
+fn named(action: &str, spec: &TypeSpec) -> Vec<String> {
+    let Some((before, rest)) = action.split_once("{field.") else { return vec![action.to_owned()] };
+    let (field, after) = rest.split_once('}').unwrap();
+    spec.fields[field].one_of.iter().map(|value| format!("{before}{}{after}", pascal(value))).collect()
 }
 
 #[test]

@@ -260,9 +260,20 @@ fn what_only_grows_is_not_made_smaller() {
     // Grown by hand, healing leaves it.
     world.write("infra.ncl", &text(20));
     world.ok("provision sandbox mutate (provision state show data | get remote_id) {size: 30}");
-    assert_eq!(world.json("provision heal"), json!([]));
-    world.fails("provision plan").is("provision::plan::shrinks", "(infra.ncl:", "30 or more");
-    world.write("infra.ncl", &text(30));
+    let told = "size is 30 and can only grow: write 30 instead of 20, or mark the resource for replacement";
+    let row = json!([{"address": "data", "action": "no-op", "reason": told}]);
+    assert_eq!(world.json("provision heal | select address action reason"), row);
+    assert_eq!(world.json("provision plan | select address action reason"), row);
+    // Everything else goes on, of the same resource too.
+    let more = "labels = { team = \"a\" }";
+    let both = format!(
+        "data = p.hetzner.volume & {{ location = \"hel1\", size = 20, {more} }}, net = p.hetzner.network & {{ ip_range = \"10.0.0.0/16\" }}"
+    );
+    world.write("infra.ncl", &infra(&both));
+    assert_eq!(world.json("provision plan | get action"), json!(["update", "create"]));
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(world.json("provision plan | select address action reason"), row);
+    world.write("infra.ncl", &infra(&both.replace("size = 20", "size = 30")));
     assert_eq!(world.json("provision plan --target data | get action"), json!([]));
 }
 

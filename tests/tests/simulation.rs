@@ -33,33 +33,40 @@ fn through(world: &Simulated, config: &Value, seed: u64) -> Result<(), String> {
 /// How late a request arrives whose process is dead: before the cloud would show it anyway, and at the last moment.
 const LATE: [u64; 2] = [9_000, LATEST];
 
+/// Dies at every instant of an apply, each in a world of its own, and finishes the job; gives how many instants there are.
+fn dead_at_any_instant(what: &str, before: &Value, after: &Value) -> usize {
+    // How many commits and calls it takes when nothing goes wrong.
+    let world = Simulated::new();
+    through(&world, before, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let (whole, done) = world.apply(after, 1, None);
+    done.unwrap_or_else(|error| panic!("{what}: {error}"));
+    world.check(after).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let commits =
+        (1..=whole.commits).flat_map(|at| [Death::BeforeCommit(at), Death::AfterCommit(at), Death::FullAt(at)]);
+    let calls =
+        (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at), Death::PanicAfterCall(at)]);
+    let late = whole.changing.iter().flat_map(|at| LATE.map(|by| Death::LateCall(*at, by)));
+    let mut count = 0;
+    for death in commits.chain(calls).chain(late) {
+        let world = Simulated::new();
+        through(&world, before, 1).unwrap();
+        let (lived, _) = world.apply(after, 1, Some(death));
+        assert!(lived.died, "{what}, {death:?}: it lived on");
+        // One plain apply, not several.
+        let (_, done) = world.apply(after, 2, None);
+        done.unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
+        world.check(after).unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
+        count += usize::from(!matches!(death, Death::PanicAfterCall(_)));
+    }
+    count
+}
+
 /// A row of the table, and how many instants it counts.
 fn deaths(example: &Example) -> (String, usize) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (way, before, after) in example.ways() {
-        let what = format!("{way} of {}", example.kind);
-        // How many commits and calls it takes when nothing goes wrong.
-        let world = Simulated::new();
-        through(&world, &before, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let (whole, done) = world.apply(&after, 1, None);
-        done.unwrap_or_else(|error| panic!("{what}: {error}"));
-        world.check(&after).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let commits =
-            (1..=whole.commits).flat_map(|at| [Death::BeforeCommit(at), Death::AfterCommit(at), Death::FullAt(at)]);
-        let calls =
-            (1..=whole.calls).flat_map(|at| [Death::BeforeCall(at), Death::AfterCall(at), Death::PanicAfterCall(at)]);
-        let late = whole.changing.iter().flat_map(|at| LATE.map(|by| Death::LateCall(*at, by)));
-        for death in commits.chain(calls).chain(late) {
-            let world = Simulated::new();
-            through(&world, &before, 1).unwrap();
-            let (lived, _) = world.apply(&after, 1, Some(death));
-            assert!(lived.died, "{what}, {death:?}: it lived on");
-            // One plain apply, not several.
-            let (_, done) = world.apply(&after, 2, None);
-            done.unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
-            world.check(&after).unwrap_or_else(|error| panic!("{what}, {death:?}: {error}"));
-            *counts.entry(way).or_default() += usize::from(!matches!(death, Death::PanicAfterCall(_)));
-        }
+        let count = dead_at_any_instant(&format!("{way} of {}", example.kind), &before, &after);
+        *counts.entry(way).or_default() += count;
     }
     let cell = |way: &str| counts.get(way).map_or_else(|| "-".to_owned(), ToString::to_string);
     let cells = ["create", "update", "replace", "delete"].map(cell).join(" | ");
@@ -159,6 +166,30 @@ fn a_disk_that_is_full_at_the_end_hides_no_failure_of_an_operation() {
     }
 }
 
+/// Two security groups that refer to each other, and one that refers to itself.
+fn peers() -> Map<String, Value> {
+    let of = |address: &str| json!({"$ref": {"address": address, "attribute": "id"}});
+    let group = |from: &str| {
+        let rule = json!({"ip_protocol": "tcp", "from_port": 1, "to_port": 2, "source_groups": [of(from)]});
+        json!({"$type": "aws.security_group", "vpc_id": of("peers"), "ingress": [rule], "egress": []})
+    };
+    let vpc = json!({"$type": "aws.vpc", "cidr_block": "10.7.0.0/16"});
+    let all = [("peers", vpc), ("front", group("back")), ("back", group("front")), ("own", group("own"))];
+    all.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+}
+
+#[test]
+fn dead_at_any_instant_of_what_refers_to_each_other_a_plain_apply_finishes_the_job() {
+    let nothing = json!({"name": "s", "resources": {}});
+    let all = json!({"name": "s", "resources": peers()});
+    let mut apart = all.clone();
+    apart["resources"].as_object_mut().unwrap().remove("back");
+    apart["resources"]["front"]["ingress"] = json!([]);
+    for (way, before, after) in [("create", &nothing, &all), ("part", &all, &apart), ("delete", &all, &nothing)] {
+        assert!(dead_at_any_instant(&format!("{way} of peers"), before, after) > 20);
+    }
+}
+
 /// A configuration made of some of the examples, each in one of its forms.
 fn some(dice: &mut StdRng) -> Value {
     let mut resources = Map::new();
@@ -185,6 +216,7 @@ fn some(dice: &mut StdRng) -> Value {
             "aws.key_pair",
             "aws.subnet",
             "aws.security_group",
+            "aws.security_group_rule",
             "aws.route",
             "aws.route_table_association",
             "aws.volume_attachment",
@@ -197,6 +229,9 @@ fn some(dice: &mut StdRng) -> Value {
         }
         let address = example.kind.replace(['.', '_'], "-");
         resources.insert(address, resource);
+    }
+    if dice.random_bool(0.2) {
+        resources.extend(peers());
     }
     json!({"name": "s", "resources": resources})
 }

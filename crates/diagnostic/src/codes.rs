@@ -301,7 +301,11 @@ pub const CODES: &[CodeEntry] = &[
         "Several things in the cloud are as a look-up describes them.",
         "Say more of it, or take one of them by `newest = \"COLUMN\"`.",
     ),
-    c("provision::plan::cycle", "References form a cycle.", "Remove one of the references of the cycle."),
+    c(
+        "provision::plan::cycle",
+        "References form a cycle.",
+        "Remove one of the references that the message names, or move the value that both need into a resource of its own.",
+    ),
     c(
         "provision::plan::duplicate_name",
         "Two resources have a name that the cloud requires to be unique.",

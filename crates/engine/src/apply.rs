@@ -301,16 +301,16 @@ impl Session {
     ) -> Result<(Counts, Result<(), Failure>), Failure> {
         self.move_rows(lease, serial, subset)?;
         let state = self.store.resources()?;
-        let nodes = graph(&subset.plan, &subset.todo, &state);
+        let nodes = graph(&subset.plan, &subset.todo, &subset.created, &state);
         let executor = Executor::new(self, lease, serial, gate, &subset.plan, asked, &state, sink);
-        let account = |node: &Node| subset.plan.rows[node.row].place(node.action).account;
+        let account = |node: &Node| subset.plan.rows[node.row].place(node.place_action()).account;
         let schedule = Schedule::new(&nodes, options.parallel, account);
         std::thread::scope(|scope| {
             for _ in 0..schedule.width() {
                 scope.spawn(|| {
                     schedule.work(self, |at| {
                         let node = &nodes[at];
-                        executor.run(&subset.plan.rows[node.row], node.row, node.action)
+                        executor.run(&subset.plan.rows[node.row], node)
                     });
                 });
             }

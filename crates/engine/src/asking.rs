@@ -29,13 +29,30 @@ impl Executor<'_> {
     pub(crate) fn ask_pending(&self, run: &Run<'_>, index: usize, inputs: &Map) -> Result<Vec<String>, Failure> {
         let mut allowed_by = self.asked.allowed_by.get(&index).cloned().unwrap_or_default();
         for question in self.asked.pending.get(&index).into_iter().flatten() {
-            allowed_by.extend(self.ask_again(run, question, inputs)?);
+            allowed_by.extend(self.ask_again(run, question, &[inputs])?);
         }
         Ok(allowed_by)
     }
 
-    /// Asks one of them. What is secret is looked at here, and shown nowhere.
-    fn ask_again(&self, run: &Run<'_>, question: &Question, inputs: &Map) -> Result<Vec<String>, Failure> {
+    /// The same of a creation that leaves something for later: where that decides, what is sent now must be allowed by
+    /// itself. All of it is asked again before the rest is sent.
+    pub(crate) fn ask_first(
+        &self,
+        run: &Run<'_>,
+        index: usize,
+        whole: &Map,
+        sent: &Map,
+    ) -> Result<Vec<String>, Failure> {
+        let mut allowed_by = self.asked.allowed_by.get(&index).cloned().unwrap_or_default();
+        for question in self.asked.pending.get(&index).into_iter().flatten() {
+            allowed_by.extend(self.ask_again(run, question, &[whole, sent])?);
+        }
+        Ok(allowed_by)
+    }
+
+    /// Asks one of them, of the first of the inputs that decide it. What is secret is looked at here, and shown nowhere.
+    fn ask_again(&self, run: &Run<'_>, question: &Question, inputs: &[&Map]) -> Result<Vec<String>, Failure> {
+        let Some((inputs, others)) = inputs.split_first() else { return Ok(Vec::new()) };
         let questions = Questions::of_subset(self.session, &self.gate.people, self.plan, &[], now());
         let planned = PlannedRow { prior_fields: self.opened(&run.planned.prior_fields)?, ..run.planned.clone() };
         let mut asked = questions.of(&planned, inputs, action_of(question).unwrap_or(run.action));
@@ -50,6 +67,7 @@ impl Executor<'_> {
             Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
                 Err(denial(&decision, run.action.name(), &what))
             }
+            Answer::Pending if !others.is_empty() => self.ask_again(run, question, others),
             Answer::Pending => Err(Failure::new(
                 "provision::apply::denied",
                 format!("{} of {what} is denied: the policies do not decide it", run.action.name()),

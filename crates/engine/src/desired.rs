@@ -7,11 +7,11 @@ use provision_registry::{Manifest, TypeSpec};
 use provision_state::{Sealer, Version};
 use std::collections::HashSet;
 
-/// The addresses a declaration needs: targets of references, and `depends_on`, each once.
+/// The addresses a declaration needs besides its own: targets of references, and `depends_on`, each once.
 pub fn needs(declaration: &Declaration) -> Vec<Address> {
     let written = declaration.fields.values().chain(&declaration.lifecycle.replace_when);
     let found = written.flat_map(references).map(|reference| reference.address);
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::from([declaration.address.clone()]);
     found.chain(declaration.depends_on.iter().cloned()).filter(|address| seen.insert(address.clone())).collect()
 }
 
@@ -80,6 +80,7 @@ fn declared(resource: &Resource, fields: &Map, lifecycle: Lifecycle, sealer: &Se
         fields: fields.iter().map(open).collect::<Result<_, _>>()?,
         lifecycle,
         depends_on: resource.depends_on.clone(),
+        deferred: resource.deferred.clone(),
         path: Vec::new(),
     })
 }

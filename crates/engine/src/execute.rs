@@ -7,15 +7,14 @@ use crate::gate::Gate;
 use crate::held::made_with;
 use crate::output::attribute_of;
 use crate::plan::{Place, Plan, PlannedRow};
-use crate::prepared::{as_secret, complete};
+use crate::prepared::as_secret;
+use crate::schedule::{Node, Part};
 use crate::session::Sabotage;
 use provision_diagnostic::{Failure, isolated, locked, printable};
-use provision_model::{
-    Action, Address, Event, Identity, IdentityClass, Json, Map, Remote, Resource, Status, resolve, type_name,
-};
+use provision_model::{Action, Address, Event, IdentityClass, Json, Map, Remote, Resource, Status};
 use provision_providers::{Account, CallError, CallStep, Class, Operation, StepKind};
 use provision_registry::{StepSpec, TypeSpec};
-use provision_state::{Entry, Lease, Phase, Record, StepRecord, now};
+use provision_state::{Entry, Lease, Record, StepRecord, now};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -36,7 +35,7 @@ pub struct Executor<'a> {
     pub(crate) session: &'a Session,
     pub(crate) lease: &'a Lease,
     /// The change of the history that all of it is.
-    serial: i64,
+    pub(crate) serial: i64,
     pub(crate) gate: &'a Gate,
     pub(crate) plan: &'a Plan,
     pub(crate) asked: &'a Asked,
@@ -55,6 +54,7 @@ pub struct Executor<'a> {
 pub(crate) struct Run<'a> {
     pub(crate) planned: &'a PlannedRow,
     pub(crate) action: Action,
+    pub(crate) part: Part,
     pub(crate) place: Place,
     pub(crate) spec: &'a TypeSpec,
     pub(crate) account: Account,
@@ -101,9 +101,9 @@ impl<'a> Executor<'a> {
     }
 
     /// Carries out one node of the graph, telling what happens. One that panics is in doubt: what it sent is in the journal.
-    pub fn run(&self, planned: &PlannedRow, index: usize, action: Action) -> Done {
-        let what = format!("{} of `{}`", action.name(), planned.row.address);
-        isolated(&what, || self.run_one(planned, index, action)).unwrap_or_else(|failure| {
+    pub fn run(&self, planned: &PlannedRow, node: &Node) -> Done {
+        let what = format!("{} of `{}`", node.action.name(), planned.row.address);
+        isolated(&what, || self.run_one(planned, node)).unwrap_or_else(|failure| {
             let event =
                 event(planned.row.address.clone(), planned.row.action, Status::InDoubt, Some(failure.first.headline()));
             // Whoever takes the events may be what panicked.
@@ -112,8 +112,9 @@ impl<'a> Executor<'a> {
         })
     }
 
-    fn run_one(&self, planned: &PlannedRow, index: usize, action: Action) -> Done {
-        let place = planned.place(action);
+    fn run_one(&self, planned: &PlannedRow, node: &Node) -> Done {
+        let (index, action, part) = (node.row, node.action, node.part);
+        let place = planned.place(node.place_action());
         let opened = self.session.registry.type_of(&place.kind).and_then(|(_, spec)| {
             let config = self.plan.accounts.get(&place.account);
             Ok((spec, self.session.account(&place.account, &place.kind, config)?))
@@ -125,6 +126,7 @@ impl<'a> Executor<'a> {
         let run = Run {
             planned,
             action,
+            part,
             place,
             spec,
             account,
@@ -175,7 +177,13 @@ impl<'a> Executor<'a> {
             Action::NoOp => return Ok(None),
             _ => {}
         }
-        let mut operation = self.operation(run)?;
+        let mut operation = match run.part {
+            Part::Whole | Part::First => self.operation(run)?,
+            Part::Rest | Part::Release => match self.part_operation(run)? {
+                Some(operation) => operation,
+                None => return Ok(None),
+            },
+        };
         // Which steps are needed hangs on the state it is in now, not on the one it was in when it was planned.
         let steps = if run.action == Action::Delete { &run.spec.delete } else { &run.spec.update };
         let changed = |step: &StepSpec| step.fields.iter().any(|field| operation.changed.contains(field));
@@ -194,9 +202,12 @@ impl<'a> Executor<'a> {
             // then is not allowed.
             (Action::Delete, Action::Replace) => self.ask_pending(run, index, &self.inputs_known(run)?)?,
             (Action::Delete, _) => self.ask_pending(run, index, &self.opened(&run.planned.inputs)?)?,
+            // It is allowed with its deletion, before anything of it is sent.
+            _ if run.part == Part::Release => self.ask_pending(run, index, &self.inputs_known(run)?)?,
+            _ if run.part == Part::First => self.ask_first(run, index, &self.inputs_known(run)?, &operation.inputs)?,
             _ => self.ask_pending(run, index, &operation.inputs)?,
         };
-        if run.action != Action::Delete {
+        if run.action != Action::Delete && run.part != Part::Release {
             let open = without(&operation.inputs, &operation.secrets);
             self.session.holds(run.planned, run.spec, Moment::Before, &open, &Map::new())?;
         }
@@ -205,7 +216,7 @@ impl<'a> Executor<'a> {
                 let _ = self.with_control(run, |control| run.account.provider.send(&operation, step, control));
             }
         }
-        let mut entry = self.entry(run, &operation, allowed_by)?;
+        let mut entry = self.part_entry(run, self.entry(run, &operation, allowed_by)?)?;
         if run.action == Action::Create
             && let Some(id) = self.adopt_twin(run, &operation, &entry)?
         {
@@ -226,7 +237,7 @@ impl<'a> Executor<'a> {
             Action::Update => self.update(run, &operation, &mut entry).map(Some),
             _ => self.delete(run, &operation, &mut entry),
         };
-        if run.action != Action::Delete && done.is_ok() {
+        if run.action != Action::Delete && matches!(run.part, Part::Whole | Part::Rest) && done.is_ok() {
             let live = locked(&self.live).get(address).map(|(attributes, _)| attributes.clone());
             self.session.holds(run.planned, run.spec, Moment::After, &inputs, &live.unwrap_or_default())?;
         }
@@ -242,147 +253,12 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// The operation with every reference in place. Its inputs are plain from here on.
-    pub(crate) fn operation(&self, run: &Run<'_>) -> Result<Operation, Failure> {
-        let planned = run.planned;
-        let sealer = self.session.store.sealer();
-        let address = Self::address(run);
-        let generation = self.generation(run, &address)?;
-        let attribute = |target: &Address, name: &str| self.attribute(target, name);
-        let mut inputs = Map::new();
-        let mut secrets = HashSet::new();
-        // A deletion sends nothing of this; its sealed values stay sealed.
-        let written = if run.action == Action::Delete { &Map::new() } else { &planned.inputs };
-        for (field, value) in written {
-            let resolved = resolve(&sealer.open_value(value)?, &attribute, self.session)?;
-            if resolved.unknown {
-                return Err(Failure::new(
-                    "provision::plan::unknown_attribute",
-                    format!("`{address}.{field}` refers to something the cloud did not tell"),
-                )
-                .with_help("Refer to an attribute that the resource has in its current form."));
-            }
-            if resolved.sensitive || provision_model::is_sealed(value) {
-                secrets.insert(field.clone());
-                sealer.note(&resolved.value);
-            }
-            inputs.insert(field.clone(), run.spec.normalised(field, resolved.value));
-        }
-        if run.action != Action::Delete {
-            complete(&run.account, type_name(&run.place.kind), &address, &mut inputs, &mut secrets)?;
-        }
-        Ok(Operation {
-            secrets,
-            type_name: type_name(&run.place.kind).to_owned(),
-            action: run.action,
-            remote_id: (run.action != Action::Create).then(|| planned.remote_id.clone()).flatten(),
-            inputs,
-            prior: self.opened(&planned.prior_fields)?,
-            prior_status: planned.prior_status.clone(),
-            status: None,
-            restore: planned.restore.clone(),
-            host: None,
-            changed: planned.changed.clone(),
-            identity: Identity::new(self.session.store.lineage(), &address, generation),
-            generation,
-            region: run.place.region.clone(),
-            name: planned.name.clone(),
-            address,
-        })
-    }
-
-    /// The address an operation works on. Where the new one is made first, the old one has its own by the time it goes.
-    fn address(run: &Run<'_>) -> Address {
-        let address = &run.planned.row.address;
-        if matches!(run.action, Action::Delete | Action::Forget) && run.planned.makes_first() {
-            return address.replaced(run.planned.generation);
-        }
-        address.clone()
-    }
-
-    fn generation(&self, run: &Run<'_>, address: &Address) -> Result<u64, Failure> {
-        match run.action {
-            Action::Create => self.session.store.next_generation(address),
-            Action::Adopt => Ok(run.planned.generation),
-            _ => {
-                let resource = self.session.store.resource(address.as_str())?;
-                Ok(resource.map_or(run.planned.generation.max(1), |resource| resource.generation))
-            }
-        }
-    }
-
     /// An attribute of another resource, if it is known, and whether it is sensitive.
     pub(crate) fn attribute(&self, target: &Address, name: &str) -> Result<Option<(Json, bool)>, Failure> {
         let live = locked(&self.live);
         let Some((attributes, inputs)) = live.get(target) else { return Ok(None) };
         let sealer = self.session.store.sealer();
         attribute_of(attributes, inputs, name).map(|value| sealer.reveal(&value)).transpose()
-    }
-
-    pub(crate) fn entry(
-        &self,
-        run: &Run<'_>,
-        operation: &Operation,
-        mut allowed_by: Vec<String>,
-    ) -> Result<Entry, Failure> {
-        let planned = run.planned;
-        allowed_by.sort_unstable();
-        allowed_by.dedup();
-        Ok(Entry {
-            id: 0,
-            uid: String::new(),
-            serial: self.serial,
-            actor: self.session.user.clone(),
-            allowed_by,
-            declared: planned.inputs.clone(),
-            lifecycle: planned.lifecycle.clone(),
-            makes_first: run.action == Action::Create && planned.makes_first(),
-            triggers: self.triggers(planned)?,
-            address: operation.address.clone(),
-            kind: run.place.kind.clone(),
-            account: run.place.account.clone(),
-            region: run.place.region.clone(),
-            action: run.action,
-            phase: Phase::Begun,
-            inputs: self.sealed(run, operation)?,
-            identity: operation.identity.clone(),
-            generation: operation.generation,
-            remote_id: operation.remote_id.clone(),
-            there: Vec::new(),
-            once: Map::new(),
-            once_wanted: planned.once_wanted.clone(),
-            plan: self.plan.digest.clone(),
-            prior_status: operation.prior_status.clone(),
-            depends_on: planned.needs.clone(),
-            protect: planned.lifecycle.protect,
-            retain: planned.lifecycle.retain,
-            steps: Vec::new(),
-            begun_at: now(),
-            under_way_ms: u64::try_from(run.account.under_way.as_millis()).ok(),
-            silent: None,
-            reason: None,
-        })
-    }
-
-    /// Digest of the values of `replace_when` as they are now.
-    fn triggers(&self, planned: &PlannedRow) -> Result<Option<String>, Failure> {
-        let known = |target: &Address, name: &str| self.attribute(target, name);
-        crate::desired::triggers(&planned.lifecycle.replace_when, &known, self.session)
-            .map(|found| found.and_then(|found| found.known()))
-    }
-
-    /// Inputs as they are stored.
-    fn sealed(&self, run: &Run<'_>, operation: &Operation) -> Result<Map, Failure> {
-        let sealer = self.session.store.sealer();
-        operation
-            .inputs
-            .iter()
-            .map(|(name, value)| {
-                let sensitive =
-                    run.spec.fields.get(name).is_some_and(|field| field.sensitive) || operation.secrets.contains(name);
-                Ok((name.clone(), if sensitive { sealer.seal(value)? } else { value.clone() }))
-            })
-            .collect()
     }
 
     fn create(&self, run: &Run<'_>, mut operation: Operation, entry: &mut Entry) -> Result<String, Stopped> {
@@ -543,6 +419,12 @@ impl<'a> Executor<'a> {
             Action::Update => self.session.store.resource(entry.address.as_str())?,
             _ => None,
         };
+        let mut inputs = self.sealed(run, operation)?;
+        // What has grown in the cloud was not sent; it stays as it was last applied, so that it is still told.
+        let grows = |name: &String| run.spec.fields.get(name).is_some_and(|field| field.grows);
+        for (name, value) in before.iter().flat_map(|before| &before.inputs).filter(|(name, _)| grows(name)) {
+            inputs.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         let mut attributes = before.as_ref().map(|before| before.attributes.clone()).unwrap_or_default();
         attributes.extend(once);
         let mut resource = Resource {
@@ -550,9 +432,10 @@ impl<'a> Executor<'a> {
             kind: entry.kind.clone(),
             account: entry.account.clone(),
             remote_id: id.to_owned(),
-            inputs: self.sealed(run, operation)?,
+            inputs,
             attributes,
             depends_on: entry.depends_on.clone(),
+            deferred: entry.deferred.clone(),
             generation: entry.generation,
             protect: entry.protect || before.as_ref().is_some_and(|before| before.protect),
             retain: entry.retain,

@@ -3,6 +3,7 @@
 
 use crate::Session;
 use crate::changes::creation;
+use crate::deferred::{Later, only_late};
 use crate::desired::with_defaults;
 use crate::plan::PlannedRow;
 use crate::refresh::bounded;
@@ -307,10 +308,18 @@ impl Session {
     }
 
     /// Asks the policies about all, then writes all as one change of the history.
-    fn take(&self, config: &Config, state: &[Resource], found: Vec<Found<'_>>) -> Result<Vec<ImportedRow>, Failure> {
+    fn take(
+        &self,
+        config: &Config,
+        state: &[Resource],
+        mut found: Vec<Found<'_>>,
+    ) -> Result<Vec<ImportedRow>, Failure> {
         if found.is_empty() {
             return Ok(Vec::new());
         }
+        let mut parts = self.parts()?;
+        found.iter().for_each(|it| parts.add(&self.registry, &it.kind, &it.account.name, &it.remote.fields));
+        found.iter_mut().for_each(|it| parts.take_out(&it.kind, &it.account.name, &mut it.remote));
         let mut ids = Ids::of(found.iter().map(|one| one.spec));
         for resource in state {
             if let Ok((_, spec)) = self.registry.type_of(&resource.kind) {
@@ -390,6 +399,7 @@ impl Session {
             fields,
             lifecycle: Lifecycle::default(),
             depends_on: depends_on.clone(),
+            deferred: Vec::new(),
             path: Vec::new(),
         };
         let at = region.as_deref().or(account.region.as_deref());
@@ -403,6 +413,7 @@ impl Session {
             inputs: inputs.clone(),
             attributes: Map::new(),
             depends_on: depends_on.clone(),
+            deferred: only_late(spec, &declared, &depends_on),
             generation: self.store.next_generation(address)?,
             protect: false,
             retain: false,
@@ -441,6 +452,7 @@ impl Session {
             changed: Vec::new(),
             lifecycle: Lifecycle::default(),
             needs: depends_on,
+            later: Later::default(),
             disruption: Disruption::Update,
             once_wanted: Vec::new(),
             old: None,

@@ -59,7 +59,8 @@ impl Executor<'_> {
             id,
             born: born.as_deref(),
         };
-        self.with_control(run, |control| sought.read(control))
+        let seen = self.with_control(run, |control| sought.read(control))?;
+        self.session.own_sighting(&run.place.kind, &run.place.account, seen)
     }
 
     /// What is there, where it can be known; an error where looking was interrupted.

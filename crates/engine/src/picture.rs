@@ -2,9 +2,10 @@
 //! SVG.
 
 use crate::Session;
+use crate::deferred::Order;
 use crate::desired::needs;
 use provision_diagnostic::{Failure, did_you_mean};
-use provision_model::{Address, Graph, cycle_of};
+use provision_model::{Address, Declaration, Graph, cycle_of};
 use rust_sugiyama::configure::{Config, RankingType};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -63,11 +64,17 @@ impl Session {
     /// The graph of what the configuration declares and of what the state holds besides.
     pub fn picture(&self, format: Picture) -> Result<String, Failure> {
         let config = self.configured()?;
-        let mut nodes: Vec<Node> = config
-            .resources
-            .iter()
-            .map(|it| Node { address: it.address.clone(), kind: it.kind.clone(), needs: needs(it) })
-            .collect();
+        // A drawing has no place for a cycle: it leaves out the references that are set after the creation.
+        let drawn = match format {
+            Picture::Svg => Order::of(&self.registry, &config.resources).ok(),
+            Picture::Dot | Picture::Mermaid => None,
+        };
+        let later = |at: usize| drawn.as_ref().map_or(&[] as &[Address], |order| order.later[at].on.as_slice());
+        let node = |(at, it): (usize, &Declaration)| {
+            let needs = needs(it).into_iter().filter(|need| !later(at).contains(need)).collect();
+            Node { address: it.address.clone(), kind: it.kind.clone(), needs }
+        };
+        let mut nodes: Vec<Node> = config.resources.iter().enumerate().map(node).collect();
         let declared: HashSet<Address> = nodes.iter().map(|node| node.address.clone()).collect();
         let state = self.store.resources()?;
         let besides = state.into_iter().filter(|resource| !declared.contains(&resource.address));

@@ -2,7 +2,9 @@
 
 use crate::changes::{creation, masked};
 use crate::conditions::Moment;
-use crate::desired::{needs, region_of, triggers, with_defaults};
+use crate::deferred::{Later, Order};
+use crate::desired::{region_of, triggers, with_defaults};
+use crate::limits::limits;
 use crate::output::attribute_of;
 pub use crate::planned::{Place, Plan, PlannedRow, ground};
 use crate::prepared::{Fields, forget_followers};
@@ -17,8 +19,8 @@ use crate::strays::Strays;
 use crate::{Session, validate};
 use provision_diagnostic::Failure;
 use provision_model::{
-    Action, Address, Declaration, Graph, Json, Lifecycle, Map, PackedQuestion, PlanRow, Problem, Question, Remote,
-    Resource, has_secret, is_sealed, references, resolve, without_secrets,
+    Action, Address, Declaration, Json, Lifecycle, Map, PackedQuestion, PlanRow, Problem, Question, Remote, Resource,
+    has_secret, is_sealed, references, resolve, without_secrets,
 };
 use provision_registry::TypeSpec;
 use std::collections::{HashMap, HashSet};
@@ -110,7 +112,7 @@ pub const HEAL: &str = "heal";
 
 pub struct Planner<'a> {
     pub(crate) session: &'a Session,
-    located: &'a Located,
+    pub(crate) located: &'a Located,
     state: &'a [Resource],
     by_address: HashMap<&'a str, &'a Resource>,
     /// Old address by new address.
@@ -123,7 +125,7 @@ pub struct Planner<'a> {
     pub(crate) strays: Strays,
     once_wanted: HashMap<Address, Vec<String>>,
     /// Desired fields as far as they are known, for the questions; never stored.
-    desired: std::cell::RefCell<HashMap<Address, Map>>,
+    pub(crate) desired: std::cell::RefCell<HashMap<Address, Map>>,
 }
 
 /// What a pass over the graph knows of a resource's attributes.
@@ -176,7 +178,7 @@ impl<'a> Planner<'a> {
     }
 
     /// What the state has of a declaration, under its address or the one it had before.
-    fn there(&self, address: &Address) -> Option<&'a Resource> {
+    pub(crate) fn there(&self, address: &Address) -> Option<&'a Resource> {
         self.by_address.get(self.known_as(address)).copied()
     }
 
@@ -207,7 +209,7 @@ impl<'a> Planner<'a> {
         let problems = concerning(self.located, problems, &rows);
         Failure::check(problems.into_iter().map(|problem| self.located.diagnostic(problem)).collect())?;
         let rows: Vec<PlannedRow> =
-            rows.into_iter().filter(|planned| options.all || planned.row.action != Action::NoOp).collect();
+            rows.into_iter().filter(|planned| options.all || planned.row.says_something()).collect();
         let removed = rows.iter().filter(|it| matches!(it.row.action, Action::Delete | Action::Forget)).count();
         let added = rows
             .iter()
@@ -251,19 +253,19 @@ impl<'a> Planner<'a> {
 
     fn plan_declared(&self, rows: &mut Vec<PlannedRow>, problems: &mut Vec<Problem>) -> Result<(), Failure> {
         let resources = &self.located.config.resources;
-        let needs: Vec<Vec<Address>> = resources.iter().map(needs).collect();
-        let graph = Graph::new(resources.iter().map(|it| &it.address).zip(needs.iter().map(Vec::as_slice)));
-        let order = graph.order().map_err(|cycle| {
-            Failure::new(
-                "provision::plan::cycle",
-                format!("references form a cycle: {}", provision_model::cycle_of(&cycle)),
-            )
+        let Order { needs, later, order } = Order::of(&self.session.registry, resources).map_err(|cycle| {
+            let told = provision_model::cycle_of(&cycle.addresses);
+            let failure = Failure::new("provision::plan::cycle", format!("references form a cycle: {told}"));
+            failure.with_help(cycle.help())
         })?;
         let mut known: HashMap<Address, Known> = HashMap::new();
         let mut planned: Vec<(usize, PlannedRow)> = Vec::new();
         for at in order {
             let declaration = &resources[at];
-            let (row, desired) = self.plan_one(declaration, &needs[at], &known, problems)?;
+            // What refers to itself or to what comes after it is planned again once that is known.
+            let mut first = Vec::new();
+            let told = if later[at].is_empty() { &mut *problems } else { &mut first };
+            let (row, desired) = self.plan_one(declaration, &needs[at], &known, told)?;
             let resource = self.there(&declaration.address);
             let remote = self.remote(resource);
             let now = match (row.row.action, resource) {
@@ -291,61 +293,14 @@ impl<'a> Planner<'a> {
             known.insert(declaration.address.clone(), now);
             planned.push((at, row));
         }
+        for (at, row) in planned.iter_mut().filter(|(at, _)| !later[*at].is_empty()) {
+            (*row, _) = self.plan_one(&resources[*at], &needs[*at], &known, problems)?;
+            row.later = later[*at].clone();
+        }
         self.make_first(&mut planned, problems)?;
         // Rows come in the order of the file.
         planned.sort_by_key(|(at, _)| *at);
         rows.extend(planned.into_iter().map(|(_, row)| row));
-        Ok(())
-    }
-
-    /// Which replacements make the new one first: those that say so, and what these need, for the old one cannot go before
-    /// what needs it. `rows` come in the order of their dependencies.
-    fn make_first(&self, rows: &mut [(usize, PlannedRow)], problems: &mut Vec<Problem>) -> Result<(), Failure> {
-        let places: HashMap<Address, usize> =
-            rows.iter().enumerate().map(|(at, (_, row))| (row.row.address.clone(), at)).collect();
-        for at in (0..rows.len()).rev() {
-            let (declared, planned) = &mut rows[at];
-            let retained = planned.row.action == Action::Replace && planned.lifecycle.retain;
-            if retained {
-                planned.row.reason.push_str("; the old one is left in the cloud");
-            }
-            if !planned.makes_first() {
-                if retained {
-                    self.check_first(&self.located.config.resources[*declared], planned, problems)?;
-                }
-                continue;
-            }
-            planned.row.reason.push_str("; the new one is made first");
-            self.check_first(&self.located.config.resources[*declared], planned, problems)?;
-            let needed = planned.needs.iter().filter_map(|need| places.get(need).copied()).collect::<Vec<_>>();
-            needed.into_iter().for_each(|need| rows[need].1.makes_first = rows[need].1.row.action == Action::Replace);
-        }
-        Ok(())
-    }
-
-    /// Both are there for a while: what there may be one of must differ.
-    fn check_first(
-        &self,
-        declaration: &Declaration,
-        planned: &PlannedRow,
-        problems: &mut Vec<Problem>,
-    ) -> Result<(), Failure> {
-        let (_, spec) = self.session.registry.type_of(&declaration.kind)?;
-        let Some(resource) = self.there(&declaration.address) else { return Ok(()) };
-        let elsewhere = planned.old.as_ref().is_some_and(|old| *old != planned.place(Action::Create));
-        let desired = self.desired.borrow();
-        let wanted = |field: &str| desired.get(&declaration.address)?.get(field);
-        let stays = |field: &&str| wanted(field).is_some_and(|it| resource.inputs.get(*field) == Some(it));
-        if let Some(key) = spec.keys().find(|key| key.iter().all(&stays)).filter(|_| !elsewhere) {
-            let field = key.join(", ");
-            let message = format!(
-                "`{}` cannot be made before the old one goes: both would have the same {field}",
-                declaration.address
-            );
-            problems.push(Problem::value("provision::plan::duplicate_name", message, &declaration.path).help(format!(
-                "Give `{field}` a value that changes with it, or leave out `create_before_destroy` here and where something needs it.",
-            )));
-        }
         Ok(())
     }
 
@@ -437,6 +392,9 @@ impl<'a> Planner<'a> {
             );
         }
         problems.extend(verdict.shrinking(declaration, spec));
+        // What stays as it has grown is not sent.
+        verdict.grown.iter().for_each(|field| drop(inputs.shift_remove(field)));
+        problems.extend(limits(declaration, spec, &verdict, &desired, self.remote(resource)));
         if verdict.action == Action::Create {
             verdict.changes = creation(spec, &secrets, &desired);
         }
@@ -476,6 +434,7 @@ impl<'a> Planner<'a> {
             changed: verdict.changed,
             lifecycle: self.sealed_lifecycle(&declaration.lifecycle)?,
             needs: needs.to_vec(),
+            later: Later::default(),
             disruption: verdict.disruption,
             once_wanted: self.once_wanted.get(&declaration.address).cloned().unwrap_or_default(),
             moved_from: self.moved.get(declaration.address.as_str()).map(|old| (*old).clone()),

@@ -1,6 +1,7 @@
 //! Owns a plan as it is kept: its rows, with what carrying them out needs.
 
 use crate::changes::removal;
+use crate::deferred::Later;
 use crate::desired::region_of;
 use indexmap::IndexMap;
 use provision_model::{
@@ -60,6 +61,9 @@ pub struct PlannedRow {
     pub lifecycle: Lifecycle,
     /// What the resource needs, in the plan or not.
     pub needs: Vec<Address>,
+    /// What its creation leaves to an update.
+    #[serde(default, skip_serializing_if = "Later::is_empty")]
+    pub later: Later,
     pub disruption: Disruption,
     pub once_wanted: Vec<String>,
     /// Where the one that a replacement takes away is: another type, account or region than the new one may have.
@@ -131,6 +135,7 @@ impl PlannedRow {
             changed: Vec::new(),
             lifecycle: Lifecycle::default(),
             needs: resource.depends_on.clone(),
+            later: Later::default(),
             disruption: Disruption::Replace,
             once_wanted: Vec::new(),
             moved_from: None,

@@ -1,6 +1,7 @@
 //! Owns looking at the world: one paged list per kind, account and region; by id only where a list does not show it.
 
 use crate::Session;
+use crate::parts::has_parts;
 use crate::sighting::{Sighting, Window};
 use crate::strays::Stray;
 use indexmap::IndexMap;
@@ -73,6 +74,14 @@ impl Session {
                     world.strays.extend(part.strays);
                 }
                 Err(failure) => world.problems.extend(failure.into_diagnostics()),
+            }
+        }
+        if state.iter().any(|resource| has_parts(&self.registry, &resource.kind)) {
+            let parts = self.parts()?;
+            for resource in state {
+                if let Some(Some(remote)) = world.resources.get_mut(&resource.address) {
+                    parts.take_out(&resource.kind, &resource.account, remote);
+                }
             }
         }
         Ok(world)

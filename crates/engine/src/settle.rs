@@ -336,6 +336,7 @@ impl Settling<'_> {
         }
         resource.inputs = self.entry.inputs.clone();
         resource.depends_on.clone_from(&self.entry.depends_on);
+        resource.deferred.clone_from(&self.entry.deferred);
         store.end_with(self.lease, &mut self.entry, &resource)?;
         Ok((Outcome::Done, "it took effect".to_owned()))
     }
@@ -374,7 +375,8 @@ impl Settling<'_> {
             id,
             born: born.as_deref(),
         };
-        sought.read(control)
+        let seen = sought.read(control)?;
+        self.session.own_sighting(&entry.kind, &entry.account, seen)
     }
 }
 
@@ -493,6 +495,7 @@ impl Session {
             inputs,
             attributes: entry.once.clone(),
             depends_on: entry.depends_on.clone(),
+            deferred: entry.deferred.clone(),
             generation: entry.generation,
             protect: entry.protect,
             retain: entry.retain,

@@ -132,7 +132,9 @@ fn tidy(rule: &FieldSpec, value: &Json) -> Option<Json> {
         Json::Object(map) => map.is_empty(),
         _ => false,
     };
-    (!empty || rule.required).then_some(value)
+    // Where another list would be set by default, none is a word.
+    let instead = rule.default.is_some() && matches!(rule.kind, FieldType::List(_) | FieldType::Map(_));
+    (!empty || rule.required || instead).then_some(value)
 }
 
 fn tidy_kind(kind: &FieldType, value: &Json) -> Json {

@@ -427,6 +427,7 @@ impl Planner<'_> {
             inputs,
             attributes: Map::new(),
             depends_on: Vec::new(),
+            deferred: Vec::new(),
             generation,
             protect: false,
             retain: false,

@@ -18,6 +18,8 @@ pub struct Subset {
     pub todo: Vec<usize>,
     /// Rows this plan has done already, or that settling found done.
     pub skipped: Vec<usize>,
+    /// Of `todo`, those whose creation is done, and only what it left for later is not.
+    pub created: HashSet<usize>,
 }
 
 impl Session {
@@ -82,7 +84,7 @@ impl Session {
         let state: HashMap<Address, Resource> =
             self.store.resources()?.into_iter().map(|resource| (resource.address.clone(), resource)).collect();
         let ended: HashSet<(Address, Action)> = self.store.ended_of(&plan.digest)?.into_iter().collect();
-        let mut subset = Subset { plan, todo: Vec::new(), skipped: Vec::new() };
+        let mut subset = Subset { plan, todo: Vec::new(), skipped: Vec::new(), created: HashSet::new() };
         let mut problems = Vec::new();
         for at in chosen {
             let planned = &subset.plan.rows[at];
@@ -96,16 +98,25 @@ impl Session {
             // Its own address may be that of another, which goes elsewhere.
             let now = state.get(planned.moved_from.as_ref().unwrap_or(&row.address));
             let done = |action: Action| ended.contains(&(row.address.clone(), action));
-            let finished = match row.action {
+            let made = match row.action {
                 Action::NoOp => true,
                 Action::Replace | Action::Adopt => done(Action::Create),
                 action => done(action),
             };
             let made_meanwhile = row.action == Action::Create && now.is_some() && settled.contains(&row.address);
+            let finished = made || made_meanwhile;
+            let creates = matches!(row.action, Action::Create | Action::Replace);
+            // What goes may have let go of the others that go, which is a change of its row.
+            let released = row.action == Action::Delete && done(Action::Update) && now.is_some();
+            if finished && creates && !planned.later.fields.is_empty() && !done(Action::Update) && now.is_some() {
+                subset.created.insert(at);
+                subset.todo.push(at);
+                continue;
+            }
             let half_replaced = row.action == Action::Replace && now.is_none() && done(Action::Delete);
-            if finished || made_meanwhile {
+            if finished {
                 subset.skipped.push(at);
-            } else if half_replaced || now.map(ground) == planned.prior {
+            } else if half_replaced || released || now.map(ground) == planned.prior {
                 subset.todo.push(at);
             } else {
                 problems.push(

@@ -1,9 +1,10 @@
 //! Owns checking a configuration against the manifests, before any call: every problem of every resource in one run.
 
 use crate::Session;
+use crate::deferred::Order;
 use provision_model::{
-    Action, Config, Declaration, FieldSpec, FieldType, Graph, Json, Map, Problem, RESERVED, Reference, SecretSource,
-    Site, Step, check_fields, cycle_of, is_later, malformed, references, secret_sources, variables,
+    Action, Config, Declaration, FieldSpec, FieldType, Json, Map, Problem, RESERVED, Reference, SecretSource, Site,
+    Step, check_fields, cycle_of, is_later, malformed, references, secret_sources, variables,
 };
 use provision_registry::{Manifest, TypeSpec};
 use std::collections::HashMap;
@@ -42,10 +43,11 @@ pub fn validate(session: &Session, config: &Config) -> Vec<Problem> {
         let at = |rest: Vec<Step>| [vec!["outputs".into(), name.as_str().into()], rest].concat();
         check_forms(session, value, &at, &mut problems);
     }
-    check_cycles(config, &mut problems);
+    check_cycles(session, config, &mut problems);
     crate::moves::check(config, &mut problems);
     crate::lookups::check(session, config, &mut problems);
     check_unique(session, config, &mut problems);
+    crate::parts::check(session, config, &mut problems);
     check_accounts(session, config, &mut problems);
     problems
 }
@@ -309,18 +311,21 @@ fn check_catalog(
     }
 }
 
-fn check_cycles(config: &Config, problems: &mut Vec<Problem>) {
-    let needs: Vec<Vec<_>> = config.resources.iter().map(crate::desired::needs).collect();
-    let graph = Graph::new(config.resources.iter().map(|it| &it.address).zip(needs.iter().map(Vec::as_slice)));
-    if let Err(cycle) = graph.order() {
+fn check_cycles(session: &Session, config: &Config, problems: &mut Vec<Problem>) {
+    if let Err(cycle) = Order::of(&session.registry, &config.resources) {
         let path = cycle
+            .addresses
             .first()
             .and_then(|first| config.resources.iter().find(|it| it.address == *first))
             .map(|it| it.path.clone())
             .unwrap_or_default();
         problems.push(
-            Problem::key("provision::plan::cycle", format!("references form a cycle: {}", cycle_of(&cycle)), &path)
-                .help("Remove one of the references of the cycle."),
+            Problem::key(
+                "provision::plan::cycle",
+                format!("references form a cycle: {}", cycle_of(&cycle.addresses)),
+                &path,
+            )
+            .help(cycle.help()),
         );
     }
 }

@@ -17,6 +17,8 @@ pub struct Verdict {
     pub changes: Vec<Change>,
     pub changed: Vec<String>,
     pub disruption: Disruption,
+    /// Fields that are more in the cloud than they should be and cannot become less: they stay as they are.
+    pub grown: Vec<String>,
 }
 
 impl Verdict {
@@ -50,6 +52,7 @@ impl Verdict {
         let shrinks = move |change: &&Change| {
             self.action == Action::Update
                 && spec.fields.get(&change.path).is_some_and(|field| field.grows)
+                && !self.grown.contains(&change.path)
                 && is_less(&change.after, Some(&change.before))
         };
         self.changes.iter().filter(shrinks).map(|change| {
@@ -62,6 +65,27 @@ impl Verdict {
                 declaration.address
             ))
         })
+    }
+
+    /// Says what has grown and stays so; one that is replaced has the size of the file again.
+    fn with_grown(mut self, grown: Vec<String>, current: &Map, desired: &Map) -> Self {
+        if self.action == Action::Replace {
+            return self;
+        }
+        for field in &grown {
+            let value = |map: &Map| map.get(field).cloned().unwrap_or(Json::Null);
+            let (before, after) = (value(current), value(desired));
+            let told = format!(
+                "{field} is {before} and can only grow: write {before} instead of {after}, or mark the resource for replacement"
+            );
+            self.reason = match self.action {
+                Action::NoOp if self.changes.is_empty() => told,
+                _ => format!("{}; {told}", self.reason),
+            };
+            let path = field.clone();
+            self.changes.push(Change { path, before, after, sensitive: false, forces_replacement: false });
+        }
+        Self { grown, ..self }
     }
 
     /// A replacement because of what a resource is, or whose.
@@ -78,6 +102,7 @@ impl Verdict {
             changes: Vec::new(),
             changed: Vec::new(),
             disruption: Disruption::Update,
+            grown: Vec::new(),
         }
     }
 }
@@ -115,13 +140,17 @@ impl Planner<'_> {
         crate::others::leave_out(spec, &mut current, desired, &resource.inputs);
         let sealed_equal = |plain: &Json, sealed: &Json| self.session.store.sealer().is_same(plain, sealed);
         let mut ignore = left_alone(spec, &declaration.lifecycle.ignore);
-        if self.healing {
-            // Whoever let a disk grow cannot be answered by making it smaller.
-            let grown = |(name, field): &(&String, &FieldSpec)| {
-                field.grows && is_less(desired.get(*name).unwrap_or(&Json::Null), current.get(*name))
-            };
-            ignore.extend(spec.fields.iter().filter(grown).map(|(name, _)| name.clone()));
-        }
+        // Whoever let a disk grow cannot be answered by making it smaller, and nothing else must wait for that. What the
+        // file itself makes less is a mistake in it.
+        let grown = |(name, field): &(&String, &FieldSpec)| {
+            let applied = resource.inputs.get(*name);
+            field.grows
+                && !ignore.contains(name)
+                && is_less(desired.get(*name).unwrap_or(&Json::Null), current.get(*name))
+                && applied.is_none_or(|applied| is_less(applied, current.get(*name)))
+        };
+        let grown: Vec<String> = spec.fields.iter().filter(grown).map(|(name, _)| name.clone()).collect();
+        ignore.extend(grown.iter().cloned());
         let Comparison { mut changes, disruption, fields } =
             compare(&spec.fields, desired, &current, &ignore, &sealed_equal);
         // Protection is only ever added by the configuration; `provision state unprotect` takes it away.
@@ -151,7 +180,7 @@ impl Planner<'_> {
             changes.push(Change { path, before, after, sensitive: false, forces_replacement: false });
         }
         if changes.is_empty() {
-            return Verdict::new(Action::NoOp, "as it should be");
+            return Verdict::new(Action::NoOp, "as it should be").with_grown(grown, &current, desired);
         }
         let names: Vec<&str> = match fields.is_empty() {
             true if resource.restore.is_some() => vec!["status"],
@@ -169,7 +198,8 @@ impl Planner<'_> {
             Disruption::Restart => (Action::Update, format!("{} changed; needs a restart", names.join(", "))),
             Disruption::Update => (Action::Update, format!("{} changed", names.join(", "))),
         };
-        Verdict { changes, disruption, changed: fields, ..Verdict::new(action, &reason) }
+        let verdict = Verdict { changes, disruption, changed: fields, ..Verdict::new(action, &reason) };
+        verdict.with_grown(grown, &current, desired)
     }
 }
 

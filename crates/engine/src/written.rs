@@ -71,7 +71,10 @@ impl Ids {
 
     /// Puts references into a field; gives the addresses they refer to.
     pub fn refer(&self, from: &Referring<'_>, field: &str, value: &mut Json, found: &mut Vec<Address>) {
-        self.refer_like(from, field, value, from.spec.fields.get(field).and_then(example), found);
+        let rule = from.spec.fields.get(field);
+        // What is set after the creation can refer to the resource itself.
+        let others = rule.is_none_or(|rule| !rule.late);
+        self.refer_like(from, field, value, rule.and_then(example), others, found);
     }
 
     fn refer_like(
@@ -80,26 +83,28 @@ impl Ids {
         field: &str,
         value: &mut Json,
         example: Option<&Json>,
+        others: bool,
         found: &mut Vec<Address>,
     ) {
         match value {
             Json::Array(items) => {
                 for item in items {
-                    self.refer_like(from, field, item, example.and_then(|example| example.get(0)), found);
+                    self.refer_like(from, field, item, example.and_then(|example| example.get(0)), others, found);
                 }
             }
             Json::Object(map) => {
                 for (name, item) in map {
-                    self.refer_like(from, name, item, example.and_then(|example| example.get(name)), found);
+                    self.refer_like(from, name, item, example.and_then(|example| example.get(name)), others, found);
                 }
             }
             scalar => {
                 let Some(text) = text(scalar) else { return };
-                let meant = example.and_then(|example| self.meant(from, example, &text));
-                let owner = || self.owner(from, field, &text).map(|it| (it.address.clone(), it.attribute.clone()));
+                let meant = example.and_then(|example| self.meant(from, example, &text, others));
+                let owner =
+                    || self.owner(from, field, &text, others).map(|it| (it.address.clone(), it.attribute.clone()));
                 let Some((address, attribute)) = meant.or_else(owner) else { return };
                 *scalar = serde_json::json!({"$ref": {"address": address.as_str(), "attribute": attribute}});
-                if !found.contains(&address) {
+                if address != *from.address && !found.contains(&address) {
                     found.push(address);
                 }
             }
@@ -107,22 +112,22 @@ impl Ids {
     }
 
     /// The one resource of the type that the example refers to whose attribute has this value.
-    fn meant(&self, from: &Referring<'_>, example: &Json, value: &str) -> Option<(Address, String)> {
+    fn meant(&self, from: &Referring<'_>, example: &Json, value: &str, others: bool) -> Option<(Address, String)> {
         let of = references(example).into_iter().find(|it| it.path.is_empty())?;
         let kind = needed(from.spec, &of)?;
         match self.by_value.get(&(kind.to_owned(), of.attribute.clone(), value.to_owned()))?.as_slice() {
-            [one] if one != from.address => Some((one.clone(), of.attribute)),
+            [one] if !others || one != from.address => Some((one.clone(), of.attribute)),
             _ => None,
         }
     }
 
     /// A number may be anything: it is an id where the field is called after the type. Other ids are told by their look.
-    fn owner(&self, from: &Referring<'_>, field: &str, id: &str) -> Option<&Owner> {
+    fn owner(&self, from: &Referring<'_>, field: &str, id: &str, others: bool) -> Option<&Owner> {
         let number = id.chars().all(|c| c.is_ascii_digit());
         let telling = !number && id.len() >= TELLING && id.contains(|c: char| c.is_ascii_digit());
         self.by_id.get(id)?.iter().find(|owner| {
             let named = owner.provider == from.provider && field.contains(&owner.type_name);
-            owner.address != *from.address && (telling || named)
+            (!others || owner.address != *from.address) && (telling || named)
         })
     }
 }

@@ -41,6 +41,10 @@ pub struct Declaration {
     pub fields: Map,
     pub lifecycle: Lifecycle,
     pub depends_on: Vec<Address>,
+    /// Those of `depends_on` that only fields set after the creation refer to. Known of what is in the state, whose values
+    /// are no references any more; nobody writes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deferred: Vec<Address>,
     /// Where it stands in the data.
     #[serde(skip)]
     pub path: Vec<Step>,
@@ -254,6 +258,7 @@ impl Config {
             fields,
             lifecycle,
             depends_on,
+            deferred: Vec::new(),
             path,
         });
     }

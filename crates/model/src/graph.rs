@@ -79,6 +79,28 @@ impl Graph {
         }
         Ok(order)
     }
+
+    /// For each node whether it is on a cycle, or between two of them.
+    pub fn cyclic(&self) -> Vec<bool> {
+        let needed_by = self.needed_by();
+        let mut inside = vec![true; self.needs.len()];
+        // Whoever needs nobody that is left is on no cycle, nor is whoever nobody that is left needs.
+        for (to, from) in [(&self.needs, &needed_by), (&needed_by, &self.needs)] {
+            let left = |node: usize, inside: &[bool]| to[node].iter().filter(|at| inside[**at]).count();
+            let mut counts: Vec<usize> = (0..to.len()).map(|node| left(node, &inside)).collect();
+            let mut free: Vec<usize> = (0..to.len()).filter(|node| inside[*node] && counts[*node] == 0).collect();
+            while let Some(node) = free.pop() {
+                inside[node] = false;
+                for &other in from[node].iter().filter(|other| inside[**other]) {
+                    counts[other] -= 1;
+                    if counts[other] == 0 {
+                        free.push(other);
+                    }
+                }
+            }
+        }
+        inside
+    }
 }
 
 /// `a → b → a`.
@@ -101,6 +123,12 @@ mod tests {
         let graph = graph(&[("web", &["net", "fw"]), ("fw", &["net"]), ("net", &[])]);
         let order: Vec<&str> = graph.order().unwrap().into_iter().map(|at| graph.addresses[at].as_str()).collect();
         assert_eq!(order, ["net", "fw", "web"]);
+    }
+
+    #[test]
+    fn what_is_on_a_cycle_is_found_apart_from_what_leads_to_it() {
+        let graph = graph(&[("a", &["b"]), ("b", &["c", "e"]), ("c", &["b"]), ("d", &["d"]), ("e", &[])]);
+        assert_eq!(graph.cyclic(), [false, true, true, true, false]);
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub use lookups::{Lookup, NEWEST, lookups, parse_lookup, put_found};
 pub use normal::{Normal, normalised};
 pub use path::{Problem, Site, Step, display_path, lookup};
 pub use reference::{
-    AttributeOf, Malformed, Reference, Resolution, SecretSource, Sources, has_secret, is_sealed, malformed, references,
-    resolve, secret_sources, secret_texts, unknown, variables, without_secrets,
+    AttributeOf, Malformed, Reference, Resolution, SecretSource, Sources, has_secret, is_sealed, malformed, parse_ref,
+    references, resolve, secret_sources, secret_texts, unknown, variables, without_secrets,
 };
 pub use resource::{Held, Host, Identity, LABEL_OP, LABEL_STATE, Remote, Resource, type_name};
 pub use rows::{

@@ -45,6 +45,9 @@ pub struct Resource {
     /// What the cloud says, by attribute name (dotted), sensitive values sealed.
     pub attributes: Map,
     pub depends_on: Vec<Address>,
+    /// Those of `depends_on` that closed a cycle: only fields that were set after the creation refer to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deferred: Vec<Address>,
     pub generation: u64,
     pub protect: bool,
     pub retain: bool,

@@ -113,6 +113,11 @@ pub struct PlanRow {
 }
 
 impl PlanRow {
+    /// Whether it changes something, or says why it cannot.
+    pub fn says_something(&self) -> bool {
+        self.action != Action::NoOp || !self.changes.is_empty()
+    }
+
     /// Digest of everything a hand could have changed.
     pub fn fingerprint(&self) -> String {
         digest(&serde_json::to_value(self).unwrap_or(Json::Null))

@@ -136,6 +136,17 @@ pub struct FieldSpec {
     /// written in a manifest, but found in the steps of its type.
     #[serde(skip)]
     pub detaches: bool,
+    /// Set by a call of its own after the creation, and changed in place, so what it refers to may be created later. Not
+    /// written in a manifest, but found in the steps of its type.
+    #[serde(skip)]
+    pub late: bool,
+    /// What the cloud sets it to when it creates the resource.
+    #[serde(default)]
+    pub initial: Option<Json>,
+    /// Other fields, each with the values it goes with: with any other value the cloud refuses this field and shows a
+    /// number of its own.
+    #[serde(default)]
+    pub only_with: IndexMap<String, Vec<String>>,
     /// What an item of a list has that comes and goes without `on_change`. Not written in a manifest, but found in the
     /// steps of its type.
     #[serde(skip)]
@@ -156,6 +167,17 @@ pub struct FieldSpec {
     /// Another one, to try a change with.
     #[serde(default)]
     pub other: Option<Json>,
+}
+
+impl FieldSpec {
+    /// The other field whose value does not go with this one, among the fields of a resource.
+    pub fn barred_by(&self, fields: &crate::Map) -> Option<&str> {
+        let bars = |(other, allowed): &(&String, &Vec<String>)| match fields.get(*other) {
+            Some(value) if is_later(value) || value.get("$unknown").is_some() => false,
+            value => !value.and_then(Json::as_str).is_some_and(|text| allowed.iter().any(|one| one == text)),
+        };
+        self.only_with.iter().find(bars).map(|(other, _)| other.as_str())
+    }
 }
 
 impl FieldType {

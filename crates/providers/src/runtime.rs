@@ -8,7 +8,7 @@ use crate::{CallError, CallStep, Class, Control, Operation, Outside, Pending, Pr
 use provision_model::{
     Action, FieldSpec, Host, Identity, IdentityClass, Json, LABEL_OP, LABEL_STATE, Map, Remote, Visible, short_hash,
 };
-use provision_registry::{Call, Manifest, Protocol, StepSpec, Takes, TypeSpec};
+use provision_registry::{Call, Manifest, Protocol, StepSpec, Takes, TypeSpec, pascal};
 use std::sync::Arc;
 
 const EC2_VERSION: &str = "2016-11-15";
@@ -68,6 +68,7 @@ impl ManifestProvider {
         control: &Control<'_>,
     ) -> Result<Map, CallError> {
         let mut inputs = operation.inputs.clone();
+        spec.leave_out_barred(&mut inputs);
         let Some(field) = &spec.labels else { return Ok(inputs) };
         let sends_all = step.kind == StepKind::Change && step.fields.as_ref().is_some_and(|it| it.contains(field));
         let mut labels = Map::new();
@@ -112,7 +113,10 @@ impl ManifestProvider {
         let mut query: Vec<(String, String)> =
             call.query.iter().map(|(key, value)| (key.clone(), query_value(value))).collect();
         if self.manifest.protocol == Protocol::Ec2Query {
-            let action = call.action.clone().unwrap_or_default();
+            // A value in the name of an action is written as names are: `ingress` is `Ingress`.
+            let named = |name: &str| value_of(name).map(|value| text_of(&value).map_or(value, |it| pascal(&it).into()));
+            let action = call.action.as_deref().map(|action| wire::fill_text(action, &named));
+            let action = action.as_ref().and_then(Json::as_str).unwrap_or_default().to_owned();
             let mutating = !action.starts_with("Describe");
             query.insert(0, ("Action".into(), action));
             query.insert(1, ("Version".into(), EC2_VERSION.into()));
@@ -135,6 +139,7 @@ impl ManifestProvider {
         let id = id_of(spec, item)?;
         let protocol = self.manifest.protocol;
         let mut fields = wire::decode_fields(&spec.fields, item, protocol);
+        spec.leave_out_barred(&mut fields);
         let mut attributes = wire::decode_fields(&spec.attributes, item, protocol);
         if spec.id.contains(',') && spec.attributes.contains_key("id") {
             attributes.insert("id".into(), Json::from(id.as_str()));
@@ -279,8 +284,9 @@ impl Provider for ManifestProvider {
                     });
                 }
                 let set = |field: &String| operation.inputs.get(field).is_some_and(|value| !value.is_null());
+                let initial = spec.initial();
                 for step in spec.update.iter().filter(|step| step.on_create && step.fields.iter().any(set)) {
-                    expand(spec, step, operation, &Map::new(), &mut out);
+                    expand(spec, step, operation, &initial, &mut out);
                 }
             }
             Action::Update => {
@@ -334,7 +340,10 @@ impl Provider for ManifestProvider {
                 return step.item.as_ref().and_then(|(_, item)| provision_model::lookup(item, path).cloned());
             }
             let field = name.strip_prefix("field.")?;
-            Some(wire::encode(spec.fields.get(field)?, inputs.get(field)?, protocol))
+            // A deletion is sent no fields; what it names is as it was.
+            let goes = operation.action == Action::Delete;
+            let value = inputs.get(field).or_else(|| operation.prior.get(field).filter(|_| goes))?;
+            Some(wire::encode(spec.fields.get(field)?, value, protocol))
         };
         let sends = |name: &str| match &step.fields {
             None => step.kind == StepKind::Create,

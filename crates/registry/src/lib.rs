@@ -20,8 +20,8 @@ mod warm;
 
 pub use manifest::{
     ActionPolling, Auth, Credential, Endpoint, EndpointVariable, ErrorRules, FilterSpec, GoneWhen, HostSpec, Listing,
-    LookupSpec, Manifest, Pagination, Protocol, RateLimit, Region, Setting, StatusSpec, TypeSpec, pascal, path_steps,
-    time_of,
+    LookupSpec, Manifest, Pagination, PartOf, Protocol, RateLimit, Region, Setting, StatusSpec, TypeSpec, pascal,
+    path_steps, time_of,
 };
 
 pub use api::ENGINE_API;

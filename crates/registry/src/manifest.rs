@@ -3,7 +3,7 @@
 use crate::Module;
 use crate::step::{Call, Foreign, StepSpec, Takes};
 use indexmap::IndexMap;
-use provision_model::{FieldSpec, IdentityClass, Json, Map, Remote};
+use provision_model::{Disruption, FieldSpec, IdentityClass, Json, Map, Remote};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -278,6 +278,12 @@ pub struct TypeSpec {
     /// A label that gets the cloud name when the user gives none.
     #[serde(default)]
     pub name_label: Option<String>,
+    /// The most labels that the cloud lets a resource have, ours among them.
+    #[serde(default)]
+    pub labels_max: Option<usize>,
+    /// What it is a part of, where the whole also has a field that lists such parts.
+    #[serde(default)]
+    pub part_of: Option<PartOf>,
     /// Fields whose value the cloud requires to be unique in the account; several with commas between are so together.
     #[serde(default)]
     pub unique: Vec<String>,
@@ -335,6 +341,23 @@ impl TypeSpec {
         }
     }
 
+    /// What the cloud sets when it creates one, in its one form.
+    pub fn initial(&self) -> Map {
+        let set = |(name, field): (&String, &FieldSpec)| {
+            Some((name.clone(), provision_model::normalised(field, field.initial.clone()?)))
+        };
+        self.fields.iter().filter_map(set).collect()
+    }
+
+    /// Takes out fields that do not go with the others.
+    pub fn leave_out_barred(&self, values: &mut Map) {
+        for (name, field) in self.fields.iter().filter(|(_, field)| !field.only_with.is_empty()) {
+            if field.barred_by(values).is_some() {
+                values.shift_remove(name);
+            }
+        }
+    }
+
     /// The vendor's word that steps go by: that of what it is attached to, where the type says so.
     pub fn word<'a>(&self, remote: &'a Remote) -> Option<&'a String> {
         match &self.host {
@@ -375,6 +398,21 @@ fn id() -> String {
 
 fn no_time() -> String {
     "0s".into()
+}
+
+/// How a resource stands in the lists of another, so that each part has one owner: itself, or the whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartOf {
+    /// The type of the whole, of the same provider.
+    #[serde(rename = "type")]
+    pub whole: String,
+    /// The field with the id of the whole.
+    pub by: String,
+    /// The field whose value names the list of the whole that it stands in.
+    pub list: String,
+    /// The item of that list, `{field}` replaced; what comes to nothing is left out.
+    pub item: Map,
 }
 
 /// The vendor's state machine as far as waiting needs it.
@@ -461,7 +499,15 @@ impl Manifest {
     pub(crate) fn read(value: &Json) -> Result<Manifest, serde_json::Error> {
         let mut manifest = Manifest::deserialize(value)?;
         for spec in manifest.types.values_mut() {
-            let TypeSpec { fields, update, .. } = spec;
+            let TypeSpec { fields, update, create, .. } = spec;
+            for (name, field) in fields.iter_mut() {
+                let sent = match create.as_ref().and_then(|call| call.fields.as_ref()) {
+                    Some(sent) => sent.contains(name),
+                    None => field.wire.as_deref() != Some(""),
+                };
+                let set_later = update.iter().any(|step| step.on_create && step.fields.contains(name));
+                field.late = set_later && !sent && !field.required && field.on_change == Disruption::Update;
+            }
             for collection in update.iter().filter_map(|step| step.collection.as_ref()) {
                 if let Some(field) = fields.get_mut(&collection.field) {
                     field.detaches = !field.required && !field.kind.is_many();

@@ -93,6 +93,7 @@ mod tests {
             inputs: Map::new(),
             attributes: Map::new(),
             depends_on: Vec::new(),
+            deferred: Vec::new(),
             generation: 1,
             protect: false,
             retain: false,

@@ -94,6 +94,9 @@ pub struct Entry {
     /// The vendor's word for the state before the first step.
     pub prior_status: Option<String>,
     pub depends_on: Vec<Address>,
+    /// Those of `depends_on` that closed a cycle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deferred: Vec<Address>,
     /// It makes the new one of a replacement while the old one, which has the address, is there still.
     #[serde(default)]
     pub makes_first: bool,

@@ -163,7 +163,7 @@ pub fn one(
     if let Some(body) = &call.body {
         template(spec, body, place, &at(here, "body"), findings);
     }
-    for (name, text) in [("id", &call.id), ("result", &call.result)] {
+    for (name, text) in [("action", &call.action), ("id", &call.id), ("result", &call.result)] {
         if let Some(text) = text {
             template(spec, &Json::from(text.as_str()), place, &at(here, name), findings);
         }
@@ -288,8 +288,9 @@ pub fn sent_on_create<'a>(spec: &'a TypeSpec, create: &'a Call) -> HashSet<&'a S
 /// The fields that the templates of a call name.
 fn named<'a>(spec: &'a TypeSpec, call: &Call, sent: &mut HashSet<&'a String>) {
     let text = format!(
-        "{} {} {}",
+        "{} {} {} {}",
         call.path,
+        call.action.as_deref().unwrap_or_default(),
         serde_json::to_string(&call.query).unwrap_or_default(),
         call.body.as_ref().map(Json::to_string).unwrap_or_default()
     );

@@ -4,14 +4,23 @@ use super::{Answer, Cx, KINDS, Kind, Params, bad, describe, missing, xml};
 use crate::call::Reply;
 use serde_json::{Value, json};
 
+/// Whether a key is one that AWS sets and nobody else changes; it does not count against the limit.
+fn is_reserved(key: &str) -> bool {
+    key.starts_with("aws:")
+}
+
+fn reserved() -> Reply {
+    bad("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use")
+}
+
 /// The tags of a specification or request: `Tag.N.Key`, `Tag.N.Value`.
 pub fn read(params: &Params) -> Result<Vec<Value>, Reply> {
     let mut all = Vec::new();
     for tag in params.list("Tag") {
         let key = tag.get("Key").filter(|key| !key.is_empty()).ok_or_else(|| missing("Tag.Key"))?;
         let value = tag.get("Value").unwrap_or_default();
-        if key.starts_with("aws:") {
-            return Err(bad("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use"));
+        if is_reserved(key) {
+            return Err(reserved());
         }
         if key.chars().count() > 128 || value.chars().count() > 256 {
             return Err(bad("InvalidParameterValue", "Tag key or value exceeds the maximum length"));
@@ -29,7 +38,7 @@ pub fn merge(tags: &mut Vec<Value>, new: Vec<Value>) -> Result<(), Reply> {
             None => tags.push(tag),
         }
     }
-    if tags.len() > 50 {
+    if tags.iter().filter(|tag| !tag["key"].as_str().is_some_and(is_reserved)).count() > 50 {
         return Err(bad("TagLimitExceeded", "More than 50 tags are not allowed"));
     }
     Ok(())
@@ -68,18 +77,20 @@ pub fn create(cx: &mut Cx<'_>) -> Answer {
 /// DeleteTags: by key, or by key and value where a value is given; all when no tag is named.
 pub fn delete(cx: &mut Cx<'_>) -> Answer {
     let going = cx.params.list("Tag");
-    if going.iter().any(|tag| tag.get("Key").is_some_and(|key| key.starts_with("aws:"))) {
-        return Err(bad("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use"));
+    if going.iter().filter_map(|tag| tag.get("Key")).any(is_reserved) {
+        return Err(reserved());
     }
     let mut about = String::new();
     for (kind, id, mut value) in named(cx)? {
         if let Some(tags) = value["tagSet"].as_array_mut() {
             tags.retain(|tag| {
-                !going.is_empty()
-                    && !going.iter().any(|one| {
-                        one.get("Key").is_some_and(|key| tag["key"] == key)
-                            && one.get("Value").is_none_or(|value| tag["value"] == value)
-                    })
+                let stays = going.is_empty() && tag["key"].as_str().is_some_and(is_reserved);
+                stays
+                    || !going.is_empty()
+                        && !going.iter().any(|one| {
+                            one.get("Key").is_some_and(|key| tag["key"] == key)
+                                && one.get("Value").is_none_or(|value| tag["value"] == value)
+                        })
             });
         }
         cx.put(kind, &id, value);

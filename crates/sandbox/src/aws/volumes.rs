@@ -34,14 +34,16 @@ fn shape(cx: &Cx<'_>, volume: &mut Value, kind: &str, size: u64) -> Result<(), R
         return Err(bad("InvalidParameterValue", message));
     }
     let same = volume["volumeType"] == kind;
-    for (name, field, default) in [("Iops", "iops", iops), ("Throughput", "throughput", throughput)] {
+    // The baseline of a gp2 volume is told by its size, and nobody sets it.
+    let iops = if kind == "gp2" { Some((3 * size).clamp(100, 16_000)) } else { *iops };
+    for (name, field, default) in [("Iops", "iops", iops), ("Throughput", "throughput", *throughput)] {
         let given = number(cx, name)?;
         if given.is_some() && (default.is_none() || (name == "Iops" && ["gp2", "standard"].contains(&kind))) {
             let message = format!("The parameter {field} is not supported for {kind} volumes.");
             return Err(bad("InvalidParameterCombination", message));
         }
-        if given.is_some() || !same {
-            volume[field] = json!(given.or(*default));
+        if given.is_some() || !same || kind == "gp2" {
+            volume[field] = json!(given.or(default));
         }
     }
     volume["volumeType"] = json!(kind);
