@@ -50,6 +50,10 @@ impl Provider for Guarded {
         self.inner.steps(operation)
     }
 
+    fn spare(&self, operation: &Operation, name: &str, id: &str) -> Vec<CallStep> {
+        self.inner.spare(operation, name, id)
+    }
+
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {
         self.call(control, |control| self.inner.send(operation, step, control))
     }

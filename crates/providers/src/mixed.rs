@@ -32,6 +32,10 @@ impl Provider for Mixed {
         self.of(&operation.type_name).steps(operation)
     }
 
+    fn spare(&self, operation: &Operation, name: &str, id: &str) -> Vec<CallStep> {
+        self.of(&operation.type_name).spare(operation, name, id)
+    }
+
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {
         self.of(&operation.type_name).send(operation, step, control)
     }
