@@ -395,6 +395,11 @@ impl Simulated {
         let _ = self.database.lock().unwrap_or_else(PoisonError::into_inner).script("rollback");
         let mortal = Mortal { database: self.database.clone(), life: life.clone() };
         let store = Store::over(Box::new(mortal), PathBuf::new(), Some(&self.key))?;
+        // A thread that was waited for is seen for a moment after its end.
+        let end = Instant::now() + Duration::from_secs(2);
+        while store.lease_row()?.is_some_and(|row| row.status == "held") && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let variables = control::environment("http://127.0.0.1:9", "secret");
         let env = move |name: &str| variables.get(name).cloned();
         let folder = self.folder.path().to_path_buf();
