@@ -1,7 +1,5 @@
 //! Owns EC2's security groups from outside: groups that refer to themselves and to each other, egress, rules of their own.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
-
 use provision_sandbox::{FailNext, FaultKind};
 use provision_tests::{Faults, World};
 use serde_json::{Value, json};

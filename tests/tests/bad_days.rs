@@ -200,9 +200,30 @@ fn a_cloud_that_cannot_be_reached_in_the_middle_leaves_nothing_in_doubt_for_long
         "let p = import \"provision.ncl\" in { name = \"s\", resources = { n = p.hetzner.network & { ip_range = \"10.0.0.0/16\" }, d = p.upcloud.storage & { zone = \"fi-hel1\", size = 10 } } }",
     );
     world.ok("provision plan | to nuon | save plan.nuon");
+    // Gone before it begins, it is not begun.
     world.faults(Faults { reset_before_rate: 1.0, ..Faults::default() });
-    let caught = world.fails("open plan.nuon | provision apply");
-    caught.is("provision::apply::incomplete", "in doubt", "provision apply --yes");
+    world.fails("open plan.nuon | provision apply").is(
+        "provision::provider::unavailable",
+        "cannot list",
+        "Run the same",
+    );
+    assert_eq!(world.json("provision history"), json!([]));
+    // Gone in the middle, what was begun is in doubt.
+    world.faults(Faults { latency_ms: 400, ..Faults::default() });
+    let mut command = world.command();
+    command.args(["-c", "open plan.nuon | provision apply | ignore"]);
+    let apply = command.spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while world.mutating().is_empty() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    world.faults(Faults { reset_before_rate: 1.0, ..Faults::default() });
+    let said = apply.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success(), "{error}");
+    for part in ["provision::apply::incomplete", "in doubt", "provision apply --yes"] {
+        assert!(error.contains(part), "no `{part}` in {error}");
+    }
     world.faults(Faults::default());
     world.ok("provision apply --yes | ignore");
     assert_eq!((world.held(), world.json("provision plan")), (2, json!([])));

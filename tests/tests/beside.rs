@@ -1,6 +1,8 @@
 //! Owns what a change leaves alone: what is attached to something and is a resource of its own, and what others put into a
 //! resource.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use provision_tests::World;
 use serde_json::{Value, json};
 

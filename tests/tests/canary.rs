@@ -69,7 +69,7 @@ impl Echo {
         let made = self.made.lock().unwrap().clone();
         if first[0] == "GET" {
             return match path.get(1) {
-                Some(id) => match made.iter().find(|it| it["id"].to_string() == *id) {
+                Some(id) => match made.iter().find(|it| it["id"].as_u64().is_some_and(|own| id.parse() == Ok(own))) {
                     Some(server) => (200, json!({"server": server})),
                     None => (404, json!({"error": {"code": "not_found", "message": "no such server"}})),
                 },

@@ -35,8 +35,12 @@ fn segments(path: &str) -> Vec<Vec<String>> {
         depth -= i32::from(c == ']');
         keep
     });
-    let segments = |one: &str| one.split('.').filter(|it| !it.is_empty()).map(str::to_owned).collect();
-    outside.split('|').map(segments).collect()
+    let segments = |one: &str| {
+        let words = one.split('.').map(|word| word.trim_end_matches('!'));
+        words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    // A value of our own is no word of theirs.
+    outside.split('|').filter(|path| !path.starts_with('=')).map(segments).collect()
 }
 
 /// The service model of EC2.

@@ -1,5 +1,7 @@
 //! Owns that a project that has policies never runs without them, and that everybody is asked about as who they are.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use provision_tests::World;
 use serde_json::json;
 

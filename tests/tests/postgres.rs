@@ -1,5 +1,7 @@
 //! Owns a team's state: in PostgreSQL, through the real `nu`, with the server going away in the middle.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use provision_state::Postgres;
 use provision_tests::contract::examples;
 use provision_tests::postgres::{Server, drop_schema, fresh};

@@ -105,7 +105,9 @@ mod tests {
         }
 
         fn wait(&self, time: Duration) {
-            let passed = self.passed.fetch_add(time.as_millis() as u64, Ordering::SeqCst) + time.as_millis() as u64;
+            // Rounded up: a wait that takes no time would never end.
+            let time = time.as_micros().div_ceil(1000) as u64;
+            let passed = self.passed.fetch_add(time, Ordering::SeqCst) + time;
             self.stop.store(passed >= self.stops_after, Ordering::SeqCst);
         }
     }

@@ -268,11 +268,9 @@ impl Session {
             for (stray, origin) in strays.iter().zip(origins) {
                 let known = unplaced.clone().any(|it| it.remote_id.as_ref() == Some(&stray.remote.id));
                 match origin {
-                    Origin::Lost(address, _) => {
-                        if making.iter().any(|planned| planned.row.address == address) {
-                            lost = true;
-                            problems.push(lost_problem(&address, &stray.kind, &stray.remote.id));
-                        }
+                    Origin::Lost(address, _) if making.iter().any(|planned| planned.row.address == address) => {
+                        lost = true;
+                        problems.push(lost_problem(&address, &stray.kind, &stray.remote.id));
                     }
                     Origin::Unknown if !known => {
                         let twin = |it: &&&PlannedRow| it.row.kind == stray.kind && it.account == stray.account;

@@ -43,7 +43,7 @@ impl Class {
 #[derive(Debug, Clone)]
 pub struct CallError {
     pub class: Class,
-    pub provider: String,
+    pub provider: Box<str>,
     /// The vendor's own code, where it gave one.
     pub code: String,
     /// The vendor's text; never holds a credential.
@@ -54,14 +54,14 @@ pub struct CallError {
     /// under way.
     pub unanswered: Option<std::time::Instant>,
     /// The next step, where there is a better one than its class gives.
-    pub help: Option<String>,
+    pub help: Option<Box<str>>,
 }
 
 impl CallError {
     pub fn new(class: Class, provider: &str, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             class,
-            provider: provider.to_owned(),
+            provider: provider.into(),
             code: code.into(),
             message: message.into(),
             retry_after: None,
@@ -72,7 +72,7 @@ impl CallError {
 
     /// The same with a next step of its own.
     pub fn with_help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+        Self { help: Some(help.into().into()), ..self }
     }
 
     /// The same of a call that may still be on its way.
@@ -84,7 +84,7 @@ impl CallError {
     pub fn masked(mut self, mask: impl Fn(&str) -> String) -> Self {
         self.message = mask(&self.message);
         self.code = mask(&self.code);
-        self.help = self.help.as_deref().map(mask);
+        self.help = self.help.as_deref().map(|help| mask(help).into());
         self
     }
 

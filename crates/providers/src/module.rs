@@ -86,7 +86,7 @@ impl ModuleProvider {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
-            let error = self.fault(fault, &request, control).masked(&hide);
+            let error = self.fault(fault, &request, control).masked(hide);
             let again = match error.class {
                 Class::Throttle => attempt < THROTTLED,
                 Class::Busy => attempt < BUSY,

@@ -118,9 +118,9 @@ impl Store {
             let (.., rows) = tables.iter().find(|(table, ..)| *table == name)?;
             rows.iter().find(|row| row.first() == Some(&key)).cloned()
         };
-        let end = row("audit_head", Val::Int(1)).map(|row| crate::db::Row(row));
+        let end = row("audit_head", Val::Int(1)).map(crate::db::Row);
         let end = end.filter(|end| version >= PROVED_FROM && end.int(1) > 0);
-        let proof = row("proofs", Val::from(proofs::LOG)).map(|row| crate::db::Row(row));
+        let proof = row("proofs", Val::from(proofs::LOG)).map(crate::db::Row);
         if let Some(end) = end {
             let text = audit::end_text(end.int(1), end.text(2));
             if !proof.is_some_and(|proof| chain.holds(proofs::LOG, &text, proof.text(1))) {

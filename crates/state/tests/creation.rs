@@ -1,7 +1,7 @@
 //! Owns the beginning of a state: those who begin at once find one and the same, whole, and whoever only looked takes nothing
 //! away from the others.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 use provision_state::{Lease, Location, Store};
 use std::path::Path;
