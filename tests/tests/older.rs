@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+use provision_state::{Database, Sqlite};
 use provision_tests::World;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -140,8 +141,8 @@ fn a_log_of_sqlite_that_is_lost_after_a_kill_makes_nothing_twice() {
     let mut command = world.command();
     command.args(["-c", "provision apply --yes | ignore; kill -9 $nu.pid"]);
     // The last connection to close puts the log into the file: it is kept as it is while one is open.
-    let reader = provision_state::Store::open(&world.project()).unwrap();
-    assert_eq!(reader.resources().unwrap().len(), 1);
+    let mut reader = Sqlite::open(&world.project().join(".provision/state.db")).unwrap();
+    assert_eq!(reader.rows("select address from resources", &[]).unwrap().len(), 1);
     let _ = command.status().unwrap();
     let held = world.held();
     let folder = world.project().join(".provision");

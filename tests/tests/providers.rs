@@ -254,7 +254,7 @@ fn a_provider_is_checked_described_and_asked_for_its_offers() {
         json!({"catalog": "server_types", "name": "cx23", "cores": 2, "memory_gb": 4.0, "price_monthly": 2.99})
     );
     let zones = world.json("[(provision provider catalog upcloud zones | length) (provision provider catalog aws regions | where name == eu-north-1 | length)]");
-    assert_eq!(zones, json!([13, 1]));
+    assert_eq!(zones, json!([15, 1]));
     assert_eq!(
         world.json("provision provider catalog upcloud | get catalog | uniq"),
         json!(["plans", "prices", "zones"])

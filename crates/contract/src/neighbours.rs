@@ -2,7 +2,7 @@
 //! attached to something survives it.
 
 use crate::bench::Bench;
-use provision_model::{Json, Map, references};
+use provision_model::{Disruption, Json, Map, references};
 
 /// What somebody else puts into a resource that declares no labels.
 const LABEL: (&str, &str) = ("contract-others", "1");
@@ -33,7 +33,10 @@ impl Others {
             }
         }
         let mut labels = None;
-        if let Some(field) = spec.labels.as_ref().filter(|field| *field != changed && !declared.contains_key(*field)) {
+        // Labels that only a new resource can have are not changed by any call, and nobody can add one here.
+        let stays = |field: &String| spec.fields.get(field).is_some_and(|rule| rule.on_change == Disruption::Replace);
+        let free = |field: &&String| *field != changed && !declared.contains_key(*field) && !stays(field);
+        if let Some(field) = spec.labels.as_ref().filter(free) {
             let shown = bench.seen(id)?.and_then(|remote| remote.fields.get(field).cloned());
             let mut with = shown.and_then(|shown| shown.as_object().cloned()).unwrap_or_default();
             with.insert(LABEL.0.to_owned(), Json::from(LABEL.1));

@@ -61,8 +61,19 @@ impl Session {
         // What is none of it needs no decision, and leaves nothing behind.
         Store::check_exported(exported)?;
         let config = self.standing(&Input::Project)?.config;
-        let lease = self.writer()?;
-        self.may_change_state(Some(&lease), &config, "import_state")?;
+        let lease = self.lease()?;
+        // The head of the very state that is taken over, as where a project's file goes into a database, speaks for it.
+        let becomes = self.store.becomes(exported)?;
+        if !becomes {
+            self.store.refuse_older()?;
+        }
+        let gate = self.gate(config.policies.as_deref(), Some(&lease))?;
+        let answer = self.asked_of_project(&gate, &config.name, "import_state", "the state");
+        // A denial that was noted here would be signed over that head.
+        match becomes {
+            true => answer?,
+            false => self.noted(&lease, "import_state", None, answer)?,
+        }
         self.store.import(&lease, exported)
     }
 

@@ -84,6 +84,15 @@ pub fn held(world: &World, now: i64) -> Vec<(String, String, String, Value)> {
         found.extend(inside.into_iter().map(|(kind, id)| (scope.clone(), kind.to_owned(), id, value.clone())));
         found.push((scope, kind, id, value));
     }
+    // A rule with tags was made for itself; without, it is a part of its group.
+    for (scope, kind, rows) in world.store.census(now).into_iter().filter(|(_, kind, _)| *kind == "rule") {
+        for row in rows {
+            let value = row.at(now);
+            if value["tagSet"].as_array().is_some_and(|tags| !tags.is_empty()) {
+                found.push((scope.to_owned(), kind.to_owned(), row.id.clone(), value));
+            }
+        }
+    }
     found
 }
 

@@ -211,6 +211,28 @@ impl Store {
         ))
     }
 
+    /// Whether nothing was ever applied here, and the head beside it is that of the exported state: whose log holds the signed
+    /// entry. Then the head is no word against this state, which becomes that one.
+    pub fn becomes(&self, exported: &Json) -> Result<bool, Failure> {
+        if self.serial()? > 0 || !self.resources()?.is_empty() {
+            return Ok(false);
+        }
+        let Some(file) = self.head_file() else { return Ok(false) };
+        let signed = std::fs::read_to_string(&file).ok();
+        let signed = signed.and_then(|text| serde_json::from_str::<Checkpoint>(&text).ok());
+        let Some(signed) = signed.filter(|it| it.version <= VERSION) else { return Ok(false) };
+        let rows = |name: &str| exported["tables"][name]["rows"].as_array().into_iter().flatten();
+        let lineage = rows("meta").find(|row| row[0] == "lineage").and_then(|row| row[1].as_str()).unwrap_or_default();
+        // Another lineage only: what this state itself signed, it has lost.
+        if lineage == self.lineage() || !signed.is_signed(lineage, self.sealer()) {
+            return Ok(false);
+        }
+        let columns = exported["tables"]["audit"]["columns"].as_array();
+        let column = |name: &str| columns.and_then(|columns| columns.iter().position(|column| column == name));
+        let (Some(seq), Some(hash)) = (column("seq"), column("hash")) else { return Ok(false) };
+        Ok(signed.seq == 0 || rows("audit").any(|row| row[seq] == signed.seq && row[hash] == signed.hash.as_str()))
+    }
+
     /// Goes on with an older state: what is gone is told by the log itself, as after a restore.
     pub fn own_older(&self, lease: &Lease) -> Result<bool, Failure> {
         let Some(problem) = self.standing()?.problem() else { return Ok(false) };
