@@ -443,30 +443,6 @@ fn a_cloud_without_credentials_is_left_out_unless_it_is_named() {
 }
 
 #[test]
-fn what_could_not_be_looked_at_is_told_after_the_rows() {
-    let mut world = World::new().with_sandbox();
-    world.declare("net = p.hetzner.network & { ip_range = \"10.0.0.0/16\" }, keys = p.local.data & { input = 1 },");
-    world.settle();
-    world.declare(
-        "net = p.hetzner.network & { ip_range = \"10.0.0.0/16\" }, disk = p.upcloud.storage & { zone = \"fi-hel1\", size = 10, tier = \"maxiops\" },",
-    );
-    assert_eq!(world.json("provision drift"), json!([]));
-    let (user, password) = ("UPCLOUD_USERNAME", "UPCLOUD_PASSWORD");
-    world.env(user, None).env(password, None);
-    // Nobody knows whether something of ours is there.
-    world.fails("provision drift").is("provision::provider::credential", "UPCLOUD_", "Set it");
-    let said = world.nu("provision refresh | each {|row| print $\"($row.address) ($row.outcome)\" } | ignore");
-    assert!(said.stdout.contains("net unchanged") && !said.status.success(), "{said:?}");
-    // A cloud that does not answer hides nothing of the others.
-    world.env("HCLOUD_ENDPOINT", Some("http://127.0.0.1:9/v1"));
-    let said = world.nu("provision refresh | each {|row| print $\"($row.address) ($row.outcome)\" } | ignore");
-    assert!(
-        said.stdout.contains("keys unchanged") && said.stderr.contains("HCLOUD") | said.stderr.contains("hetzner"),
-        "{said:?}"
-    );
-}
-
-#[test]
 fn what_cannot_be_imported_is_refused_with_the_next_step() {
     let (world, id) = shop();
     let foreign = outside(

@@ -99,3 +99,27 @@ fn one_cloud_that_cannot_be_asked_hides_nothing_of_what_another_one_says() {
     world.ok("provision apply --yes | ignore");
     exactly_what_is_declared(&world, &proxy);
 }
+
+#[test]
+fn what_could_not_be_looked_at_is_told_after_the_rows() {
+    let mut world = World::new().with_sandbox();
+    world.declare("net = p.hetzner.network & { ip_range = \"10.0.0.0/16\" }, keys = p.local.data & { input = 1 },");
+    world.settle();
+    world.declare(
+        "net = p.hetzner.network & { ip_range = \"10.0.0.0/16\" }, disk = p.upcloud.storage & { zone = \"fi-hel1\", size = 10, tier = \"maxiops\" },",
+    );
+    assert_eq!(world.json("provision drift"), json!([]));
+    let (user, password) = ("UPCLOUD_USERNAME", "UPCLOUD_PASSWORD");
+    world.env(user, None).env(password, None);
+    // Nobody knows whether something of ours is there.
+    world.fails("provision drift").is("provision::provider::credential", "UPCLOUD_", "Set it");
+    let said = world.nu("provision refresh | each {|row| print $\"($row.address) ($row.outcome)\" } | ignore");
+    assert!(said.stdout.contains("net unchanged") && !said.status.success(), "{said:?}");
+    // A cloud that does not answer hides nothing of the others.
+    world.env("HCLOUD_ENDPOINT", Some("http://127.0.0.1:9/v1"));
+    let said = world.nu("provision refresh | each {|row| print $\"($row.address) ($row.outcome)\" } | ignore");
+    assert!(
+        said.stdout.contains("keys unchanged") && said.stderr.contains("HCLOUD") | said.stderr.contains("hetzner"),
+        "{said:?}"
+    );
+}
