@@ -90,11 +90,13 @@ def delete():
     for server in manager.get_servers(populate=True):
         server.shutdown(hard=True)
         wait(server, "stopped")
-        manager.delete_server(server.uuid, delete_storages=True)
+        # Its own disk stays: what import wrote attaches it again.
+        manager.delete_server(server.uuid)
     for one in floating():
         manager.release_ip(one["address"])
     for storage in manager.get_storages(storage_type="normal"):
-        manager.delete_storage(storage.uuid)
+        if storage.title == "data":
+            manager.delete_storage(storage.uuid)
     for net in networks():
         manager.delete_network(net.uuid)
     for tag in manager.get_tags():

@@ -150,6 +150,12 @@ struct Late {
     request: Arriving,
 }
 
+/// The first request that has arrived by now.
+fn next_late(under_way: &mut Vec<Late>, now: i64) -> Option<Late> {
+    let (at, first) = under_way.iter().enumerate().min_by_key(|(_, late)| late.at)?;
+    (first.at <= now).then(|| under_way.swap_remove(at))
+}
+
 /// A request as the clouds see it.
 struct Arriving {
     method: String,
@@ -166,16 +172,11 @@ impl Clouds {
     fn pass(&self, time: Duration) {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 3_600_000);
         self.passed.fetch_add(ms, Ordering::SeqCst);
-        while let Some(late) = self.next_late() {
+        // Held until all have arrived: nobody's time goes on past a request that is due.
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(late) = next_late(&mut under_way, self.now_ms()) {
             let _ = self.answer(late.request, late.at);
         }
-    }
-
-    /// The first request that has arrived by now.
-    fn next_late(&self) -> Option<Late> {
-        let mut late = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, first) = late.iter().enumerate().min_by_key(|(_, late)| late.at)?;
-        (first.at <= self.now_ms()).then(|| late.swap_remove(at))
     }
 
     fn answer(&self, request: Arriving, now: i64) -> Option<provision_sandbox::Answered> {

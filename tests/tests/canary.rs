@@ -89,11 +89,12 @@ impl Echo {
             };
         }
         let sent: Value = serde_json::from_str(body).unwrap();
+        let mut made = self.made.lock().unwrap();
         let server = json!({"id": made.len() + 1, "name": sent["name"], "status": "running", "labels": sent["labels"],
             "server_type": {"name": sent["server_type"]}, "image": {"name": sent["image"]},
             "location": {"name": echo}, "datacenter": {"name": echo},
             "public_net": {"ipv4": {"ip": sent["user_data"]}, "ipv6": {"ip": echo}}});
-        self.made.lock().unwrap().push(server.clone());
+        made.push(server.clone());
         (201, json!({"server": server, "action": {"id": 1, "status": "success"}, "root_password": null}))
     }
 }

@@ -158,7 +158,7 @@ fn a_cycle_is_named_whole() {
          c = p.local.data & { input = p.ref \"a\" \"id\" },",
         "provision::plan::cycle",
         "a → b → c → a (infra.ncl:5:",
-        "Remove one of the references",
+        "Remove one of these: `a.input`, which refers to `b`, `b.input`, which refers to `c`, `c.input`",
     );
 }
 
