@@ -62,15 +62,20 @@ def see():
         "keys": [pair.key_name for pair in ec2.key_pairs.all()],
         "instances": [[of(it), of(it, "env"), it.instance_type, it.state["Name"], it.key_name,
                        [group["GroupName"] for group in it.security_groups]] for it in ec2.instances.filter(Filters=ALIVE)],
-        "volumes": [[of(it), it.size, it.volume_type, [use["Device"] for use in it.attachments]] for it in ec2.volumes.all()],
+        "volumes": [[of(it), it.size, it.volume_type, [use["Device"] for use in it.attachments]] for it in data()],
     }
+
+
+def data():
+    """The volumes that are no part of an instance."""
+    return [it for it in ec2.volumes.all() if not any(use["DeleteOnTermination"] for use in it.attachments)]
 
 
 def change():
     instance = next(iter(ec2.instances.filter(Filters=ALIVE)))
     group = next(group for group in ec2.security_groups.all() if group.group_name == "web")
     group.authorize_ingress(IpProtocol="tcp", FromPort=80, ToPort=80, CidrIp="0.0.0.0/0")
-    vpc, volume = next(iter(ec2.vpcs.all())), next(iter(ec2.volumes.all()))
+    vpc, volume = next(iter(ec2.vpcs.all())), next(iter(data()))
     ec2.create_tags(Resources=[instance.id, vpc.id], Tags=[{"Key": "env", "Value": "theirs"}])
     ec2.create_tags(Resources=[volume.id], Tags=[{"Key": "Name", "Value": "theirs"}])
 
@@ -79,7 +84,7 @@ def delete():
     for instance in ec2.instances.filter(Filters=ALIVE):
         instance.terminate()
         wait("instance_terminated", InstanceIds=[instance.id])
-    for volume in ec2.volumes.all():
+    for volume in data():
         wait("volume_available", VolumeIds=[volume.id])
         volume.delete()
         wait("volume_deleted", VolumeIds=[volume.id])

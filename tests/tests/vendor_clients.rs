@@ -330,12 +330,12 @@ fn the_aws_cli_lives_a_whole_life() {
         "see" => json!({
             "groups": json("describe-security-groups --query SecurityGroups[].[GroupName,IpPermissions[].FromPort]"),
             "instances": json("describe-instances --filters Name=instance-state-name,Values=running --query Reservations[].Instances[].[InstanceType,PrivateIpAddress,Tags[?Key=='env'].Value]"),
-            "volumes": json("describe-volumes --query Volumes[].[Size,VolumeType,Attachments[].Device,Tags[?Key=='env'].Value]"),
+            "volumes": json("describe-volumes --filters Name=size,Values=10 --query Volumes[].[Size,VolumeType,Attachments[].Device,Tags[?Key=='env'].Value]"),
         }),
         "change" => {
             let one = |query: &str| id(query);
             let web = one("describe-instances --query Reservations[0].Instances[0].InstanceId");
-            let data = one("describe-volumes --query Volumes[0].VolumeId");
+            let data = one("describe-volumes --filters Name=size,Values=10 --query Volumes[0].VolumeId");
             let vpc = one("describe-vpcs --query Vpcs[0].VpcId");
             ec2(&format!(
                 "create-tags --resources {web} {data} {vpc} --tags Key=env,Value=theirs Key=Name,Value=theirs"
@@ -356,7 +356,7 @@ fn the_aws_cli_lives_a_whole_life() {
             let web = one("describe-instances --query Reservations[0].Instances[0].InstanceId");
             ec2(&format!("terminate-instances --instance-ids {web}"));
             ec2(&format!("wait instance-terminated --instance-ids {web}"));
-            ec2(&format!("delete-volume --volume-id {}", one("describe-volumes --query Volumes[0].VolumeId")));
+            ec2(&format!("delete-volume --volume-id {}", one("describe-volumes --filters Name=size,Values=10 --query Volumes[0].VolumeId")));
             ec2("delete-key-pair --key-name me");
             let wall =
                 one("describe-security-groups --filters Name=group-name,Values=web --query SecurityGroups[0].GroupId");
@@ -388,4 +388,46 @@ fn the_aws_cli_lives_a_whole_life() {
         ("use", "aws.volume_attachment"),
     ];
     life(&world, &client, &kinds, &["data", "route", "vpc", "wall", "web"]);
+}
+
+#[test]
+fn a_root_volume_that_was_taken_in_outlives_its_instance() {
+    let Some(python) = python() else { return };
+    let world = World::new().with_sandbox();
+    let volumes = || -> Value {
+        let script = "
+import boto3, json, os
+ec2 = boto3.resource('ec2', endpoint_url=os.environ['AWS_ENDPOINT_URL'])
+print(json.dumps({it.id: [[use['InstanceId'], use['DeleteOnTermination']] for use in it.attachments] for it in ec2.volumes.all()}))";
+        serde_json::from_str(&world.client(&python, &["-c", script])).unwrap()
+    };
+    let net = "vpc = p.aws.vpc & { cidr_block = \"10.0.0.0/16\" },
+        net = p.aws.subnet & { vpc_id = p.ref \"vpc\" \"id\", cidr_block = \"10.0.1.0/24\" },";
+    let web = |data: &str| {
+        format!("web = p.aws.instance & {{ ami = \"ami-0abcdef1234567890\", instance_type = \"t3.micro\", subnet_id = p.ref \"net\" \"id\", user_data = \"{data}\" }},")
+    };
+    declare(&world, &format!("{net}{}", web("1")));
+    world.ok("provision apply --yes | ignore");
+    let made = volumes();
+    let (root, instance) = (made.as_object().unwrap().keys().next().unwrap(), &made.as_object().unwrap().values().next().unwrap()[0][0]);
+    assert_eq!(made, json!({ root: [[instance, true]] }));
+    // Made again, the instance takes along the volume that was made with it.
+    declare(&world, &format!("{net}{}", web("2")));
+    world.ok("provision apply --yes | ignore");
+    let made = volumes();
+    assert_eq!(made.as_object().unwrap().len(), 1, "{made}");
+    let now = made.as_object().unwrap().keys().next().unwrap();
+    assert_ne!(now, root);
+    // One that is a resource of its own stays.
+    let nickel = world.json(&format!("provision import root {now} --type aws.volume | get 0.nickel"));
+    let disk = nickel.as_str().unwrap();
+    declare(&world, &format!("{net}{}{disk}", web("2")));
+    assert_eq!(world.json("provision plan --deep"), json!([]), "{disk}");
+    declare(&world, &format!("{net}{}{disk}", web("3")));
+    world.ok("provision apply --yes | ignore");
+    let left = volumes();
+    assert_eq!((left.as_object().unwrap().len(), &left[now]), (2, &json!([])), "{left}");
+    declare(&world, "");
+    world.ok("provision apply --yes | ignore");
+    assert_eq!(volumes(), json!({}));
 }

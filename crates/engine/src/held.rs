@@ -2,12 +2,17 @@
 
 use crate::Session;
 use crate::execute::{Executor, Run, Stopped};
+use crate::sighting::{Sighting, Window, interrupted};
 use provision_diagnostic::Failure;
 use provision_model::{Held, Json, Map, Remote};
 use provision_providers::Operation;
 use provision_registry::TypeSpec;
 use provision_state::Entry;
 use std::collections::HashSet;
+use std::time::Duration;
+
+/// How long a cloud may take to let go of what is spared.
+const LETTING_GO: Duration = Duration::from_secs(120);
 
 /// What was made with a resource that is new: what it holds but for what its fields name, which was there before.
 pub fn made_with(spec: &TypeSpec, remote: Option<&Remote>, fields: &Map) -> Held {
@@ -71,7 +76,33 @@ impl Executor<'_> {
                 let sent = self.send_change(run, &operation, &step, entry)?;
                 self.await_step(run, &operation, &step, &sent, entry)?;
             }
+            self.let_go(run, &operation, name, item)?;
             spared.insert(item.clone());
+        }
+    }
+
+    /// Waits until a resource does not hold something any more: what a cloud is still letting go of could go with it.
+    fn let_go(&self, run: &Run<'_>, operation: &Operation, name: &str, item: &str) -> Result<(), Stopped> {
+        let (what, id) = (self.what(run), operation.remote_id.clone().unwrap_or_default());
+        let window = Window::until(self.session.outside.clock.now() + LETTING_GO);
+        let looked = self.with_control(run, |control| {
+            window.look(control, || {
+                let remote = self.look(run, operation, &id, false)?.known(&run.account.name)?;
+                let ids = remote.as_ref().and_then(|remote| remote.held.get(name));
+                Ok((!ids.is_some_and(|ids| ids.iter().any(|held| held == item))).then_some(()))
+            })
+        });
+        match looked {
+            Ok(Sighting::There(())) => Ok(()),
+            Ok(Sighting::Interrupted) => Err(Stopped::InDoubt(interrupted(&run.account.name).failure(&what))),
+            Ok(Sighting::Absent(_)) => Err(Stopped::InDoubt(
+                Failure::new(
+                    "provision::apply::incomplete",
+                    format!("{what}: the cloud has not let go of {name} `{item}` within {} s", LETTING_GO.as_secs()),
+                )
+                .with_help("Nothing was deleted. Look at it in the cloud's console, then apply again."),
+            )),
+            Err(error) => Err(Stopped::InDoubt(error.failure(&what))),
         }
     }
 }

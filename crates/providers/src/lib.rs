@@ -227,9 +227,7 @@ pub trait Provider: Send + Sync {
     fn steps(&self, operation: &Operation) -> Vec<CallStep>;
     /// The calls that keep one of the things that the deletion of a resource takes along, by the name that the manifest's
     /// `takes` gives it. Pure.
-    fn spare(&self, _operation: &Operation, _name: &str, _id: &str) -> Vec<CallStep> {
-        Vec::new()
-    }
+    fn spare(&self, operation: &Operation, name: &str, id: &str) -> Vec<CallStep>;
     /// Sends one step. Repeats only what certainly had no effect; [`Class::InDoubt`] is for the caller to settle.
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError>;
     /// Waits until what a step began is over.

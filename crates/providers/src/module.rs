@@ -297,6 +297,11 @@ impl Provider for ModuleProvider {
         CallStep::at_once(operation)
     }
 
+    /// A module's delete command deletes what it is asked to.
+    fn spare(&self, _operation: &Operation, _name: &str, _id: &str) -> Vec<CallStep> {
+        Vec::new()
+    }
+
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {
         let spec = self.spec(&operation.type_name)?;
         let command = step.kind.command();

@@ -84,6 +84,13 @@ pub fn held(world: &World, now: i64) -> Vec<(String, String, String, Value)> {
         found.extend(inside.into_iter().map(|(kind, id)| (scope.clone(), kind.to_owned(), id, value.clone())));
         found.push((scope, kind, id, value));
     }
+    // A volume that goes with its instance is a part of it.
+    let parts: std::collections::HashSet<String> = found
+        .iter()
+        .filter(|(_, kind, _, value)| kind == "volume_attachment" && value["deleteOnTermination"] == true)
+        .flat_map(|(.., id, value)| [id.clone(), value["volumeId"].as_str().unwrap_or_default().to_owned()])
+        .collect();
+    found.retain(|(.., id, _)| !parts.contains(id));
     // A rule with tags was made for itself; without, it is a part of its group.
     for (scope, kind, rows) in world.store.census(now).into_iter().filter(|(_, kind, _)| *kind == "rule") {
         for row in rows {

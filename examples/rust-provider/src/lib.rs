@@ -106,6 +106,11 @@ impl Provider for Notes {
         CallStep::at_once(operation)
     }
 
+    fn spare(&self, _: &Operation, _: &str, _: &str) -> Vec<CallStep> {
+        // Nothing is deleted together with a note: the manifest names nothing in `takes`.
+        Vec::new()
+    }
+
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {
         // Right before it changes something, and again before each repetition.
         if !(control.may_change)() {

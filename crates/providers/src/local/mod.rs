@@ -49,6 +49,11 @@ impl Provider for Local {
         CallStep::at_once(operation)
     }
 
+    /// Nothing goes with what is here.
+    fn spare(&self, _operation: &Operation, _name: &str, _id: &str) -> Vec<CallStep> {
+        Vec::new()
+    }
+
     fn send(&self, operation: &Operation, step: &CallStep, control: &Control<'_>) -> Result<Sent, CallError> {
         if !(control.may_change)() {
             return Err(failed(Class::Interrupted, "not done: somebody else may be the writer now"));

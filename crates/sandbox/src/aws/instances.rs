@@ -26,6 +26,7 @@ pub fn describe(cx: &mut Cx<'_>) -> Answer {
     let (shown, token) = describe::page(cx, "InstanceId", found)?;
     let mut reservations: Vec<Value> = Vec::new();
     for instance in shown {
+        let instance = volumes::mapped(cx, instance);
         let reservation = instance["_reservation"].clone();
         match reservations.last_mut().filter(|last| last["reservationId"] == reservation) {
             Some(last) => {
@@ -74,7 +75,7 @@ pub fn attribute(cx: &mut Cx<'_>) -> Answer {
         "disableApiStop" => json!({"value": false}),
         "rootDeviceName" => json!({"value": instance["rootDeviceName"]}),
         "groupSet" => instance["groupSet"].clone(),
-        "blockDeviceMapping" => instance["blockDeviceMapping"].clone(),
+        "blockDeviceMapping" => volumes::mapped(cx, instance)["blockDeviceMapping"].clone(),
         other => {
             return Err(bad("InvalidParameterValue", format!("Value ({other}) for parameter attribute is invalid.")));
         }
@@ -100,7 +101,10 @@ pub fn modify(cx: &mut Cx<'_>) -> Answer {
         if stopped { Ok(()) } else { Err(bad("IncorrectInstanceState", message)) }
     };
     let groups = cx.params.values("GroupId");
-    if let Some(kind) = given("InstanceType", "instanceType") {
+    let disks = cx.params.list("BlockDeviceMapping");
+    if !disks.is_empty() {
+        volumes::keep(cx, &id, &disks)?;
+    } else if let Some(kind) = given("InstanceType", "instanceType") {
         let kind = catalog::instance_type(&kind)
             .ok_or_else(|| bad("InvalidInstanceAttributeValue", format!("Invalid value '{kind}' for InstanceType.")))?;
         must_be_stopped()?;
@@ -175,7 +179,7 @@ fn move_all(cx: &mut Cx<'_>, action: &str, through: &str, then: Value, idle: &[&
             instance["_then"] = json!([{"at": until, "set": set}]);
             if through == "shutting-down" {
                 instance["_gone_at"] = json!(until + REMEMBERED_MS);
-                volumes::free(cx, &id);
+                volumes::end(cx, &id);
                 addresses::free(cx, "instanceId", &id);
             }
             cx.put(INSTANCE, &id, instance.clone());
@@ -191,6 +195,11 @@ pub fn start(cx: &mut Cx<'_>) -> Answer {
     for (id, instance) in named(cx)? {
         if !matches!(name_of(&instance), "stopped" | "running" | "pending") {
             return Err(incorrect(&id, "started"));
+        }
+        if !volumes::has_root(cx, &id) {
+            let message =
+                format!("Invalid value '{id}' for instanceId. Instance does not have a volume attached at root ({})", volumes::ROOT);
+            return Err(bad("IncorrectInstanceState", message));
         }
     }
     let then = json!({"instanceState": state("running"), "ipAddress": true});
@@ -229,6 +238,6 @@ pub fn terminate(cx: &mut Cx<'_>) -> Answer {
         }
     }
     let then = json!({"instanceState": state("terminated"), "ipAddress": null, "privateIpAddress": null, "subnetId": null,
-        "vpcId": null, "networkInterfaceSet": [], "groupSet": [], "blockDeviceMapping": []});
+        "vpcId": null, "networkInterfaceSet": [], "groupSet": []});
     move_all(cx, "TerminateInstances", "shutting-down", then, &["shutting-down", "terminated"])
 }

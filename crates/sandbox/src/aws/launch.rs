@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Cx, GROUP, INSTANCE, KEY, OWNER, Params, SUBNET, addresses, bad, catalog, groups, instances, keys, missing,
-    new_id, subnets, time, tokens, xml,
+    new_id, subnets, time, tokens, volumes, xml,
 };
 use crate::call::Reply;
 use serde_json::{Value, json};
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 /// RunInstances.
 pub fn run(cx: &mut Cx<'_>) -> Answer {
     let (token, before) = tokens::read(cx)?;
-    let again: Vec<Value> = before.iter().filter_map(|id| cx.find(INSTANCE, id).ok()).collect();
+    let again = before.iter().filter_map(|id| cx.find(INSTANCE, id).ok());
+    let again: Vec<Value> = again.map(|instance| volumes::mapped(cx, instance)).collect();
     // The token outlives its instances; once even their traces are gone, it is free again.
     if !again.is_empty() {
         return Ok(answer(&again));
@@ -138,15 +139,15 @@ fn launch(cx: &mut Cx<'_>, token: Option<&str>) -> Result<Vec<Value>, Reply> {
             "monitoring": {"state": if cx.params.get("Monitoring.Enabled") == Some("true") { "enabled" } else { "disabled" }},
             "subnetId": subnet["subnetId"], "vpcId": subnet["vpcId"], "privateIpAddress": private.to_string(),
             "sourceDestCheck": true, "groupSet": place.groups, "architecture": kind["_architecture"], "rootDeviceType": "ebs",
-            "rootDeviceName": "/dev/xvda", "blockDeviceMapping": [{"deviceName": "/dev/xvda", "ebs": {"volumeId": new_id("vol"),
-            "status": "attached", "attachTime": time(cx.now), "deleteOnTermination": true}}], "virtualizationType": "hvm",
+            "rootDeviceName": volumes::ROOT, "virtualizationType": "hvm",
             "clientToken": token.unwrap_or_default(), "tagSet": tags, "hypervisor": "xen", "networkInterfaceSet": [interface],
             "ebsOptimized": cx.params.get("EbsOptimized") == Some("true"), "enaSupport": true,
             "_reservation": reservation, "_user_data": user_data, "_protected": protected,
             "_public": public.map(|ip| ip.to_string()), "_then": [{"at": until, "set": running}],
         });
         cx.put(INSTANCE, &id, instance.clone());
-        made.push(instance);
+        volumes::root(cx, &instance)?;
+        made.push(volumes::mapped(cx, instance));
     }
     Ok(made)
 }

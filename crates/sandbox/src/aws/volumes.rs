@@ -1,7 +1,7 @@
 //! Owns EC2's volumes and what they are attached to.
 
 use super::kinds::{ATTACHMENT, VOLUME};
-use super::{Answer, Cx, INSTANCE, bad, catalog, describe, new_id, time, tokens, xml};
+use super::{Answer, Cx, INSTANCE, Params, bad, catalog, describe, new_id, time, tokens, xml};
 use crate::call::Reply;
 use serde_json::{Value, json};
 
@@ -79,6 +79,62 @@ pub fn create(cx: &mut Cx<'_>) -> Answer {
     cx.put(VOLUME, &id, volume.clone());
     tokens::keep(cx, token, &[&id]);
     Ok(xml::response("CreateVolume", &volume).about(id))
+}
+
+/// Where the root volume of every instance is.
+pub const ROOT: &str = "/dev/xvda";
+
+/// The root volume of a new instance: that of its image, or as the request maps its device.
+pub fn root(cx: &mut Cx<'_>, instance: &Value) -> Result<(), Reply> {
+    let mapped = cx.params.list("BlockDeviceMapping").into_iter().find(|it| it.get("DeviceName") == Some(ROOT));
+    let asked = |name: &str| mapped.as_ref().and_then(|it| it.get(&format!("Ebs.{name}"))).map(str::to_owned);
+    let size = match asked("VolumeSize") {
+        Some(text) => text.parse().map_err(|_| bad("InvalidParameterValue", "The volume size is no number."))?,
+        None => 8,
+    };
+    let (id, instance_id) = (new_id("vol"), instance["instanceId"].clone());
+    let mut volume = json!({"volumeId": id, "availabilityZone": instance["placement"]["availabilityZone"],
+        "createTime": time(cx.now), "status": "available", "encrypted": false, "snapshotId": "snap-0123456789abcdef0",
+        "multiAttachEnabled": false, "tagSet": cx.tags_for("volume")?, "attachmentSet": []});
+    shape(cx, &mut volume, &asked("VolumeType").unwrap_or_else(|| "gp3".to_owned()), size)?;
+    cx.put(VOLUME, &id, volume);
+    let attached = json!({"volumeId": id, "instanceId": instance_id, "device": ROOT, "status": "attached",
+        "attachTime": time(cx.now), "deleteOnTermination": asked("DeleteOnTermination").as_deref() != Some("false")});
+    cx.put(ATTACHMENT, &key(&attached), attached);
+    Ok(())
+}
+
+fn attached_to(cx: &Cx<'_>, instance_id: &str) -> Vec<Value> {
+    cx.every(ATTACHMENT).filter(|one| one["instanceId"] == instance_id).collect()
+}
+
+/// An instance with what is attached to it.
+pub fn mapped(cx: &Cx<'_>, mut instance: Value) -> Value {
+    let all = attached_to(cx, instance["instanceId"].as_str().unwrap_or_default());
+    let one = |it: &Value| {
+        json!({"deviceName": it["device"], "ebs": {"volumeId": it["volumeId"], "status": it["status"],
+            "attachTime": it["attachTime"], "deleteOnTermination": it["deleteOnTermination"]}})
+    };
+    instance["blockDeviceMapping"] = all.iter().map(one).collect();
+    instance
+}
+
+pub fn has_root(cx: &Cx<'_>, instance_id: &str) -> bool {
+    attached_to(cx, instance_id).iter().any(|it| it["device"] == ROOT)
+}
+
+/// Says of what is attached whether it goes with the instance.
+pub fn keep(cx: &mut Cx<'_>, instance_id: &str, disks: &[Params]) -> Result<(), Reply> {
+    let all = attached_to(cx, instance_id);
+    for disk in disks {
+        let device = disk.get("DeviceName").unwrap_or_default();
+        let mut attached = all.iter().find(|it| it["device"] == device).cloned().ok_or_else(|| {
+            bad("InvalidInstanceAttributeValue", format!("No device is currently mapped at {device}"))
+        })?;
+        attached["deleteOnTermination"] = json!(disk.get("Ebs.DeleteOnTermination") == Some("true"));
+        cx.put(ATTACHMENT, &key(&attached), attached);
+    }
+    Ok(())
 }
 
 /// What an attachment is kept by.
@@ -171,7 +227,7 @@ pub fn attach(cx: &mut Cx<'_>) -> Answer {
         ));
     }
     let busy = |one: &Value| one["instanceId"] == instance_id.as_str() && one["device"] == device.as_str();
-    if instance["rootDeviceName"] == device.as_str() || cx.every(ATTACHMENT).any(|one| busy(&one)) {
+    if cx.every(ATTACHMENT).any(|one| busy(&one)) {
         let message = format!("Invalid value '{device}' for unixDevice. Attachment point {device} is already in use");
         return Err(bad("InvalidParameterValue", message));
     }
@@ -192,6 +248,11 @@ pub fn detach(cx: &mut Cx<'_>) -> Answer {
     else {
         return Err(bad("IncorrectState", format!("Volume '{id}' is in the 'available' state.")));
     };
+    let instance_id = attached["instanceId"].as_str().unwrap_or_default().to_owned();
+    if attached["device"] == ROOT && cx.find(INSTANCE, &instance_id)?["instanceState"]["name"] != "stopped" {
+        let message = format!("Unable to detach root volume '{id}' from instance '{instance_id}'");
+        return Err(bad("OperationNotPermitted", message));
+    }
     leave(cx, &mut attached);
     Ok(xml::response("DetachVolume", &attached).about(id))
 }
@@ -203,10 +264,17 @@ fn leave(cx: &mut Cx<'_>, attached: &mut Value) {
     cx.put(ATTACHMENT, &key(attached), attached.clone());
 }
 
-/// What is attached to an instance that goes is free again.
-pub fn free(cx: &mut Cx<'_>, instance_id: &str) {
-    let all: Vec<Value> = cx.every(ATTACHMENT).filter(|one| one["instanceId"] == instance_id).collect();
-    for mut attached in all {
+/// What is attached to an instance that goes: it is free again, or goes too.
+pub fn end(cx: &mut Cx<'_>, instance_id: &str) {
+    let until = cx.then();
+    for mut attached in attached_to(cx, instance_id) {
+        if attached["deleteOnTermination"] == true && attached["status"] != "detaching" {
+            let id = attached["volumeId"].as_str().unwrap_or_default().to_owned();
+            if let Ok(mut volume) = cx.find(VOLUME, &id) {
+                volume["_gone_at"] = json!(until);
+                cx.put(VOLUME, &id, volume);
+            }
+        }
         leave(cx, &mut attached);
     }
 }
