@@ -69,18 +69,25 @@ impl PolicyPlugin {
         &self.authorizers
     }
 
-    /// The folder of a project's policies, as its `infra.ncl` writes it.
+    /// The folder of a project's policies, as its `infra.ncl` writes it: that of `$env.PROVISION_ENVIRONMENT` first.
     pub(crate) fn policy_folder(
         &self,
         engine: &EngineInterface,
         project: &Path,
     ) -> Result<Result<String, Failure>, ShellError> {
-        let evaluated = self.evaluate(engine, &project.join("infra.ncl"), Some("policies"))?;
-        Ok(match evaluated {
-            Ok(value) => Ok(value.as_str().unwrap_or(POLICIES).to_owned()),
-            Err(failure) if failure.code() == "nickel::eval::missing_field" => Ok(POLICIES.to_owned()),
-            Err(failure) => Err(failure),
-        })
+        let environment = match engine.get_env_var("PROVISION_ENVIRONMENT")? {
+            Some(name) => Some(name.coerce_into_string()?).filter(|name| !name.is_empty()),
+            None => None,
+        };
+        let own = environment.map(|name| format!("environments.\"{}\".policies", name.replace(['"', '\\'], "")));
+        for field in own.iter().map(String::as_str).chain(["policies"]) {
+            match self.evaluate(engine, &project.join("infra.ncl"), Some(field))? {
+                Ok(value) => return Ok(Ok(value.as_str().unwrap_or(POLICIES).to_owned())),
+                Err(failure) if failure.code() == "nickel::eval::missing_field" => {}
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+        Ok(Ok(POLICIES.to_owned()))
     }
 
     /// The data in a Nickel, JSON, YAML or TOML file.

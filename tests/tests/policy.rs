@@ -83,6 +83,13 @@ fn check_finds_syntax_and_names_and_strict_raises() {
         (&table[0]["code"], &table[0]["file"], &table[0]["line"]),
         (&json!("policy::parse"), &json!("bad.cedar"), &json!(2))
     );
+    // A folder without policies denies everything, which nobody means.
+    std::fs::create_dir(world.project().join("none")).unwrap();
+    assert_eq!(
+        world.json("policy check -p none | select severity code"),
+        json!([{"severity": "error", "code": "policy::io"}])
+    );
+    world.fails("policy check -p none --strict").is("policy::io", "there is no policy", "`.cedar`");
     world.fails("policy check -p bad.cedar --strict").is("policy::parse", "(bad.cedar:2:1)", "when");
     let typo = "permit(principal, action, resource is Hetzner::Server) when { resource.server_typ == \"cx23\" };";
     let table = world.json(&format!("'{typo}' | policy check"));
@@ -531,5 +538,19 @@ fn nothing_is_decided_by_which_of_two_comes_first() {
             json!(["policy::parse"]),
             "{file}"
         );
+    }
+}
+
+#[test]
+fn an_environment_brings_its_own_policies() {
+    let world = World::new();
+    world.write("infra.ncl", "{ name = \"s\", resources = {}, policies = \"usual\", environments = { prod = { policies = \"strict\" }, dev = {} } }");
+    world.write("usual/a.cedar", "permit(principal, action, resource);\n");
+    world.write("strict/a.cedar", "forbid(principal, action, resource);\n");
+    for (environment, files) in
+        [("''", json!(["usual/a.cedar"])), ("dev", json!(["usual/a.cedar"])), ("prod", json!(["strict/a.cedar"]))]
+    {
+        let script = format!("with-env {{ PROVISION_ENVIRONMENT: {environment} }} {{ policy list | get file | uniq }}");
+        assert_eq!(world.json(&script), files, "{environment}");
     }
 }

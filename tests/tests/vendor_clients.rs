@@ -92,7 +92,8 @@ fn life(world: &World, client: &Client<'_>, kinds: &[(&str, &str)], changed: &[&
         nickel += rows[0]["nickel"].as_str().unwrap();
     }
     // Nor does it show which address of a server is a resource of its own: that one is taken out of the server.
-    let twice = "type = \"utility\" },\n        { ip_addresses = [{ family = \"IPv4\" }], type = \"public\" },\n      ],";
+    let twice =
+        "type = \"utility\" },\n        { ip_addresses = [{ family = \"IPv4\" }], type = \"public\" },\n      ],";
     let once = "type = \"utility\" },\n      ],\n      lifecycle.ignore = [\"interfaces\"],";
     nickel = nickel.replace(twice, once);
     // The key that a cloud does not show is written where import says so.
@@ -356,7 +357,10 @@ fn the_aws_cli_lives_a_whole_life() {
             let web = one("describe-instances --query Reservations[0].Instances[0].InstanceId");
             ec2(&format!("terminate-instances --instance-ids {web}"));
             ec2(&format!("wait instance-terminated --instance-ids {web}"));
-            ec2(&format!("delete-volume --volume-id {}", one("describe-volumes --filters Name=size,Values=10 --query Volumes[0].VolumeId")));
+            ec2(&format!(
+                "delete-volume --volume-id {}",
+                one("describe-volumes --filters Name=size,Values=10 --query Volumes[0].VolumeId")
+            ));
             ec2("delete-key-pair --key-name me");
             let wall =
                 one("describe-security-groups --filters Name=group-name,Values=web --query SecurityGroups[0].GroupId");
@@ -404,12 +408,15 @@ print(json.dumps({it.id: [[use['InstanceId'], use['DeleteOnTermination']] for us
     let net = "vpc = p.aws.vpc & { cidr_block = \"10.0.0.0/16\" },
         net = p.aws.subnet & { vpc_id = p.ref \"vpc\" \"id\", cidr_block = \"10.0.1.0/24\" },";
     let web = |data: &str| {
-        format!("web = p.aws.instance & {{ ami = \"ami-0abcdef1234567890\", instance_type = \"t3.micro\", subnet_id = p.ref \"net\" \"id\", user_data = \"{data}\" }},")
+        format!(
+            "web = p.aws.instance & {{ ami = \"ami-0abcdef1234567890\", instance_type = \"t3.micro\", subnet_id = p.ref \"net\" \"id\", user_data = \"{data}\" }},"
+        )
     };
     declare(&world, &format!("{net}{}", web("1")));
     world.ok("provision apply --yes | ignore");
     let made = volumes();
-    let (root, instance) = (made.as_object().unwrap().keys().next().unwrap(), &made.as_object().unwrap().values().next().unwrap()[0][0]);
+    let (root, instance) =
+        (made.as_object().unwrap().keys().next().unwrap(), &made.as_object().unwrap().values().next().unwrap()[0][0]);
     assert_eq!(made, json!({ root: [[instance, true]] }));
     // Made again, the instance takes along the volume that was made with it.
     declare(&world, &format!("{net}{}", web("2")));

@@ -59,7 +59,7 @@ pub fn init(folder: &Path, name: &str, registry: &Registry) -> Result<Begun, Fai
         }
         let version = env!("CARGO_PKG_VERSION");
         let text = text.replace("NU_PROVISION", version).replace("PROJECT", name).replace("NUSHELL", NUSHELL);
-        std::fs::write(&file, text).map_err(failed)?;
+        provision_registry::write_durably(&file, text.as_bytes()).map_err(failed)?;
         files.push((*path).to_owned());
     }
     registry.write_schemas(&folder.join(".provision/schemas")).map_err(failed)?;

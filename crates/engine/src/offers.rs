@@ -141,6 +141,7 @@ pub fn migrate(project: &Path, env: &Environment, user: &str, manifest: &Manifes
             None => resource.address.to_string(),
         }));
         let lease = Lease::acquire(&store, user)?;
+        store.refuse_older()?;
         store.edit(&lease, &NewChange::new("upgrade", "cli"), &Edit { puts, ..Edit::default() })?;
         store.checkpoint()?;
     }

@@ -261,7 +261,10 @@ impl Session {
     /// Opens an account once and keeps it, with its connections and budget.
     pub(crate) fn account(&self, name: &str, kind: &str, config: Option<&AccountConfig>) -> Result<Account, Failure> {
         let (manifest, _) = self.registry.type_of(kind)?;
-        let key = format!("{name} {}", serde_json::to_string(&config).unwrap_or_default());
+        let key = serde_json::to_string(&(name, config)).map_err(|error| {
+            Failure::new("provision::config::invalid", format!("the account `{name}` cannot be written down: {error}"))
+                .with_help("Give its settings as texts, numbers and records.")
+        })?;
         let mut accounts = locked(&self.accounts);
         if let Some(account) = accounts.get(&key) {
             return Ok(account.clone());

@@ -150,8 +150,7 @@ impl Transport {
     fn once(&self, request: &Outgoing, control: &Control<'_>) -> Result<(Json, Option<String>), CallError> {
         let unknown_fate = if request.mutating { Class::InDoubt } else { Class::Unavailable };
         // Counted from the end of the exchange: a process that was stopped in between may have sent it only then.
-        let under_way =
-            |error: CallError| if request.mutating { error.sent_at(control.clock.now()) } else { error };
+        let under_way = |error: CallError| if request.mutating { error.sent_at(control.clock.now()) } else { error };
         let answer = match self.send(request, control) {
             Ok(answer) => answer,
             Err(WireError::Build(message)) => return Err(self.error(Class::Rejected, "", message)),

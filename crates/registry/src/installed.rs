@@ -1,5 +1,6 @@
 //! Owns what is known of an installed provider besides its manifest: where it is, and which version the project pins.
 
+use crate::files::write_durably;
 use crate::trust::Trust;
 use provision_diagnostic::Failure;
 use serde::{Deserialize, Serialize};
@@ -79,10 +80,8 @@ impl Lock {
             Failure::new("provision::provider::changed", format!("cannot write {}: {error}", file.display()))
                 .with_help("Check the permissions and the space of the project folder.")
         };
-        let text = serde_json::to_string_pretty(self).unwrap_or_default() + "\n";
-        let beside = project.join(format!(".{LOCK}.{}", std::process::id()));
-        std::fs::write(&beside, text).map_err(failed)?;
-        std::fs::rename(&beside, &file).map_err(failed)
+        let text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
+        write_durably(&file, text.as_bytes()).map_err(failed)
     }
 
     /// Refuses a provider that is not the pinned one; whether it is pinned at all.

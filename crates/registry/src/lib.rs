@@ -6,6 +6,7 @@
 mod api;
 mod cedar;
 mod door;
+mod files;
 mod imports;
 mod installed;
 mod lint;
@@ -25,6 +26,7 @@ pub use manifest::{
 };
 
 pub use api::ENGINE_API;
+pub use files::write_durably;
 pub use imports::{allowed_imports, real};
 pub use installed::{Lock, Origin, Pin, Provider, folder_digest};
 pub use lint::{Linted, elements, lint, located};
@@ -144,7 +146,7 @@ impl Registry {
         let mut written = Vec::new();
         for (name, text) in &self.library.files {
             let file = folder.join(name);
-            std::fs::write(&file, text)?;
+            write_durably(&file, text.as_bytes())?;
             written.push(file);
         }
         Ok(written)

@@ -1,5 +1,6 @@
 //! Owns bringing a provider into a project: from a folder or an archive, checked before anything is written, pinned after.
 
+use crate::files::write_durably;
 use crate::installed::{self, Lock, Pin};
 use crate::{Consent, Destination, MANIFEST, Manifest, check_module, lint, module};
 use provision_diagnostic::Failure;
@@ -140,7 +141,7 @@ fn write_all(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> std::io::Resul
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        std::fs::write(file, bytes)?;
+        write_durably(&file, bytes)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::db::{Database, Dialect, Trouble};
 use crate::sqlite::Sqlite;
 use crate::store::FILE;
-use crate::{Location, Store, file_io, now, private};
+use crate::{Location, Store, file_io, files, now};
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map};
 use serde::{Deserialize, Serialize};
@@ -50,14 +50,14 @@ impl Store {
             Err(error) if !folder.is_dir() => return Err(file_io("back up", &error)),
             _ => {}
         }
-        private::close(&folder, 0o700);
+        files::close(&folder, 0o700);
         let serial = self.serial()?;
         let stamp = stamp();
         let file = folder.join(format!("state-{serial:06}-{stamp}.db"));
         let unfinished = file.with_extension("new");
         let _ = std::fs::remove_file(&unfinished);
         // SQLite writes into a file that is empty, and leaves its mode.
-        private::touch(&unfinished).map_err(|error| file_io("back up", &error))?;
+        files::touch(&unfinished).map_err(|error| file_io("back up", &error))?;
         let target = unfinished.display().to_string();
         self.read(|database| {
             database.run("vacuum into ?1", crate::db::vals![&target])?;
@@ -66,7 +66,7 @@ impl Store {
         let made = std::fs::File::open(&unfinished)
             .and_then(|file| file.sync_all())
             .and_then(|()| std::fs::rename(&unfinished, &file))
-            .and_then(|()| crate::files::sync(&folder));
+            .and_then(|()| files::sync(&folder));
         made.map_err(|error| file_io("back up", &error))?;
         for old in list(self.folder()).into_iter().skip(KEPT) {
             // One too many does no harm.
@@ -154,7 +154,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
     let stamp = stamp();
     let aside = folder.join(format!("damaged-{stamp}"));
     let failed = |error: std::io::Error| file_io("restore", &error);
-    private::folder(&aside).map_err(failed)?;
+    files::folder(&aside).map_err(failed)?;
     for name in files() {
         let file = folder.join(&name);
         if file.exists() {

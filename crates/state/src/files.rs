@@ -1,9 +1,9 @@
 //! Owns how files are written: whole or not at all, durable, and for their owner alone.
 
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Result, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
@@ -15,6 +15,30 @@ pub(crate) const PRIVATE: u32 = 0o600;
 
 /// How often a folder that goes away while it is opened is made again.
 const ATTEMPTS: usize = 100;
+
+/// Makes a folder and those it is in, for their owner alone; one that is there already and open to others is closed to them.
+pub(crate) fn folder(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    close(path, 0o700);
+    Ok(())
+}
+
+/// Makes an empty file for its owner alone. One that is there is not opened: of a database, closing it again would let go of
+/// the locks that this process has on it.
+pub(crate) fn touch(path: &Path) -> Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => close(path, PRIVATE),
+        made => drop(made?),
+    }
+    Ok(())
+}
+
+/// Takes from others what an earlier version, or somebody's umask, gave them. Who does not own it cannot, and need not.
+pub(crate) fn close(path: &Path, mode: u32) {
+    if std::fs::metadata(path).is_ok_and(|data| data.mode() & 0o077 != 0) {
+        let _ = std::fs::set_permissions(path, Permissions::from_mode(mode));
+    }
+}
 
 /// Writes a file that only its owner may read, so that a reader, and whoever comes after a crash, sees all of it or what
 /// was there before.
@@ -108,6 +132,24 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "two");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_made_and_what_was_open_is_the_owners_alone() {
+        let base = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        let (outer, inner) = (base.path().join("a"), base.path().join("a/b"));
+        std::fs::create_dir(&outer).unwrap();
+        std::fs::set_permissions(&outer, Permissions::from_mode(0o755)).unwrap();
+        super::folder(&inner).unwrap();
+        super::folder(&outer).unwrap();
+        std::fs::write(inner.join("old"), "x").unwrap();
+        std::fs::set_permissions(inner.join("old"), Permissions::from_mode(0o644)).unwrap();
+        touch(&inner.join("old")).unwrap();
+        touch(&inner.join("new")).unwrap();
+        assert_eq!([&outer, &inner].map(|path| mode(path)), [0o700, 0o700]);
+        assert_eq!(["old", "new"].map(|name| mode(&inner.join(name))), [0o600, 0o600]);
+        assert_eq!(std::fs::read(inner.join("old")).unwrap(), b"x");
     }
 
     #[test]

@@ -15,7 +15,6 @@ mod lease;
 mod operations;
 mod owner;
 mod postgres;
-pub mod private;
 mod proofs;
 mod rekey;
 mod resources;

@@ -19,11 +19,8 @@ const PRAGMAS: &str =
 impl Sqlite {
     /// Opens or makes a file.
     pub fn open(file: &Path) -> Result<Self, DbError> {
-        // The files beside it get the same mode from SQLite. One that is there is not opened: closing it again would let go of
-        // the locks that this process has on it, and whoever closes it next would take its log away.
-        if file.exists() {
-            crate::private::close(file, 0o600);
-        } else if let Err(error) = crate::private::touch(file)
+        // The files beside it get the same mode from SQLite.
+        if let Err(error) = crate::files::touch(file)
             && error.kind() == std::io::ErrorKind::NotFound
         {
             return Err(DbError::new(Trouble::ReadOnly, error));

@@ -5,7 +5,7 @@ use crate::db::{Database, DbError, Dialect, Row, Trouble, Val, vals};
 use crate::files::{self, Presence};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, private, schema};
+use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, schema};
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map};
 use serde::de::DeserializeOwned;
@@ -95,7 +95,7 @@ impl Store {
         made.folders.reverse();
         let presence = Presence::enter(&folder).map_err(failed)?;
         for open in [project.join(".provision"), folder.clone()] {
-            private::close(&open, 0o700);
+            files::close(&open, 0o700);
         }
         let ignore = project.join(".provision/.gitignore");
         if !ignore.exists() && files::write_new(&ignore, "*\n").map_err(failed)? {

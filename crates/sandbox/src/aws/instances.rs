@@ -197,8 +197,10 @@ pub fn start(cx: &mut Cx<'_>) -> Answer {
             return Err(incorrect(&id, "started"));
         }
         if !volumes::has_root(cx, &id) {
-            let message =
-                format!("Invalid value '{id}' for instanceId. Instance does not have a volume attached at root ({})", volumes::ROOT);
+            let message = format!(
+                "Invalid value '{id}' for instanceId. Instance does not have a volume attached at root ({})",
+                volumes::ROOT
+            );
             return Err(bad("IncorrectInstanceState", message));
         }
     }
