@@ -6,12 +6,17 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+/// The longest name of a key.
+const LONGEST_NAME: usize = 30;
+
 /// What it holds.
 #[derive(Default)]
 struct World {
     next: u64,
     kinds: std::collections::BTreeMap<&'static str, Vec<Value>>,
     requests: Vec<String>,
+    /// The method whose next request is neither done nor answered.
+    loses: Option<&'static str>,
 }
 
 /// The page of Nickel of a provider that makes keys there.
@@ -72,6 +77,11 @@ impl Ocean {
         self.world.lock().unwrap().kinds.values().map(Vec::len).sum()
     }
 
+    /// The next request of a method never arrives, and its connection is closed.
+    pub fn lose(&self, method: &'static str) {
+        self.world.lock().unwrap().loses = Some(method);
+    }
+
     /// The requests so far, `METHOD PATH`.
     pub fn requests(&self) -> Vec<String> {
         self.world.lock().unwrap().requests.clone()
@@ -108,6 +118,9 @@ fn serve(stream: &TcpStream, world: &Mutex<World>, token: &str) {
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let mut world = world.lock().unwrap();
         world.requests.push(format!("{method} {target}"));
+        if world.loses.take_if(|lost| *lost == method).is_some() {
+            return;
+        }
         let (status, answer) = match authorized {
             true => answer(&mut world, method, target, &body),
             false => error(401, "unauthorized", "Unable to authenticate you"),
@@ -188,7 +201,10 @@ fn answer(world: &mut World, method: &str, target: &str, body: &Value) -> (u16, 
             (200, single(value))
         }
         ("PUT", [_], Some(at)) if one == "ssh_key" => {
-            all[at]["name"] = body["name"].clone();
+            // A name that is too long it keeps as it was, and says nothing.
+            if body["name"].as_str().is_some_and(|name| name.len() <= LONGEST_NAME) {
+                all[at]["name"] = body["name"].clone();
+            }
             (200, single(all[at].clone()))
         }
         ("POST", [_, "actions"], Some(at)) => {

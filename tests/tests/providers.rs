@@ -274,3 +274,43 @@ fn a_provider_is_checked_described_and_asked_for_its_offers() {
     world.fails("provision provider test acme").is("provision::provider::no_cloud", "`acme`", "--endpoint");
     world.fails("provision provider test aws --type vpx").is("provision::plan::unknown_type", "`vpx`", "`vpc`");
 }
+
+/// A cloud that answers as if it had changed something, and has not, is told of: the event says so, and the next plan.
+#[test]
+fn what_is_read_back_otherwise_than_it_was_sent_is_told() {
+    let ocean = Ocean::start("t");
+    let mut world = World::new();
+    world.env("ACME_TOKEN", Some("t")).env("ACME_URL", Some(&ocean.url));
+    world.write("infra.ncl", "{ name = \"s\" }").write("acme/manifest.ncl", ACME);
+    world.ok("provision provider add acme | ignore");
+    world.declare("key = p.acme.key & { name = \"a\", public_key = \"k\" },");
+    world.settle();
+    let renamed = |name: &str| {
+        world.declare(&format!("key = p.acme.key & {{ name = \"{name}\", public_key = \"k\" }},"));
+        world.json("provision apply --yes | where status == done | get message")
+    };
+    assert_eq!(renamed("b"), json!([null]));
+    let told = renamed("a-name-that-is-longer-than-the-cloud-takes");
+    let said = told[0].as_str().unwrap_or_default();
+    assert!(said.contains("the cloud still shows another value of `name` than was sent"), "{told}");
+    let left = world.json("provision plan | get 0.changes.0 | select path before");
+    assert_eq!(left, json!({"path": "name", "before": "b"}));
+}
+
+/// A type that can only be listed is looked for in the list: a deletion that never arrived is not taken for done.
+#[test]
+fn what_can_only_be_listed_is_not_taken_for_gone() {
+    let ocean = Ocean::start("t");
+    let mut world = World::new();
+    world.env("ACME_TOKEN", Some("t")).env("ACME_URL", Some(&ocean.url)).env("PROVISION_REQUEST_TIMEOUT", Some("2s"));
+    world.write("infra.ncl", "{ name = \"s\" }").write("acme/manifest.ncl", ACME);
+    world.ok("provision provider add acme | ignore");
+    world.declare("key = p.acme.key & { name = \"a\", public_key = \"k\" },");
+    world.settle();
+    ocean.lose("PUT");
+    world.declare("key = p.acme.key & { name = \"b\", public_key = \"k\" },");
+    world.settle();
+    ocean.lose("DELETE");
+    world.ok("provision destroy --yes | ignore");
+    assert_eq!((ocean.held(), world.json("provision state list | length")), (0, json!(0)));
+}

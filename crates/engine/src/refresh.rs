@@ -203,7 +203,7 @@ impl Sought<'_> {
         // Whoever made it may have another clock. Made in what is now the future, it is as young as can be.
         let age = age.map_or(SKEW, |born| (chrono::Utc::now() - born.to_utc()).to_std().unwrap_or_default());
         let window = crate::settle::window(self.spec);
-        let is_settled = self.spec.read.is_none() || age >= window + SKEW;
+        let is_settled = (self.spec.read.is_none() && self.spec.list.is_none()) || age >= window + SKEW;
         let window = Window::until(if is_settled { begun } else { begun + window });
         window.look(control, || self.account.provider.read(self.type_name, self.region, self.id, control))
     }

@@ -562,7 +562,11 @@ impl ManifestProvider {
         control: &Control<'_>,
     ) -> Result<Option<Remote>, CallError> {
         let spec = self.spec(type_name)?;
-        let Some(call) = &spec.read else { return Ok(None) };
+        let Some(call) = &spec.read else {
+            // Where there is no call for one of them, it is one of all.
+            let mut all = self.list_raw(type_name, region, None, control)?;
+            return Ok(all.iter().position(|remote| remote.id == id).map(|at| all.swap_remove(at)));
+        };
         let value_of = |name: &str| id_part(name, id, self.manifest.protocol);
         let request = self.outgoing(call, None, &value_of, self.region_of(region)?, "GET");
         match self.transport.call(&request, control) {
