@@ -123,11 +123,39 @@ fn differ(kind: &FieldType, unordered: bool, path: &str, before: &Json, after: &
                 differ(kind, unordered, &format!("{path}.{key}"), old.get(key).unwrap_or(&Json::Null), item, out);
             }
         }
+        (FieldType::Any, Json::Null | Json::Object(_), Json::Object(_)) if is_plain(before) && is_plain(after) => {
+            apart(path, before, after, out);
+        }
         _ => {
             if !same(kind, unordered, before, after) {
                 out.push(change(path, before, after, false));
             }
         }
+    }
+}
+
+/// Whether a value is nothing but data: no secret, and no reference or other thing with a meaning of its own, is in it.
+fn is_plain(value: &Json) -> bool {
+    match value {
+        Json::Object(map) => map.iter().all(|(key, item)| !key.starts_with('$') && is_plain(item)),
+        Json::Array(items) => items.iter().all(is_plain),
+        _ => true,
+    }
+}
+
+/// The changes of data of any shape, each at its own path.
+fn apart(path: &str, before: &Json, after: &Json, out: &mut Vec<Change>) {
+    match (before, after) {
+        (Json::Null | Json::Object(_), Json::Object(new)) if !new.is_empty() => {
+            for (key, item) in new {
+                apart(&format!("{path}.{key}"), before.get(key).unwrap_or(&Json::Null), item, out);
+            }
+            for (key, item) in before.as_object().into_iter().flatten().filter(|(key, _)| !new.contains_key(*key)) {
+                out.push(change(&format!("{path}.{key}"), item, &Json::Null, false));
+            }
+        }
+        _ if before == after => {}
+        _ => out.push(change(path, before, after, false)),
     }
 }
 
@@ -192,6 +220,43 @@ mod tests {
     fn run(desired: Json, current: Json) -> Comparison {
         let equal = |a: &Json, b: &Json| a == b;
         compare(&specs(), desired.as_object().unwrap(), current.as_object().unwrap(), &[], &equal)
+    }
+
+    #[test]
+    fn data_of_any_shape_differs_where_it_differs() {
+        let specs = serde_json::from_value(json!({"input": {"type": "any"}})).unwrap();
+        let changes = |before: Json, after: Json| {
+            let map =
+                |value: Json| if value.is_null() { Map::new() } else { Map::from_iter([("input".to_owned(), value)]) };
+            let found = compare(&specs, &map(after), &map(before), &[], &|a, b| a == b);
+            assert_eq!(found.fields.is_empty(), found.changes.is_empty());
+            found.changes.into_iter().map(|it| json!([it.path, it.before, it.after])).collect::<Json>()
+        };
+        let web = json!({"base": {"image": "nginx", "ports": [80, 443]}, "name": "web"});
+        let mut other = web.clone();
+        other["base"]["image"] = json!("caddy");
+        other.as_object_mut().unwrap().shift_remove("name");
+        assert_eq!(changes(web.clone(), web.clone()), json!([]));
+        assert_eq!(
+            changes(web.clone(), other),
+            json!([["input.base.image", "nginx", "caddy"], ["input.name", "web", null]])
+        );
+        assert_eq!(
+            changes(json!(null), web),
+            json!([
+                ["input.base.image", null, "nginx"],
+                ["input.base.ports", null, [80, 443]],
+                ["input.name", null, "web"]
+            ])
+        );
+        // A number is no text where nobody says that it is an id, and what is to be empty is.
+        assert_eq!(changes(json!({"a": 1}), json!({"a": "1"})), json!([["input.a", 1, "1"]]));
+        assert_eq!(changes(json!({"a": {"b": 1}}), json!({"a": {}})), json!([["input.a", {"b": 1}, {}]]));
+        assert_eq!(changes(json!(null), json!({})), json!([["input", null, {}]]));
+        assert_eq!(changes(json!({}), json!({})), json!([]));
+        // What has a meaning of its own is one value.
+        let later = json!({"x": {"$ref": {"address": "b", "attribute": "id"}}});
+        assert_eq!(changes(json!(null), later.clone()), json!([["input", null, later]]));
     }
 
     #[test]
