@@ -1,6 +1,6 @@
 //! Owns the `changes` column of rows that make or remove something, and masking. Pure.
 
-use provision_model::{Change, Json, Map, Resource, SENSITIVE, shown};
+use provision_model::{Change, FieldType, Json, Map, Resource, SENSITIVE, brought};
 use provision_registry::TypeSpec;
 use std::collections::HashSet;
 
@@ -12,14 +12,21 @@ pub fn masked(change: &Change) -> Change {
 
 /// Every field of a new resource.
 pub fn creation(spec: &TypeSpec, secrets: &HashSet<String>, desired: &Map) -> Vec<Change> {
-    desired
-        .iter()
-        .map(|(field, value)| {
-            let sensitive = spec.fields.get(field).is_some_and(|rule| rule.sensitive) || secrets.contains(field);
-            let after = if sensitive { Json::from(SENSITIVE) } else { shown(value) };
-            Change { path: field.clone(), before: Json::Null, after, sensitive, forces_replacement: false }
-        })
-        .collect()
+    let one = |(field, value): (&String, &Json)| {
+        let rule = spec.fields.get(field);
+        let mut changes = brought(rule.map_or(&FieldType::String, |rule| &rule.kind), field, value);
+        if rule.is_some_and(|rule| rule.sensitive) || secrets.contains(field) {
+            changes = vec![Change {
+                path: field.clone(),
+                before: Json::Null,
+                after: Json::from(SENSITIVE),
+                sensitive: true,
+                forces_replacement: false,
+            }];
+        }
+        changes
+    };
+    desired.iter().flat_map(one).collect()
 }
 
 /// Every input of a resource that goes.

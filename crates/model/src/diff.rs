@@ -143,6 +143,16 @@ fn is_plain(value: &Json) -> bool {
     }
 }
 
+/// What a new value of a field brings: data of any shape each at its own path, everything else at the field's.
+pub fn brought(kind: &FieldType, field: &str, value: &Json) -> Vec<Change> {
+    let mut out = Vec::new();
+    match kind {
+        FieldType::Any if value.is_object() && is_plain(value) => apart(field, &Json::Null, value, &mut out),
+        _ => out.push(change(field, &Json::Null, value, false)),
+    }
+    out
+}
+
 /// The changes of data of any shape, each at its own path.
 fn apart(path: &str, before: &Json, after: &Json, out: &mut Vec<Change>) {
     match (before, after) {

@@ -16,7 +16,7 @@ mod spec;
 
 pub use address::Address;
 pub use config::{AccountConfig, Condition, Config, Declaration, Lifecycle, RESERVED, is_account_of};
-pub use diff::{Comparison, compare, shown};
+pub use diff::{Comparison, brought, compare, shown};
 pub use digest::{canonical, digest, digest_of_many, short_hash};
 pub use graph::{Graph, cycle_of};
 pub use lookups::{Lookup, NEWEST, lookups, parse_lookup, put_found};
