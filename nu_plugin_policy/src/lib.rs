@@ -79,9 +79,22 @@ impl PolicyPlugin {
             Some(name) => Some(name.coerce_into_string()?).filter(|name| !name.is_empty()),
             None => None,
         };
-        let own = environment.map(|name| format!("environments.\"{}\".policies", name.replace(['"', '\\'], "")));
+        let file = project.join("infra.ncl");
+        if let Some(name) = &environment {
+            let there = |field: &str| self.evaluate(engine, &file, Some(field));
+            let known = !name.contains(['"', '\\']) && there(&format!("environments.\"{name}\""))?.is_ok();
+            // A file that cannot be evaluated says so itself.
+            if !known && there("name")?.is_ok() {
+                return Ok(Err(Failure::new(
+                    "provision::config::environment",
+                    format!("there is no environment `{name}`"),
+                )
+                .with_help("Correct PROVISION_ENVIRONMENT, or add the environment to infra.ncl.")));
+            }
+        }
+        let own = environment.map(|name| format!("environments.\"{name}\".policies"));
         for field in own.iter().map(String::as_str).chain(["policies"]) {
-            match self.evaluate(engine, &project.join("infra.ncl"), Some(field))? {
+            match self.evaluate(engine, &file, Some(field))? {
                 Ok(value) => return Ok(Ok(value.as_str().unwrap_or(POLICIES).to_owned())),
                 Err(failure) if failure.code() == "nickel::eval::missing_field" => {}
                 Err(failure) => return Ok(Err(failure)),

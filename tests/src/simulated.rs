@@ -7,7 +7,7 @@ use provision_engine::{
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
 use provision_sandbox::{Faults, Options, Simulation, control};
-use provision_state::{Database, DbError, Dialect, Row, Sealer, Sqlite, Store, Trouble, Val};
+use provision_state::{Database, DbError, Dialect, Lease, Row, Sealer, Sqlite, Store, Trouble, Val};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
@@ -308,6 +308,8 @@ pub struct Simulated {
     key: String,
     /// The project's folder, which outlives every process too.
     folder: tempfile::TempDir,
+    /// Where the state is that was put back.
+    older: Option<tempfile::TempDir>,
     pub sabotage: Option<Sabotage>,
     /// How many operations go on at a time. With more than one the seed does not tell which of them is first.
     pub parallel: usize,
@@ -358,10 +360,24 @@ impl Simulated {
             database: Arc::new(Mutex::new(database)),
             key: Sealer::fresh_key(),
             folder: tempfile::Builder::new().prefix("nup").tempdir().unwrap(),
+            older: None,
             sabotage: None,
             parallel: 1,
             late: 0.0,
         }
+    }
+
+    /// Goes on with the state as it is now, whatever is done to it in between, as `provision state restore` does.
+    pub fn put_back(&mut self, between: impl FnOnce(&Self)) {
+        let folder = tempfile::Builder::new().prefix("nup").tempdir().unwrap();
+        let file = folder.path().join("state.db");
+        let target = Val::Text(file.display().to_string());
+        self.database.lock().unwrap_or_else(PoisonError::into_inner).run("vacuum into ?1", &[target]).unwrap();
+        between(self);
+        self.database = Arc::new(Mutex::new(Box::new(Sqlite::open(&file).unwrap())));
+        self.older = Some(folder);
+        let store = self.session(&Arc::new(Life::default()), 0).unwrap().store;
+        store.set_behind(&Lease::acquire(&store, "ada").unwrap()).unwrap();
     }
 
     /// Orders faults of the clouds.

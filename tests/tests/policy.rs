@@ -553,4 +553,11 @@ fn an_environment_brings_its_own_policies() {
         let script = format!("with-env {{ PROVISION_ENVIRONMENT: {environment} }} {{ policy list | get file | uniq }}");
         assert_eq!(world.json(&script), files, "{environment}");
     }
+    for unknown in ["nope", "'pr\"od'"] {
+        world.fails(&format!("with-env {{ PROVISION_ENVIRONMENT: {unknown} }} {{ policy list }}")).is(
+            "provision::config::environment",
+            "there is no environment",
+            "infra.ncl",
+        );
+    }
 }

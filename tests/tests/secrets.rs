@@ -451,3 +451,39 @@ fn an_identity_that_cannot_be_used_is_told_and_not_repeated() {
         }
     }
 }
+
+#[test]
+fn a_secret_that_cannot_be_a_fields_value_is_refused_and_not_told() {
+    let mut world = World::new().with_sandbox();
+    world.env("WORD", Some("canary-7")).env("ELEVEN", Some("11"));
+    let refused = |resource: &str, code: &str, message: &str, help: &str| {
+        world.declare(&format!("it = {resource},"));
+        let told = world.fails("provision plan");
+        told.is(code, message, help);
+        let text = format!("{told:?}");
+        assert!(!text.contains("canary-7"), "{text}");
+    };
+    // An id is told and kept in clear.
+    for resource in [
+        "p.local.file & { path = p.secret { env = \"WORD\" }, content = \"x\" }",
+        "p.local.directory & { path = p.join [\"d-\", p.secret { env = \"WORD\" }] }",
+        "p.upcloud.tag & { name = p.secret { env = \"WORD\" } }",
+    ] {
+        refused(resource, "provision::plan::secret_key", "the resource is known by it", "no secret");
+    }
+    refused(
+        "p.local.tls_key & { algorithm = p.secret { env = \"WORD\" } }",
+        "provision::plan::unknown_value",
+        "`it.algorithm` is a secret, and it is none of the values",
+        "Use one of ",
+    );
+    refused(
+        "p.local.random & { length = p.secret { env = \"WORD\" } }",
+        "provision::plan::type",
+        "`it.length` is a secret, and it is not",
+        "Give `length`",
+    );
+    world.declare("it = p.local.random & { length = p.secret { env = \"ELEVEN\" } },");
+    world.settle();
+    assert_eq!(world.json("provision plan"), json!([]));
+}

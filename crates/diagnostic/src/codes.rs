@@ -270,6 +270,11 @@ pub const CODES: &[CodeEntry] = &[
     ),
     c("provision::plan::type", "A field has a value of the wrong type.", "Give a value of the type the field has."),
     c("provision::plan::value", "A field has a value that cannot be.", "Mend the value as the message says."),
+    c(
+        "provision::plan::secret_key",
+        "A secret is what a resource is known by.",
+        "Give it a name that is no secret: its id is told and kept in clear.",
+    ),
     c("provision::plan::missing_field", "A required field is missing.", "Add the field."),
     c(
         "provision::plan::unknown_value",

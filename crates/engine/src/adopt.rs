@@ -47,7 +47,9 @@ impl Executor<'_> {
         if run.spec.identity == IdentityClass::Tagged || !self.is_behind {
             return Ok(None);
         }
-        let known: HashSet<String> = self.session.store.resources()?.into_iter().map(|it| it.remote_id).collect();
+        // A part has the id of its whole: the rules of a server are known by the server's.
+        let same = self.session.store.resources()?.into_iter().filter(|it| it.kind == entry.kind);
+        let known: HashSet<String> = same.map(|it| it.remote_id).collect();
         let (kind, region) = (type_name(&run.place.kind), operation.region.as_deref());
         let found = self.with_control(run, |control| {
             match run.account.provider.find(kind, region, &operation.inputs, control)? {

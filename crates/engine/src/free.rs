@@ -17,7 +17,7 @@ impl Executor<'_> {
         let (what, help) = match known {
             Some(known) => (format!("it is `{}`", known.address), "Declare it once.".to_owned()),
             None => (
-                "it is somebody else's".to_owned(),
+                "this state does not know it: it is somebody else's, or was made after this state was saved".to_owned(),
                 format!(
                     "Take it in with `provision import {address} {id} --type {}`, or make another one.",
                     entry.kind

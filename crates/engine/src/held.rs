@@ -59,14 +59,14 @@ impl Executor<'_> {
             return Ok(());
         }
         let may_go = self.session.may_go(operation)?;
-        let id = operation.remote_id.clone().unwrap_or_default();
         let mut spared: HashSet<String> = HashSet::new();
         loop {
-            let Some(remote) = self.known(run, operation, &id, false).map_err(Stopped::InDoubt)? else { return Ok(()) };
+            // What an interrupted deletion began is waited for: a cloud detaches nothing from what is still stopping.
+            let Some(remote) = self.settled(run, operation).map_err(Stopped::InDoubt)? else { return Ok(()) };
             let goes = |name: &String, id: &String| may_go.get(name).is_some_and(|ids| ids.contains(id));
             let mut held = remote.held.iter().flat_map(|(name, ids)| ids.iter().map(move |id| (name, id)));
             let Some((name, item)) = held.find(|(name, id)| !spared.contains(*id) && !goes(name, id)) else {
-                return Ok(());
+                return self.tell_kept(run, spared);
             };
             let mut operation = operation.clone();
             operation.status = run.spec.word(&remote).cloned();
@@ -79,6 +79,20 @@ impl Executor<'_> {
             self.let_go(run, &operation, name, item)?;
             spared.insert(item.clone());
         }
+    }
+
+    /// Says what stays behind of which nobody knows whether it was made with the resource; what is a row of the state has its
+    /// own.
+    fn tell_kept(&self, run: &Run<'_>, mut spared: HashSet<String>) -> Result<(), Stopped> {
+        self.session.store.resources()?.iter().for_each(|resource| _ = spared.remove(&resource.remote_id));
+        if !spared.is_empty() {
+            let mut ids: Vec<String> = spared.into_iter().map(|id| format!("`{id}`")).collect();
+            ids.sort();
+            let note =
+                format!("detached and kept: {}; this state does not know that they were made with it", ids.join(", "));
+            let _ = run.note.set(note);
+        }
+        Ok(())
     }
 
     /// Waits until a resource does not hold something any more: what a cloud is still letting go of could go with it.

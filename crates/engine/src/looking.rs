@@ -11,7 +11,17 @@ use provision_state::now;
 use std::time::Duration;
 
 /// How long a state that something is passing through is waited out.
-const PASSING: Duration = Duration::from_secs(120);
+pub(crate) const PASSING: Duration = Duration::from_secs(120);
+
+/// Whether a resource in this state is not on its way to another one.
+pub(crate) fn rests(spec: &TypeSpec, status: Option<&String>) -> bool {
+    match (&spec.status, status) {
+        (Some(rules), Some(status)) => {
+            rules.ready.contains(status) || rules.failed.contains(status) || rules.gone.contains(status)
+        }
+        _ => true,
+    }
+}
 
 impl Executor<'_> {
     /// The state it is in now. One that it is passing through, after an operation that was interrupted, is waited out:
@@ -20,17 +30,11 @@ impl Executor<'_> {
         let id = operation.remote_id.clone().unwrap_or_default();
         let types = &run.account.provider.manifest().types;
         let spec = run.spec.host.as_ref().and_then(|host| types.get(&host.kind)).unwrap_or(run.spec);
-        let rests = |status: Option<&String>| match (&spec.status, status) {
-            (Some(rules), Some(status)) => {
-                rules.ready.contains(status) || rules.failed.contains(status) || rules.gone.contains(status)
-            }
-            _ => true,
-        };
         let clock = &self.session.outside.clock;
         let until = clock.now() + PASSING;
         loop {
             let now = self.known(run, operation, &id, false)?;
-            let waits = !rests(now.as_ref().and_then(|remote| run.spec.word(remote))) && clock.now() < until;
+            let waits = !rests(spec, now.as_ref().and_then(|remote| run.spec.word(remote))) && clock.now() < until;
             if !waits || !self.session.sleep(Duration::from_millis(500)) {
                 return Ok(now);
             }

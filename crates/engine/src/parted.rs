@@ -2,7 +2,7 @@
 
 use crate::execute::{Executor, Run};
 use crate::plan::PlannedRow;
-use crate::prepared::complete;
+use crate::prepared::{complete, fitted};
 use crate::refresh::current_fields;
 use crate::schedule::Part;
 use provision_diagnostic::Failure;
@@ -33,11 +33,16 @@ impl Executor<'_> {
                 )
                 .with_help("Refer to an attribute that the resource has in its current form."));
             }
-            if resolved.sensitive || provision_model::is_sealed(value) {
+            let secret = resolved.sensitive || provision_model::is_sealed(value);
+            if secret {
                 secrets.insert(field.clone());
                 sealer.note(&resolved.value);
             }
-            inputs.insert(field.clone(), run.spec.normalised(field, resolved.value));
+            let given = match secret && run.action != Action::Delete {
+                true => fitted(run.spec, &address, field, resolved.value)?,
+                false => resolved.value,
+            };
+            inputs.insert(field.clone(), run.spec.normalised(field, given));
         }
         if run.action != Action::Delete {
             complete(&run.account, type_name(&run.place.kind), &address, &mut inputs, &mut secrets)?;

@@ -7,7 +7,7 @@ use crate::desired::{region_of, triggers, with_defaults};
 use crate::limits::limits;
 use crate::output::attribute_of;
 pub use crate::planned::{Place, Plan, PlannedRow, ground};
-use crate::prepared::{Fields, forget_followers};
+use crate::prepared::{Fields, fitted, forget_followers};
 use crate::project::{Input, Located};
 use crate::question::{Questions, holds_unknown};
 use crate::refresh::{World, current_fields};
@@ -343,7 +343,19 @@ impl<'a> Planner<'a> {
                 Err(failure) => return Err(failure),
             };
             desired_unknown |= resolved.unknown;
-            let whole = spec.normalised(field, resolved.value);
+            let given = match resolved.sensitive && !resolved.unknown {
+                true => match fitted(spec, &declaration.address, field, resolved.value) {
+                    Ok(given) => given,
+                    Err(failure) => {
+                        let mut path = declaration.path.clone();
+                        path.push(field.as_str().into());
+                        problems.push(sourceless(failure, &path));
+                        continue;
+                    }
+                },
+                false => resolved.value,
+            };
+            let whole = spec.normalised(field, given);
             let open = match resolved.sensitive {
                 true => spec.normalised(field, without_secrets(value, &attribute, self.session)?),
                 false => whole.clone(),

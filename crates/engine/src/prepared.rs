@@ -4,7 +4,10 @@
 use crate::plan::Planner;
 use crate::verdict::Verdict;
 use provision_diagnostic::Failure;
-use provision_model::{Action, Address, Declaration, Disruption, FieldSpec, Json, Map, Problem, Resource, unknown};
+use provision_model::{
+    Action, Address, Declaration, Disruption, FieldSpec, FieldType, IdentityClass, Json, Map, Problem, Resource,
+    unknown,
+};
 use provision_providers::{Account, Objection};
 use provision_registry::TypeSpec;
 use std::collections::HashSet;
@@ -48,6 +51,40 @@ impl Fields<'_> {
                 Problem::value(CODE, message, &path).help(objection.help)
             })),
         }
+    }
+}
+
+/// A secret as its field takes it: contracts do not see what is in it. `Err` says what is wrong, and never what it is.
+pub fn fitted(spec: &TypeSpec, address: &Address, field: &str, value: Json) -> Result<Json, Failure> {
+    let said = |code: &'static str, what: String, help: String| {
+        Err(Failure::new(code, format!("`{address}.{field}` is a secret, and {what}")).with_help(help))
+    };
+    if spec.identity == IdentityClass::Keyed && spec.keys().any(|names| names.contains(&field)) {
+        let help = "Give it a name that is no secret: it is the resource's id, which is told and kept in clear.";
+        return said("provision::plan::secret_key", "the resource is known by it".to_owned(), help.to_owned());
+    }
+    let Some(rule) = spec.fields.get(field) else { return Ok(value) };
+    // What secrets are kept in has texts only.
+    let value = match (&rule.kind, value.as_str()) {
+        (FieldType::Int | FieldType::Number | FieldType::Bool, Some(text)) => {
+            serde_json::from_str(text.trim()).unwrap_or(value)
+        }
+        _ => value,
+    };
+    let mut problems = Vec::new();
+    rule.kind.check(&value, &mut Vec::new(), &mut problems);
+    if !problems.is_empty() {
+        let kind = rule.kind.name();
+        return said("provision::plan::type", format!("it is not {kind}"), format!("Give `{field}` {kind}."));
+    }
+    let is_choice = rule.one_of.is_empty() || value.as_str().is_none_or(|text| rule.one_of.iter().any(|it| it == text));
+    match is_choice {
+        true => Ok(value),
+        false => said(
+            "provision::plan::unknown_value",
+            "it is none of the values that there are".to_owned(),
+            format!("Use one of {}.", rule.one_of.join(", ")),
+        ),
     }
 }
 

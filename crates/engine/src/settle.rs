@@ -2,6 +2,7 @@
 
 use crate::Session;
 use crate::apply::{Sink, event};
+use crate::looking::{PASSING, rests};
 use crate::refresh::{Sought, bounded};
 use crate::session::Sabotage;
 use crate::sighting::{Sighting, Window, WindowElapsed, interrupted};
@@ -244,9 +245,11 @@ impl Settling<'_> {
             let record = provision_state::Record::Created { remote_id: remote.id.clone(), once: Map::new() };
             store.record(self.lease, &mut self.entry, &record)?;
         }
-        let full = match self.read(&remote.id, control).map_err(|error| self.failed(&error))? {
+        let full = match self.at_rest(&remote.id, control).map_err(|error| self.failed(&error))? {
             Sighting::There(full) => full,
-            Sighting::Absent(_) | Sighting::Interrupted => remote,
+            // A list shows less of it than a read: without, what refers to it would find nothing.
+            Sighting::Interrupted => return Ok((Outcome::InDoubt, INTERRUPTED.to_owned())),
+            Sighting::Absent(_) => remote,
         };
         let resource = self.session.adopted(&self.entry, Some(&full), self.spec)?;
         let message = match resource.tainted {
@@ -255,6 +258,23 @@ impl Settling<'_> {
         };
         store.end_with(self.lease, &mut self.entry, &resource)?;
         Ok((Outcome::Adopted, message.to_owned()))
+    }
+
+    /// Reads what was made. Where it brings others along, that is known only when it has come to rest.
+    fn at_rest(&self, id: &str, control: &Control<'_>) -> Result<Sighting<Remote>, CallError> {
+        let mut seen = None;
+        let waits = self.spec.takes.as_ref().is_some_and(|takes| !takes.is_empty());
+        let passing = if waits { PASSING } else { Duration::ZERO };
+        let looked = Window::until(control.clock.now() + passing).look(control, || {
+            let remote = self.read(id, control)?.known(&self.account.name)?;
+            let rested = remote.clone().filter(|remote| !waits || rests(self.spec, self.spec.word(remote)));
+            seen = remote;
+            Ok(rested)
+        })?;
+        Ok(match (looked, seen) {
+            (Sighting::Absent(_), Some(seen)) => Sighting::There(seen),
+            (looked, _) => looked,
+        })
     }
 
     fn was_not_made(&mut self, _gone: WindowElapsed) -> Result<(Outcome, String), Failure> {

@@ -124,7 +124,7 @@ fn differ(kind: &FieldType, unordered: bool, path: &str, before: &Json, after: &
             }
         }
         (FieldType::Any, Json::Null | Json::Object(_), Json::Object(_)) if is_plain(before) && is_plain(after) => {
-            apart(path, before, after, out);
+            apart(path, Some(before).filter(|before| !before.is_null()), after, out);
         }
         _ => {
             if !same(kind, unordered, before, after) {
@@ -147,26 +147,41 @@ fn is_plain(value: &Json) -> bool {
 pub fn brought(kind: &FieldType, field: &str, value: &Json) -> Vec<Change> {
     let mut out = Vec::new();
     match kind {
-        FieldType::Any if value.is_object() && is_plain(value) => apart(field, &Json::Null, value, &mut out),
+        FieldType::Any if value.is_object() && is_plain(value) => apart(field, None, value, &mut out),
         _ => out.push(change(field, &Json::Null, value, false)),
     }
     out
 }
 
-/// The changes of data of any shape, each at its own path.
-fn apart(path: &str, before: &Json, after: &Json, out: &mut Vec<Change>) {
-    match (before, after) {
-        (Json::Null | Json::Object(_), Json::Object(new)) if !new.is_empty() => {
+/// The changes of data of any shape, each at its own path; `None` was not there.
+fn apart(path: &str, before: Option<&Json>, after: &Json, out: &mut Vec<Change>) {
+    if before == Some(after) {
+        return;
+    }
+    let nothing = Map::new();
+    let old = match before {
+        None => Some(&nothing),
+        Some(before) => before.as_object(),
+    };
+    match (old, after) {
+        (Some(old), Json::Object(new)) if !new.is_empty() && can_be_told_apart(old, new) => {
             for (key, item) in new {
-                apart(&format!("{path}.{key}"), before.get(key).unwrap_or(&Json::Null), item, out);
+                apart(&format!("{path}.{key}"), old.get(key), item, out);
             }
-            for (key, item) in before.as_object().into_iter().flatten().filter(|(key, _)| !new.contains_key(*key)) {
+            for (key, item) in old.iter().filter(|(key, _)| !new.contains_key(*key)) {
                 out.push(change(&format!("{path}.{key}"), item, &Json::Null, false));
             }
         }
-        _ if before == after => {}
-        _ => out.push(change(path, before, after, false)),
+        _ => out.push(change(path, before.unwrap_or(&Json::Null), after, false)),
     }
+}
+
+/// Whether each change has a path of its own, and a before and an after that differ: a null that comes or goes looks like
+/// nothing, and a name with a dot like two.
+fn can_be_told_apart(old: &Map, new: &Map) -> bool {
+    let plain = |key: &String| !key.is_empty() && !key.contains('.');
+    let visible = |map: &Map, other: &Map| map.iter().all(|(key, item)| !item.is_null() || other.contains_key(key));
+    old.keys().chain(new.keys()).all(plain) && visible(old, new) && visible(new, old)
 }
 
 fn same(kind: &FieldType, unordered: bool, before: &Json, after: &Json) -> bool {
@@ -264,6 +279,17 @@ mod tests {
         assert_eq!(changes(json!({"a": {"b": 1}}), json!({"a": {}})), json!([["input.a", {"b": 1}, {}]]));
         assert_eq!(changes(json!(null), json!({})), json!([["input", null, {}]]));
         assert_eq!(changes(json!({}), json!({})), json!([]));
+        // A null that comes or goes is a change, told where it can be seen; so is a name that would be read as a path.
+        assert_eq!(
+            changes(json!({"b": 1}), json!({"b": 1, "n": null})),
+            json!([["input", {"b": 1}, {"b": 1, "n": null}]])
+        );
+        assert_eq!(
+            changes(json!({"c": {"d": null}, "e": 1}), json!({"c": {}, "e": 1})),
+            json!([["input.c", {"d": null}, {}]])
+        );
+        assert_eq!(changes(json!({"b": null}), json!({"b": 1})), json!([["input.b", null, 1]]));
+        assert_eq!(changes(json!({"a.b": 1}), json!({"a.b": 2})), json!([["input", {"a.b": 1}, {"a.b": 2}]]));
         // What has a meaning of its own is one value.
         let later = json!({"x": {"$ref": {"address": "b", "attribute": "id"}}});
         assert_eq!(changes(json!(null), later.clone()), json!([["input", null, later]]));

@@ -407,3 +407,39 @@ fn a_volume_is_attached_once_and_is_free_when_its_instance_is_gone() {
     sandbox.aws("DeleteVolume", &attach[..1]).is(200);
     until(|| sandbox.aws("DescribeVolumes", &[]).tags("volumeId").is_empty());
 }
+
+#[test]
+fn the_root_volume_comes_and_goes_with_its_instance() {
+    let sandbox = sandbox();
+    let (_, subnet, _) = ground(&sandbox);
+    let run = sandbox.aws("RunInstances", &[&RUN[..], &[("SubnetId", &subnet)]].concat());
+    let instance = run.tag("instanceId");
+    assert_eq!(run.tags("volumeId"), [] as [String; 0], "it is shown once it runs");
+    until(|| state(&sandbox, &instance) == "running");
+    let shown = sandbox.aws("DescribeInstances", &[]);
+    let root = shown.tag("volumeId");
+    assert_eq!(shown.tag("deviceName"), "/dev/xvda");
+    assert_eq!(shown.tags("deleteOnTermination").last().unwrap(), "true");
+    assert_eq!(sandbox.aws("DescribeVolumes", &[]).tag("status"), "in-use");
+    let named = [("VolumeId", root.as_str())];
+    sandbox.aws("DetachVolume", &named).aws_refused(400, "OperationNotPermitted");
+    sandbox.aws("StopInstances", &[("InstanceId.1", &instance)]).is(200);
+    until(|| state(&sandbox, &instance) == "stopped");
+    sandbox.aws("DetachVolume", &named).is(200);
+    until(|| sandbox.aws("DescribeVolumes", &[]).tag("status") == "available");
+    sandbox.aws("StartInstances", &[("InstanceId.1", &instance)]).aws_refused(400, "IncorrectInstanceState");
+    let attach = [("VolumeId", root.as_str()), ("InstanceId", instance.as_str()), ("Device", "/dev/xvda")];
+    sandbox.aws("AttachVolume", &attach).is(200);
+    until(|| sandbox.aws("DescribeInstances", &[]).tags("status").contains(&"attached".to_owned()));
+    // Attached by hand, it stays when the instance goes, until that is said.
+    let flags = sandbox.aws("DescribeInstances", &[]).tags("deleteOnTermination");
+    assert_eq!(flags.last().unwrap(), "false");
+    let keep = [
+        ("InstanceId", instance.as_str()),
+        ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+        ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true"),
+    ];
+    sandbox.aws("ModifyInstanceAttribute", &keep).is(200);
+    sandbox.aws("TerminateInstances", &[("InstanceId.1", &instance)]).is(200);
+    until(|| sandbox.aws("DescribeVolumes", &[]).tags("volumeId").is_empty());
+}

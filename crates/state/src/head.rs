@@ -37,7 +37,7 @@ const VERSION: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     Fits,
-    /// There is none beside a log with entries.
+    /// There is none beside a log with entries, or beside an empty one of a state that has made something.
     Absent,
     /// The log ends before the signed entry, which was there: the state is an older one.
     Older {
@@ -53,7 +53,9 @@ impl Standing {
     pub fn problem(&self) -> Option<String> {
         match self {
             Standing::Fits => None,
-            Standing::Absent => Some("the file audit.head is gone, which was beside the state".to_owned()),
+            Standing::Absent => {
+                Some("the file audit.head is gone, which was beside the state, or the log was emptied".to_owned())
+            }
             Standing::Older { ends, signed } => {
                 Some(format!("the log ends with entry {ends}, and entry {signed} was there: the state is an older one"))
             }
@@ -146,11 +148,17 @@ impl Store {
         };
         let signed = self.head()?;
         let unsigned = || self.rows("select 1 from checkpoints limit 1", &[]).map(|rows| rows.is_empty());
-        if signed.seq > 0 && (from >= PROVED_FROM || !unsigned()?) {
+        let begun = signed.seq > 0 || self.has_made_something()?;
+        if begun && (from >= PROVED_FROM || !unsigned()?) {
             return Ok(());
         }
         let text = text_of(&signed)?;
         crate::files::write_new(&file, &text).map(drop).map_err(|error| file_io("write the audit log of", &error))
+    }
+
+    fn has_made_something(&self) -> Result<bool, Failure> {
+        let rows = self.rows("select 1 from generations union all select 1 from resources limit 1", &[])?;
+        Ok(!rows.is_empty())
     }
 
     pub(crate) fn head_file(&self) -> Option<PathBuf> {
@@ -170,7 +178,11 @@ impl Store {
             Ok(text) => text,
             // With a server, not everybody has one.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let fits = ends == 0 || self.dialect != Dialect::Sqlite;
+                let fits = match ends {
+                    // Whatever was made is in the log: an empty one beside it was emptied.
+                    0 => !self.has_made_something()?,
+                    _ => self.dialect != Dialect::Sqlite,
+                };
                 return Ok(if fits { Standing::Fits } else { Standing::Absent });
             }
             Err(error) => return Err(file_io("read the audit log of", &error)),

@@ -70,7 +70,10 @@ impl Scene {
         store.audit(&lease, "operation.begin", Some("b"), Map::new()).unwrap();
         store.audit(&lease, "operation.end", Some("b"), Map::new()).unwrap();
         let anchored = store.head().unwrap();
-        Self { project, earlier, anchored }
+        let scene = Self { project, earlier, anchored };
+        // Something was made once.
+        scene.sql("insert into generations (address, generation) values ('a', 1)");
+        scene
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -158,6 +161,12 @@ const ATTACKS: &[Attack] = &[
     ("it is emptied", |it| it.sql(EMPTY)),
     ("it is emptied with the head and the proofs", |it| {
         it.sql(&format!("{EMPTY} delete from proofs"));
+        std::fs::remove_file(it.file("audit.head")).unwrap();
+    }),
+    ("everything that tells of changes is emptied, and the head removed", |it| {
+        it.sql(&format!(
+            "{EMPTY} delete from proofs; delete from history; delete from versions; delete from policies; delete from approvals"
+        ));
         std::fs::remove_file(it.file("audit.head")).unwrap();
     }),
     ("the head is removed", |it| std::fs::remove_file(it.file("audit.head")).unwrap()),

@@ -87,13 +87,14 @@ pub fn make(fields: &Map) -> Result<Map, CallError> {
         "hex" => HEXLOWER.encode(&bytes(length(fields, BYTES))?),
         "base64" => base64::engine::general_purpose::STANDARD.encode(bytes(length(fields, BYTES))?),
         "uuid" => uuid(bytes(16)?),
-        _ => {
+        "password" => {
             let classes = match text(fields, "charset") {
                 Some(charset) => vec![distinct(&charset)],
                 None => classes(fields),
             };
             password(length(fields, PASSWORD), &classes)?
         }
+        _ => return Err(failed(Class::Rejected, "there is no such `kind`")),
     };
     Ok(Map::from_iter([("value".to_owned(), Json::from(value))]))
 }

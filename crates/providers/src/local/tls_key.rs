@@ -16,7 +16,10 @@ pub fn make(fields: &Map) -> Result<Map, CallError> {
         "ecdsa_p384" => {
             (KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).map_err(unmade), "ecdsa-sha2-nistp384", Some("nistp384"))
         }
-        _ => (KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(unmade), "ecdsa-sha2-nistp256", Some("nistp256")),
+        "" | "ecdsa_p256" => {
+            (KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(unmade), "ecdsa-sha2-nistp256", Some("nistp256"))
+        }
+        _ => return Err(failed(Class::Rejected, "there is no such `algorithm`")),
     };
     let key = key?;
     Ok(Map::from_iter([

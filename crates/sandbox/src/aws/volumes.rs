@@ -115,7 +115,9 @@ pub fn mapped(cx: &Cx<'_>, mut instance: Value) -> Value {
         json!({"deviceName": it["device"], "ebs": {"volumeId": it["volumeId"], "status": it["status"],
             "attachTime": it["attachTime"], "deleteOnTermination": it["deleteOnTermination"]}})
     };
-    instance["blockDeviceMapping"] = all.iter().map(one).collect();
+    // Not before it runs: the answer to RunInstances shows none.
+    let pending = instance["instanceState"]["name"] == "pending";
+    instance["blockDeviceMapping"] = all.iter().filter(|_| !pending).map(one).collect();
     instance
 }
 
