@@ -40,6 +40,9 @@ fn a_name_of_policies_that_leads_nowhere_lets_nothing_through() {
     let world = World::new();
     world.write("infra.ncl", &infra("")).write("policies/p.cedar.txt", NOTHING);
     world.fails("provision apply --yes").is("provision::apply::no_policies", "no `.cedar` file", "");
+    // In force, a set without a policy would deny the one that mends it.
+    world.write("policies/p.cedar", "// Later.\n");
+    world.fails("provision apply --yes").is("provision::apply::no_policies", "in which there is no policy", "");
     std::fs::remove_dir_all(world.project().join("policies")).unwrap();
     link(&world, "nowhere", "policies");
     world.fails("provision apply --yes").is("provision::apply::no_policies", "does not exist", "");

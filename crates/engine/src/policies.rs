@@ -44,16 +44,19 @@ impl Rules {
 
     /// Compiles the policies.
     pub fn compiled(self) -> Result<Compiled, Failure> {
-        let Rules { policies, people, shown } = self;
-        let sources = policies.sources.iter().filter(|(name, _)| name != PEOPLE);
+        // Files without a policy in force permit nothing: only a project without policy files has no gate.
+        let set = match self.policies.sources.is_empty() {
+            true => None,
+            false => Some(self.set()?),
+        };
+        Ok(Compiled { policies: self.policies, people: self.people, set })
+    }
+
+    fn set(&self) -> Result<PolicySet, Failure> {
+        let sources = self.policies.sources.iter().filter(|(name, _)| name != PEOPLE);
         let sources: Vec<PolicySource> =
             sources.map(|(name, text)| PolicySource { name: name.clone(), text: text.clone() }).collect();
-        // Files without a policy in force permit nothing: only a project without policy files has no gate.
-        let set = match policies.sources.is_empty() {
-            true => None,
-            false => Some(PolicySet::parse_folder(&sources, &shown)?),
-        };
-        Ok(Compiled { policies, people, set })
+        PolicySet::parse_folder(&sources, &self.shown)
     }
 }
 
@@ -85,11 +88,16 @@ impl Session {
             }
             _ => {}
         }
+        // A set without a policy would deny everything, and that it is mended too.
+        let with_policies = |rules: Rules| match rules.set()?.is_empty() {
+            true => Err(missing("in which there is no policy")),
+            false => Ok(rules),
+        };
         let sources = PolicySet::sources_at(&folder)?;
         if !folder.is_dir() {
             // One file has the name that the project gives it, wherever the project is.
             let sources = sources.into_iter().map(|source| (shown.to_owned(), source.text)).collect();
-            return Rules::of(in_force(sources), "");
+            return with_policies(Rules::of(in_force(sources), "")?);
         }
         if sources.is_empty() {
             return Err(missing("which has no `.cedar` file"));
@@ -97,7 +105,7 @@ impl Session {
         let mut sources: Vec<(String, String)> = sources.into_iter().map(|source| (source.name, source.text)).collect();
         // Who belongs to which group decides as much as the policies do.
         sources.extend(people_text(&folder)?.map(|text| (PEOPLE.to_owned(), text)));
-        Rules::of(in_force(sources), &format!("{}/", shown.trim_end_matches('/')))
+        with_policies(Rules::of(in_force(sources), &format!("{}/", shown.trim_end_matches('/')))?)
     }
 
     /// What the project's own file calls its policies; `None` where there is no such file, or it cannot be evaluated and
