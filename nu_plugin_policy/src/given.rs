@@ -90,8 +90,11 @@ pub fn policies(
         .map_err(|failure| labeled(&failure, span, "while looking for the project's policies"))?;
     let folder = project.join(&shown);
     if !folder.exists() {
-        let failure = Failure::new("policy::io", format!("this project has no policies: there is no {}", folder.display()))
-            .with_help("Write Cedar policies into that folder, or give --policies. Without policies `provision apply` asks nobody.");
+        let failure =
+            Failure::new("policy::io", format!("this project has no policies: there is no {}", folder.display()))
+                .with_help(
+                    "Write Cedar policies into that folder, correct `policies` in infra.ncl, or give --policies.",
+                );
         return Err(labeled(&failure, span, "needs policies"));
     }
     Ok(Given { what: load(plugin, &folder, &shown, span)?, span })

@@ -252,7 +252,11 @@ fn no_command_gets_past_a_policy_that_forbids_everything() {
     assert_eq!((world.mutating().len(), world.json("provision state list")), before);
     REFUSED_LATER.iter().for_each(|(_, script)| refused(&world, &script.replace("APPROVAL", &approval)));
     std::fs::remove_dir_all(world.project().join("policies")).unwrap();
-    world.fails("provision apply --yes").is("provision::apply::policy_changed", "are gone", "");
+    world.fails("provision apply --yes").is(
+        "provision::apply::no_policies",
+        "there are none in `policies`",
+        "Put them back",
+    );
     // The network was made by hand.
     assert_eq!((world.mutating().len(), world.json("provision state list")), (before.0 + 1, before.1));
 }

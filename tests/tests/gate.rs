@@ -72,7 +72,23 @@ fn the_first_policies_are_in_force_from_their_first_question() {
     world.fails("provision apply --yes").is("provision::apply::policy_changed", "have changed", "policy accept");
     world.fails("provision policy accept").is("provision::apply::denied", "change_policy", "");
     std::fs::remove_dir_all(world.project().join("policies")).unwrap();
-    world.fails("provision apply --yes").is("provision::apply::policy_changed", "are gone", "");
+    world.fails("provision apply --yes").is(
+        "provision::apply::no_policies",
+        "there are none in `policies`",
+        "Put them back",
+    );
+    // Nor can having none be accepted, even where those in force allow every change of them.
+    world.fails("provision policy accept").is(
+        "provision::apply::no_policies",
+        "there are none in `policies`",
+        "Put them back",
+    );
+    let lax = World::new();
+    lax.write("infra.ncl", &infra("")).write("policies/p.cedar", ALL);
+    lax.ok("provision apply --yes | ignore; mv policies polices");
+    for script in ["provision destroy --yes", "provision policy accept"] {
+        lax.fails(script).is("provision::apply::no_policies", "there are none in `policies`", "infra.ncl");
+    }
     assert_eq!(world.json("provision state list"), json!([]));
     // Whatever asks first.
     let world = World::new();
@@ -117,13 +133,17 @@ fn a_new_environment_begins_under_the_policies_that_the_project_has() {
     world.fails(apply).is("provision::apply::policy_changed", "have changed", "");
     world.fails("provision policy accept --environment dev").is("provision::apply::denied", "`held`", "");
     std::fs::remove_dir_all(world.project().join("policies")).unwrap();
-    world.fails(apply).is("provision::apply::policy_changed", "are gone", "");
+    world.fails(apply).is("provision::apply::no_policies", "there are none in `policies`", "Put them back");
     assert_eq!(world.json("provision state list --environment dev"), json!([]));
     world.write("policies/p.cedar", strict);
     world.ok(&format!("{apply} | ignore"));
     // From then on it has them itself.
     std::fs::remove_dir_all(world.project().join("policies")).unwrap();
-    world.fails("provision destroy --yes --environment dev").is("provision::apply::policy_changed", "are gone", "");
+    world.fails("provision destroy --yes --environment dev").is(
+        "provision::apply::no_policies",
+        "there are none in `policies`",
+        "Put them back",
+    );
 }
 
 #[test]

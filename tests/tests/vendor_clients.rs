@@ -82,6 +82,7 @@ fn declare(world: &World, resources: &str) {
 #[track_caller]
 fn life(world: &World, client: &Client<'_>, kinds: &[(&str, &str)], changed: &[&str]) {
     let nothing = client("see");
+    world.write("all.cedar", "permit(principal, action, resource);\n");
     let made = client("make");
     // What they make, import adopts, and nothing is to be done then.
     declare(world, "");
@@ -100,6 +101,12 @@ fn life(world: &World, client: &Client<'_>, kinds: &[(&str, &str)], changed: &[&
     let unseen = "public_key_material = \"unknown\"";
     declare(world, &nickel.replace(unseen, &format!("public_key_material = \"{PUBLIC_KEY}\"")));
     assert_eq!(world.json("provision plan --deep"), json!([]), "{nickel}");
+
+    // What the cloud does not show of it, policies need not know to decide about it.
+    assert_eq!(
+        world.json("provision plan --destroy | policy authorize --policies all.cedar | get decision | uniq"),
+        json!(["allow"])
+    );
 
     // What they change, drift finds; what is healed, they see.
     let seen = client("see");

@@ -36,17 +36,30 @@ pub enum Answer {
     Error(Decision),
 }
 
+/// A project that has policies does not go on without.
+fn gone(shown: &str) -> Failure {
+    Failure::new(
+        "provision::apply::no_policies",
+        format!("this project has policies in force, and there are none in `{}`", shown.trim_end_matches('/')),
+    )
+    .with_help("Put them back, or say in infra.ncl where they are: `policies = \"FOLDER\"`. To allow everything, write a policy that does, and run `provision policy accept`.")
+}
+
 impl Session {
     /// Opens the gate of this project; refuses policies that are not the ones in force. The first that a state is asked
     /// about are in force from then on, whatever they answer.
     pub(crate) fn gate(&self, configured: Option<&str>, lease: Option<&Lease>) -> Result<Gate, Failure> {
-        let Compiled { policies, people, set } = self.rules(configured)?.compiled()?;
+        let rules = self.rules(configured)?;
+        let shown = rules.shown.clone();
+        let Compiled { policies, people, set } = rules.compiled()?;
         let in_force = self.in_force()?;
+        if !in_force.is_empty() && policies.sources.is_empty() {
+            return Err(gone(&shown));
+        }
         if !in_force.is_empty() && in_force.iter().all(|known| known.digest != policies.digest) {
-            let what = if policies.sources.is_empty() { "are gone" } else { "have changed" };
             return Err(Failure::new(
                 "provision::apply::policy_changed",
-                format!("the policies {what} since the last apply"),
+                "the policies have changed since the last apply",
             )
             .with_help("Review the difference, then run `provision policy accept`."));
         }
@@ -103,9 +116,13 @@ impl Session {
         };
         let shown = rules.shown.clone();
         let Compiled { policies, set, .. } = rules.compiled()?;
+        let in_force = self.in_force()?;
+        if policies.sources.is_empty() && !in_force.is_empty() {
+            return Err(gone(&shown));
+        }
         // The new ones must at least be able to decide.
         set.map(|set| self.authorizer(set, true)).transpose()?;
-        for known in self.in_force()? {
+        for known in in_force {
             // What those in force cannot decide they do not allow.
             let Compiled { policies, people, set } = Rules::of(known, &shown)?.compiled()?;
             let authorizer = set.map(|set| self.authorizer(set, false)).transpose()?;

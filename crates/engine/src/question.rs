@@ -163,10 +163,16 @@ impl Facts {
     fn of(spec: &TypeSpec, fields: &Map) -> Self {
         let mut facts = Facts { attributes: Map::new(), tags: Map::new(), unknown_tags: false };
         for (name, rule) in &spec.fields {
-            let Some(value) = fields.get(name).filter(|value| !value.is_null()) else { continue };
             if rule.sensitive {
                 continue;
             }
+            let Some(value) = fields.get(name).filter(|value| !value.is_null()) else {
+                // Every resource has it: of one that was taken in, the cloud does not show it.
+                if rule.required && !matches!(rule.kind, FieldType::Map(_)) {
+                    facts.attributes.insert(name.clone(), unknown());
+                }
+                continue;
+            };
             // A secret that the type does not know as one is there all the same: a policy must not pass for want of it.
             match (&rule.kind, value) {
                 (FieldType::Map(_), _) if is_later(value) || is_unknown(value) => facts.unknown_tags = true,

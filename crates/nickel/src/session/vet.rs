@@ -64,8 +64,11 @@ impl Session {
             let Some(path) = self.resolve(&folder, &text) else { continue };
             if !is_ours && let Some(real) = request.confine.as_deref().and_then(|roots| outside(&path, roots)) {
                 let what = format!("leads out of the project, to {}", real.display());
-                let help = "A project and its extensions import their own files only; copy the file into the project, or run `provision trust add import`.";
-                return Err(refused(&what, help));
+                let help = format!(
+                    "A project and its extensions import their own files only; copy the file into the project, or run `provision trust add import {}`.",
+                    real.display()
+                );
+                return Err(refused(&what, &help));
             }
             if let Ok(id) = self.context.import_resolver.sources.get_or_add_file(&path, format) {
                 found.push(id.inner());

@@ -38,7 +38,7 @@ impl PluginCommand for AuditHead {
     fn examples(&self) -> Vec<Example<'_>> {
         vec![
             Example {
-                example: "provision audit head | to json --raw | save --append /mnt/worm/shop.heads",
+                example: "$\"(provision audit head | to json --raw)\\n\" | save --append /mnt/worm/shop.heads",
                 description: "Anchor the head on another machine after each apply",
                 result: None,
             },

@@ -92,12 +92,10 @@ fn heads(value: &Value) -> Result<Vec<Checkpoint>, LabeledError> {
         labeled(&failure, value.span(), "this head")
     };
     match value {
-        Value::String { val, .. } => val
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .map(|line| serde_json::from_str(line).map_err(wrong))
-            .collect::<Result<Vec<_>, _>>()
-            .or_else(|error| serde_json::from_str(val).map(|head| vec![head]).map_err(|_| error)),
+        // One after the other, each on lines of its own or not.
+        Value::String { val, .. } => {
+            serde_json::Deserializer::from_str(val).into_iter().map(|head| head.map_err(wrong)).collect()
+        }
         Value::List { vals, .. } => {
             vals.iter().map(|value| serde_json::from_value(to_json(value)?).map_err(wrong)).collect()
         }
