@@ -333,3 +333,21 @@ fn nobody_holds_the_lease_and_breaking_needs_a_reason() {
     world.fails("provision lock break").is("provision::lease::reason", "reason", "--reason");
     world.fails("provision lock break --reason x").is("provision::lease::free", "nobody", "");
 }
+
+#[test]
+fn a_secret_that_became_another_one_is_a_change_of_the_history() {
+    let mut world = World::new();
+    let apply = |world: &mut World, word: &str| {
+        world.env("WORD", Some(word));
+        world.write("infra.ncl", &infra("a = p.local.data & { input = p.secret { env = \"WORD\" } }"));
+        world.ok("provision apply --yes | ignore");
+    };
+    apply(&mut world, "canary-1");
+    apply(&mut world, "canary-2");
+    assert_eq!(
+        world.json("provision history show 2 | get changes.0 | select path before after"),
+        json!([{"path": "input", "before": "<sensitive>", "after": "<sensitive>"}])
+    );
+    apply(&mut world, "canary-2");
+    assert_eq!(world.json("provision history | length"), json!(2));
+}

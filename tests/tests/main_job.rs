@@ -358,6 +358,8 @@ fn policy_files_that_permit_nothing_deny_everything() {
         "let p = import \"provision.ncl\" in { name = \"s\", resources.a = p.local.data & { input = 1 } }",
     );
     world.write("policies/a.cedar", "// none yet\n");
+    world.fails("provision apply --yes").is("provision::apply::no_policies", "in which there is no policy", "");
+    world.write("policies/a.cedar", "permit(principal == Provision::User::\"nobody\", action, resource);\n");
     world.fails("provision apply --yes").is("provision::apply::denied", "no policy permits it", "");
     assert_eq!(world.json("provision state list"), json!([]));
 }

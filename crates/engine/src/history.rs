@@ -30,19 +30,37 @@ impl Session {
         let Some(some) = changed.after.as_ref().or(changed.before.as_ref()) else { return Ok(None) };
         let kind = some.resource.kind.clone();
         let (_, spec) = self.registry.type_of(&kind)?;
-        let shown = |map: &Map| -> Map {
-            let masked = |value: &Json| match value.get("$sealed") {
-                Some(_) => Json::from(provision_model::SENSITIVE),
-                None => value.clone(),
-            };
-            map.iter().map(|(name, value)| (name.clone(), masked(value))).collect()
+        let masked = |value: &Json| match provision_model::is_sealed(value) {
+            true => Json::from(provision_model::SENSITIVE),
+            false => value.clone(),
         };
+        let shown = |map: &Map| -> Map { map.iter().map(|(name, value)| (name.clone(), masked(value))).collect() };
+        // Sealed anew, a value has another ciphertext and the same digest.
+        let same = |a: &Json, b: &Json| a == b || (provision_model::is_sealed(a) && a.get("digest") == b.get("digest"));
         let (action, changes) = match (&changed.before, &changed.after) {
             (Some(before), None) => (Action::Delete, removal(spec, &before.resource)),
             (None, Some(after)) => (Action::Create, creation(spec, &HashSet::new(), &shown(&after.declared))),
             (Some(before), Some(after)) => {
-                let (old, new) = (shown(&before.declared), shown(&after.declared));
-                let found = compare(&spec.fields, &new, &old, &[], &|a, b| a == b).changes;
+                let mut found = compare(&spec.fields, &after.declared, &before.declared, &[], &same).changes;
+                for change in &mut found {
+                    change.before = masked(&change.before);
+                    change.after = masked(&change.after);
+                }
+                // What names a secret stays as it is when the secret becomes another one.
+                let (old, new) = (&before.resource.inputs, &after.resource.inputs);
+                for (name, value) in new.iter().filter(|(_, value)| provision_model::is_sealed(value)) {
+                    let was = old.get(name).unwrap_or(&Json::Null);
+                    if !same(was, value) && !found.iter().any(|change| change.path == *name) {
+                        let (before, after) = (masked(was), masked(value));
+                        found.push(Change {
+                            path: name.clone(),
+                            before,
+                            after,
+                            sensitive: true,
+                            forces_replacement: false,
+                        });
+                    }
+                }
                 let replaced = before.resource.remote_id != after.resource.remote_id;
                 (if replaced { Action::Replace } else { Action::Update }, found)
             }
