@@ -14,17 +14,16 @@ pub fn masked(change: &Change) -> Change {
 pub fn creation(spec: &TypeSpec, secrets: &HashSet<String>, desired: &Map) -> Vec<Change> {
     let one = |(field, value): (&String, &Json)| {
         let rule = spec.fields.get(field);
-        let mut changes = brought(rule.map_or(&FieldType::String, |rule| &rule.kind), field, value);
-        if rule.is_some_and(|rule| rule.sensitive) || secrets.contains(field) {
-            changes = vec![Change {
+        match rule.is_some_and(|rule| rule.sensitive) || secrets.contains(field) {
+            true => vec![Change {
                 path: field.clone(),
                 before: Json::Null,
                 after: Json::from(SENSITIVE),
                 sensitive: true,
                 forces_replacement: false,
-            }];
+            }],
+            false => brought(rule.map_or(&FieldType::String, |rule| &rule.kind), field, value),
         }
-        changes
     };
     desired.iter().flat_map(one).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::Session;
 use crate::people::{People, USER};
-use crate::policies::{Compiled, Rules};
+use crate::policies::Rules;
 use crate::question::cedar_time;
 use provision_diagnostic::Failure;
 use provision_model::Question;
@@ -36,26 +36,13 @@ pub enum Answer {
     Error(Decision),
 }
 
-/// A project that has policies does not go on without.
-fn gone(shown: &str) -> Failure {
-    Failure::new(
-        "provision::apply::no_policies",
-        format!("this project has policies in force, and there are none in `{}`", shown.trim_end_matches('/')),
-    )
-    .with_help("Put them back, or say in infra.ncl where they are: `policies = \"FOLDER\"`. To allow everything, write a policy that does, and run `provision policy accept`.")
-}
-
 impl Session {
     /// Opens the gate of this project; refuses policies that are not the ones in force. The first that a state is asked
     /// about are in force from then on, whatever they answer.
     pub(crate) fn gate(&self, configured: Option<&str>, lease: Option<&Lease>) -> Result<Gate, Failure> {
         let rules = self.rules(configured)?;
-        let shown = rules.shown.clone();
-        let Compiled { policies, people, set } = rules.compiled()?;
-        let in_force = self.in_force()?;
-        if !in_force.is_empty() && policies.sources.is_empty() {
-            return Err(gone(&shown));
-        }
+        let in_force = self.in_force_beside(&rules)?;
+        let Rules { policies, people, set, .. } = rules;
         if !in_force.is_empty() && in_force.iter().all(|known| known.digest != policies.digest) {
             return Err(Failure::new(
                 "provision::apply::policy_changed",
@@ -80,6 +67,20 @@ impl Session {
             set.fits(&schema)?;
         }
         Authorizer::new(Arc::new(set), Some(Arc::new(schema)), &[])
+    }
+
+    /// The policies in force beside those that the project has now: one that has had some does not go on without.
+    fn in_force_beside(&self, rules: &Rules) -> Result<Vec<PolicyInForce>, Failure> {
+        let in_force = self.in_force()?;
+        if in_force.is_empty() || !rules.policies.sources.is_empty() {
+            return Ok(in_force);
+        }
+        let shown = rules.shown.trim_end_matches('/');
+        Err(Failure::new(
+            "provision::apply::no_policies",
+            format!("this project has policies in force, and there are none in `{shown}`"),
+        )
+        .with_help("Put them back, or say in infra.ncl where they are: `policies = \"FOLDER\"`. To allow everything, write a policy that does, and run `provision policy accept`."))
     }
 
     /// The policies in force, any of which may be the project's: those of this state, or of the project's other states
@@ -114,17 +115,13 @@ impl Session {
             Some(_) => self.rules_in(named)?,
             None => self.rules(config.policies.as_deref())?,
         };
-        let shown = rules.shown.clone();
-        let Compiled { policies, set, .. } = rules.compiled()?;
-        let in_force = self.in_force()?;
-        if policies.sources.is_empty() && !in_force.is_empty() {
-            return Err(gone(&shown));
-        }
+        let in_force = self.in_force_beside(&rules)?;
+        let Rules { policies, set, shown, .. } = rules;
         // The new ones must at least be able to decide.
         set.map(|set| self.authorizer(set, true)).transpose()?;
         for known in in_force {
             // What those in force cannot decide they do not allow.
-            let Compiled { policies, people, set } = Rules::of(known, &shown)?.compiled()?;
+            let Rules { policies, people, set, .. } = Rules::of(known, &shown)?;
             let authorizer = set.map(|set| self.authorizer(set, false)).transpose()?;
             let gate = Gate { authorizer, policies, people };
             self.asked_of_project(&gate, &config.name, "change_policy", "the policies")?;

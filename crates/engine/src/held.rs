@@ -84,6 +84,10 @@ impl Executor<'_> {
     /// Says what stays behind of which nobody knows whether it was made with the resource; what is a row of the state has its
     /// own.
     fn tell_kept(&self, run: &Run<'_>, mut spared: HashSet<String>) -> Result<(), Stopped> {
+        // Before every deletion, and hardly ever is there anything: the state is not read for nothing.
+        if spared.is_empty() {
+            return Ok(());
+        }
         self.session.store.resources()?.iter().for_each(|resource| _ = spared.remove(&resource.remote_id));
         if !spared.is_empty() {
             let mut ids: Vec<String> = spared.into_iter().map(|id| format!("`{id}`")).collect();

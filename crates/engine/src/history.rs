@@ -51,14 +51,9 @@ impl Session {
                 for (name, value) in new.iter().filter(|(_, value)| provision_model::is_sealed(value)) {
                     let was = old.get(name).unwrap_or(&Json::Null);
                     if !same(was, value) && !found.iter().any(|change| change.path == *name) {
-                        let (before, after) = (masked(was), masked(value));
-                        found.push(Change {
-                            path: name.clone(),
-                            before,
-                            after,
-                            sensitive: true,
-                            forces_replacement: false,
-                        });
+                        let (path, before, after) = (name.clone(), was.clone(), value.clone());
+                        let change = Change { path, before, after, sensitive: true, forces_replacement: false };
+                        found.push(crate::changes::masked(&change));
                     }
                 }
                 let replaced = before.resource.remote_id != after.resource.remote_id;

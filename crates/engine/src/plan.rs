@@ -330,14 +330,17 @@ impl<'a> Planner<'a> {
         let mut shown = Map::new();
         let mut secrets: HashSet<String> = HashSet::new();
         let mut desired_unknown = false;
+        // A source that gives nothing, or not what its field takes, is told with its place, and with whatever else is wrong.
+        let mut told = |field: &String, failure: Failure| {
+            let mut path = declaration.path.clone();
+            path.push(field.as_str().into());
+            problems.push(sourceless(failure, &path));
+        };
         for (field, value) in &inputs {
             let resolved = match resolve(value, &attribute, self.session) {
                 Ok(resolved) => resolved,
-                // A source that gives nothing is told with its place, and with whatever else is wrong.
                 Err(failure) if failure.code().starts_with("provision::secret::") => {
-                    let mut path = declaration.path.clone();
-                    path.push(field.as_str().into());
-                    problems.push(sourceless(failure, &path));
+                    told(field, failure);
                     continue;
                 }
                 Err(failure) => return Err(failure),
@@ -347,9 +350,7 @@ impl<'a> Planner<'a> {
                 true => match fitted(spec, &declaration.address, field, resolved.value) {
                     Ok(given) => given,
                     Err(failure) => {
-                        let mut path = declaration.path.clone();
-                        path.push(field.as_str().into());
-                        problems.push(sourceless(failure, &path));
+                        told(field, failure);
                         continue;
                     }
                 },

@@ -16,20 +16,13 @@ use std::path::Path;
 pub(crate) const POLICIES: &str = "policies";
 
 /// Policies and people as they were read at one time, under one digest. Every question of a run is asked of one of these.
-#[derive(Debug)]
 pub(crate) struct Rules {
     pub policies: PolicyInForce,
     pub people: People,
+    /// The policies compiled; `None` where the project has none.
+    pub set: Option<PolicySet>,
     /// What positions in the policies start with.
     pub shown: String,
-}
-
-/// The same with the policies compiled.
-pub(crate) struct Compiled {
-    pub policies: PolicyInForce,
-    pub people: People,
-    /// `None` where the project has no policies.
-    pub set: Option<PolicySet>,
 }
 
 impl Rules {
@@ -39,24 +32,15 @@ impl Rules {
             Some((name, text)) => People::read(text, &format!("{shown}{name}"))?,
             None => People::default(),
         };
-        Ok(Rules { policies, people, shown: shown.to_owned() })
-    }
-
-    /// Compiles the policies.
-    pub fn compiled(self) -> Result<Compiled, Failure> {
-        // Files without a policy in force permit nothing: only a project without policy files has no gate.
-        let set = match self.policies.sources.is_empty() {
-            true => None,
-            false => Some(self.set()?),
-        };
-        Ok(Compiled { policies: self.policies, people: self.people, set })
-    }
-
-    fn set(&self) -> Result<PolicySet, Failure> {
-        let sources = self.policies.sources.iter().filter(|(name, _)| name != PEOPLE);
+        let sources = policies.sources.iter().filter(|(name, _)| name != PEOPLE);
         let sources: Vec<PolicySource> =
             sources.map(|(name, text)| PolicySource { name: name.clone(), text: text.clone() }).collect();
-        PolicySet::parse_folder(&sources, &self.shown)
+        // Files without a policy in force permit nothing: only a project without policy files has no gate.
+        let set = match policies.sources.is_empty() {
+            true => None,
+            false => Some(PolicySet::parse_folder(&sources, shown)?),
+        };
+        Ok(Rules { policies, people, set, shown: shown.to_owned() })
     }
 }
 
@@ -89,7 +73,7 @@ impl Session {
             _ => {}
         }
         // A set without a policy would deny everything, and that it is mended too.
-        let with_policies = |rules: Rules| match rules.set()?.is_empty() {
+        let with_policies = |rules: Rules| match rules.set.as_ref().is_some_and(PolicySet::is_empty) {
             true => Err(missing("in which there is no policy")),
             false => Ok(rules),
         };
