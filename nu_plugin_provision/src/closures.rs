@@ -44,7 +44,8 @@ pub fn with_given(
         .iter()
         .map(|(name, provider)| provided(name, provider, plugin, engine))
         .collect::<Result<Vec<Manifest>, LabeledError>>()?;
-    session.registry = Arc::new(session.registry.with(manifests));
+    let registry = &mut session.workspace.project.registry;
+    *registry = Arc::new(registry.with(manifests));
     Ok(session)
 }
 

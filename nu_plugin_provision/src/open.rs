@@ -5,7 +5,7 @@ use crate::settling;
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{HandlerGuard, LabeledError, SignalAction, Signature, Span, Spanned, SyntaxShape, Value};
 use provision_diagnostic::Failure;
-use provision_engine::{Actor, Environment, Session, Store, find_project, location};
+use provision_engine::{Actor, Host, Project, Session, find_project};
 use provision_nu_bridge::{env_paths, labeled, resolve_path, user_dir};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -85,37 +85,9 @@ pub fn session_in(
     check_settings(engine)?;
     settling::wait(engine, project);
     let raised = |failure: Failure| labeled(&failure, span, "while opening the project");
-    let user_dir = user_dir(engine)?;
-    let registry = plugin.registry.get(Some(project), user_dir.as_deref(), &plugin.evaluator).map_err(raised)?;
-    // Asked for once: the engine does not answer any more when the events of an apply are being streamed.
-    let variables = variables(engine)?;
-    let actor = actor(&variables).map_err(raised)?;
-    let env: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
-    let import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
-    let shown_from = PathBuf::from(engine.get_current_dir()?);
-    let location = location(&*env, environment.as_deref()).map_err(raised)?;
-    if environment.is_some() && !location.is_there(project) {
-        // A name that is misspelt must not become an environment with a state of its own.
-        let nothing = Store::in_memory().map_err(raised)?;
-        let (registry, evaluator) = (registry.clone(), plugin.evaluator.clone());
-        let mut asking =
-            Session::over(nothing, project.to_path_buf(), registry, evaluator, env.clone(), actor.name.clone());
-        asking.environment.clone_from(&environment);
-        asking.import_paths.clone_from(&import_paths);
-        asking.shown_from.clone_from(&shown_from);
-        asking.known_environment().map_err(raised)?;
-    }
-    let mut session =
-        Session::open_in(project.to_path_buf(), environment, registry, plugin.evaluator.clone(), env, actor.name)
-            .map_err(raised)?;
-    if actor.claimed {
-        session.store.claim_actor();
-    }
-    session.import_paths = import_paths;
-    session.shown_from = shown_from;
-    session.rust = plugin.rust.clone();
-    settling::be_patient(&mut session, engine);
-    Ok(session)
+    let (project, mut host, actor) = parts(plugin, engine, span, project, environment)?;
+    settling::be_patient(&mut host, &project.folder, engine);
+    Session::open(project, host, actor).map_err(raised)
 }
 
 /// A session on a folder whose state cannot be opened: its own is in memory, and gone with it.
@@ -126,23 +98,36 @@ pub fn session_without_state(
     project: &Path,
     environment: Option<String>,
 ) -> Result<Session, LabeledError> {
+    let (project, host, actor) = parts(plugin, engine, span, project, environment)?;
+    Session::in_memory(project, host, actor).map_err(|failure| labeled(&failure, span, "while opening the project"))
+}
+
+/// What a session on a folder consists of.
+fn parts(
+    plugin: &ProvisionPlugin,
+    engine: &EngineInterface,
+    span: Span,
+    folder: &Path,
+    environment: Option<String>,
+) -> Result<(Project, Host, Actor), LabeledError> {
     let raised = |failure: Failure| labeled(&failure, span, "while opening the project");
     let user_dir = user_dir(engine)?;
-    let registry = plugin.registry.get(Some(project), user_dir.as_deref(), &plugin.evaluator).map_err(raised)?;
+    let registry = plugin.registry.get(Some(folder), user_dir.as_deref(), &plugin.evaluator).map_err(raised)?;
+    let mut project = Project::new(folder.to_path_buf(), registry, plugin.evaluator.clone());
+    project.environment = environment;
+    project.import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
+    project.shown_from = PathBuf::from(engine.get_current_dir()?);
+    // Asked for once: the engine does not answer any more when the events of an apply are being streamed.
     let variables = variables(engine)?;
-    let user = actor(&variables).map_err(raised)?.name;
-    let env: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
-    let nothing = Store::in_memory().map_err(raised)?;
-    let mut session = Session::over(nothing, project.to_path_buf(), registry, plugin.evaluator.clone(), env, user);
-    session.environment = environment;
-    session.import_paths = env_paths(engine, "NICKEL_IMPORT_PATH")?;
-    session.shown_from = PathBuf::from(engine.get_current_dir()?);
-    Ok(session)
+    let actor = actor(&variables).map_err(raised)?;
+    let mut host = Host::new(Arc::new(move |name: &str| variables.get(name).cloned())).map_err(raised)?;
+    host.rust = plugin.rust.clone();
+    Ok((project, host, actor))
 }
 
 /// Has Ctrl-C stop what a session does, for as long as the guard is kept.
 pub fn stoppable(engine: &EngineInterface, session: &Session) -> Result<HandlerGuard, LabeledError> {
-    let stop = session.stop.clone();
+    let stop = session.workspace.host.stop.clone();
     Ok(engine.register_signal_handler(Box::new(move |action| {
         if action == SignalAction::Interrupt {
             stop.interrupt();

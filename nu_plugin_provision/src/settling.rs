@@ -2,7 +2,7 @@
 
 use crate::progress::say;
 use nu_plugin::EngineInterface;
-use provision_engine::Session;
+use provision_engine::Host;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,10 +44,10 @@ pub fn wait(engine: &EngineInterface, project: &Path) {
     }
 }
 
-/// Has a session that finds the lease held wait for a holder that is about to give it back.
-pub fn be_patient(session: &mut Session, engine: &EngineInterface) {
-    let (project, engine) = (session.project.clone(), engine.clone());
-    session.patience = Some(Arc::new(move || {
+/// Has a command that finds the lease held wait for a holder that is about to give it back.
+pub fn be_patient(host: &mut Host, project: &Path, engine: &EngineInterface) {
+    let (project, engine) = (project.to_path_buf(), engine.clone());
+    host.patience = Some(Arc::new(move || {
         let end = Instant::now() + NOTICE;
         while Instant::now() < end && !engine.signals().interrupted() {
             if Settling::is_up(&project) {

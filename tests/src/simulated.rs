@@ -2,15 +2,18 @@
 //! life that ends where the dice say.
 
 use provision_engine::{
-    ApplyOptions, Clock, Input, Outside, PlanOptions, Sabotage, Session, Stop, Wire, WireAnswer, WireError, WireRequest,
+    Actor, ApplyOptions, Clock, Host, Input, Outside, PlanOptions, Project, Session, Stop, Wire, WireAnswer, WireError,
+    WireRequest,
 };
+use provision_model::Time;
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
 use provision_sandbox::{Faults, Options, Simulation, control};
-use provision_state::{Database, DbError, Dialect, Lease, Row, Sealer, Sqlite, Store, Trouble, Val};
+use provision_state::{Ambient, Database, DbError, Dialect, Lease, Row, Sqlite, Store, Trouble, Val};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -41,9 +44,34 @@ pub enum Death {
     ParkCall(i64, u64),
 }
 
+/// A promise of the world that is broken, which nobody can live with: the simulation must notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// The disk says that a commit is durable, and the last one before a death is not: calls were sent that nobody wrote down.
+    LyingDisk,
+    /// What is open in the journal is not found again: an interrupted operation counts as one that never was.
+    LostJournal,
+    /// The wire sends a request again whose answer was lost, without a look at what it did.
+    Resending,
+    /// A deletion is answered as done, and never reaches the cloud.
+    Swallowing,
+    /// What a deletion was sent for that never arrived shows as gone.
+    Hiding,
+    /// The clock runs ahead of the clouds': every window is over too soon.
+    Hurrying,
+    /// The longest time that a request may be under way is not true: it arrives long after that.
+    Lingering,
+}
+
 /// How late a request may arrive: as long as it may be under way, less what the machine needs meanwhile. How long a process
 /// is dead is measured by the real clock.
 pub const LATEST: u64 = 70_000;
+
+/// When every story begins, in milliseconds since 1970: a story that is told again has the times it had.
+const EPOCH_MS: i64 = 1_893_456_000_000;
+
+/// The key of every story's state.
+const KEY: &str = "AGE-SECRET-KEY-1QQQSYQCYQ5RQWZQFPG9SCRGWPUGPZYSNZS23V9CCRYDPK8QARC0SWRYDWG";
 
 /// The seconds of a day.
 const A_DAY: i64 = 86_400;
@@ -62,6 +90,7 @@ struct Life {
     dead: AtomicBool,
     full: AtomicBool,
     panicked: AtomicBool,
+    broken: Option<Broken>,
 }
 
 impl Life {
@@ -80,10 +109,15 @@ impl Life {
 /// The database as it outlives every process.
 type Shared = Arc<Mutex<Box<dyn Database>>>;
 
+/// Whether the last commit was only said to be durable.
+type Unwritten = Arc<AtomicBool>;
+
 /// The database as one life sees it. What was committed outlives it.
 struct Mortal {
     database: Shared,
     life: Arc<Life>,
+    clouds: Arc<Clouds>,
+    unwritten: Unwritten,
 }
 
 impl Mortal {
@@ -109,10 +143,16 @@ impl Database for Mortal {
     }
 
     fn rows(&mut self, sql: &str, values: &[Val]) -> Result<Vec<Row>, DbError> {
+        if self.life.broken == Some(Broken::LostJournal) && sql.contains("from journal where open = 1") {
+            return Ok(Vec::new());
+        }
         self.alive(|database| database.rows(sql, values))
     }
 
     fn script(&mut self, sql: &str) -> Result<(), DbError> {
+        if sql.starts_with("begin") && self.unwritten.swap(false, Ordering::SeqCst) {
+            self.alive(|database| database.script("commit"))?;
+        }
         if sql != "commit" {
             return self.alive(|database| database.script(sql));
         }
@@ -126,7 +166,13 @@ impl Database for Mortal {
             self.roll_back();
             return Err(DbError::new(Trouble::Other, "the process is dead"));
         }
-        let done = self.alive(|database| database.script(sql));
+        let done = match self.life.broken {
+            Some(Broken::LyingDisk) => {
+                self.unwritten.store(true, Ordering::SeqCst);
+                Ok(())
+            }
+            _ => self.alive(|database| database.script(sql)),
+        };
         match self.life.end_at(Death::AfterCommit(number)) {
             true => Err(DbError::new(Trouble::Other, "the process is dead")),
             false => done,
@@ -138,8 +184,11 @@ impl Database for Mortal {
     }
 
     fn clock(&mut self) -> Result<i64, DbError> {
-        let right = self.database.lock().unwrap_or_else(PoisonError::into_inner).clock()?;
-        Ok(right + if self.dialect() == Dialect::Sqlite { self.life.wrong_by } else { 0 })
+        match self.dialect() {
+            // A file has the clock of whoever opens it.
+            Dialect::Sqlite => Ok(self.clouds.now_ms() / 1000 + self.life.wrong_by),
+            Dialect::Postgres => self.database.lock().unwrap_or_else(PoisonError::into_inner).clock(),
+        }
     }
 }
 
@@ -152,6 +201,8 @@ struct Clouds {
     passed: AtomicU64,
     /// Requests that have not arrived yet, whether anybody waits for them or not.
     under_way: Mutex<Vec<Late>>,
+    /// What was sent, in its order, with the time and the answer.
+    told: Mutex<Vec<String>>,
 }
 
 /// A request and when it arrives.
@@ -167,6 +218,7 @@ fn next_late(under_way: &mut Vec<Late>, now: i64) -> Option<Late> {
 }
 
 /// A request as the clouds see it.
+#[derive(Clone)]
 struct Arriving {
     method: String,
     path: String,
@@ -191,7 +243,12 @@ impl Clouds {
 
     fn answer(&self, request: Arriving, now: i64) -> Option<provision_sandbox::Answered> {
         let Arriving { method, path, headers, body } = request;
-        self.simulation().answer(&method, &path, headers, body, now)
+        let sent = format!("{now} {method} {path} {headers:?} {}", String::from_utf8_lossy(&body));
+        let answer = self.simulation().answer(&method, &path, headers, body, now);
+        let body = answer.as_ref().map(|it| String::from_utf8_lossy(&it.body).into_owned());
+        let told = format!("{sent} -> {:?} {body:?}", answer.as_ref().map(|it| it.status));
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+        answer
     }
 
     fn simulation(&self) -> std::sync::MutexGuard<'_, Simulation> {
@@ -206,12 +263,21 @@ struct World {
     stop: Stop,
     /// How many of the requests that change something are late, and nobody waits for them.
     late: f64,
+    /// When requests are late.
     dice: Mutex<StdRng>,
+    /// What the engine asks chance for: pauses, names, and which of several goes first.
+    chance: Mutex<StdRng>,
+    /// Paths of deletions that were sent and never arrived.
+    undeleted: Mutex<HashSet<String>>,
 }
 
 impl World {
+    fn engine_dice(&self) -> std::sync::MutexGuard<'_, StdRng> {
+        self.chance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a request is late by chance: by how much it is, and how long its answer is waited for.
-    fn chance(&self) -> Option<(u64, u64)> {
+    fn lateness(&self) -> Option<(u64, u64)> {
         let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
         (self.late > 0.0 && dice.random_bool(self.late)).then(|| {
             let late = dice.random_range(0..LATEST);
@@ -222,7 +288,8 @@ impl World {
 
 impl Clock for World {
     fn now(&self) -> Instant {
-        self.clouds.begun + Duration::from_millis(self.clouds.passed.load(Ordering::SeqCst))
+        let ahead = if self.life.broken == Some(Broken::Hurrying) { 100 } else { 1 };
+        self.clouds.begun + Duration::from_millis(ahead * self.clouds.passed.load(Ordering::SeqCst))
     }
 
     fn wall(&self) -> std::time::SystemTime {
@@ -239,6 +306,24 @@ impl Clock for World {
             _ => {}
         }
         self.clouds.pass(time);
+    }
+
+    fn chance(&self) -> f64 {
+        self.engine_dice().random()
+    }
+
+    fn pick(&self, of: usize) -> usize {
+        self.engine_dice().random_range(0..of.max(1))
+    }
+}
+
+impl Ambient for World {
+    fn now(&self) -> Time {
+        Time::from(self.wall())
+    }
+
+    fn random(&self) -> [u8; 10] {
+        self.engine_dice().random()
     }
 }
 
@@ -260,6 +345,20 @@ impl Wire for World {
             self.life.changing.lock().unwrap_or_else(PoisonError::into_inner).push(number);
         }
         let request = Arriving { method: request.method, path, headers, body };
+        let deletes = request.method == "DELETE";
+        let undeleted = || self.undeleted.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.life.broken {
+            Some(Broken::Swallowing) if deletes => {
+                return Ok(WireAnswer { status: 204, headers: Vec::new(), body: Vec::new() });
+            }
+            Some(Broken::Hiding) if deletes && undeleted().insert(request.path.clone()) => {
+                return Err(WireError::Lost("nobody answered".to_owned()));
+            }
+            Some(Broken::Hiding) if request.method == "GET" && undeleted().contains(&request.path) => {
+                return Ok(WireAnswer { status: 404, headers: Vec::new(), body: Vec::new() });
+            }
+            _ => {}
+        }
         let lost = |why: &str| Err(WireError::Lost(why.to_owned()));
         let late = |request: Arriving, late: u64| {
             let at = self.clouds.now_ms() + i64::try_from(late).unwrap_or_default();
@@ -278,12 +377,15 @@ impl Wire for World {
             }
             _ => {}
         }
-        if let (true, Some((by, waited))) = (changes, self.chance()) {
+        if let (true, Some((by, waited))) = (changes, self.lateness()) {
             late(request, by);
             self.clouds.pass(Duration::from_millis(waited));
             return lost("nobody answered");
         }
-        let answer = self.clouds.answer(request, self.clouds.now_ms());
+        let mut answer = self.clouds.answer(request.clone(), self.clouds.now_ms());
+        if self.life.broken == Some(Broken::Resending) && answer.is_none() {
+            answer = self.clouds.answer(request, self.clouds.now_ms());
+        }
         if self.life.death == Some(Death::PanicAfterCall(number)) {
             self.life.panicked.store(true, Ordering::SeqCst);
             panic!("request {number} panics");
@@ -310,7 +412,10 @@ pub struct Simulated {
     folder: tempfile::TempDir,
     /// Where the state is that was put back.
     older: Option<tempfile::TempDir>,
-    pub sabotage: Option<Sabotage>,
+    unwritten: Unwritten,
+    /// Whether the last process died.
+    died: AtomicBool,
+    pub broken: Option<Broken>,
     /// How many operations go on at a time. With more than one the seed does not tell which of them is first.
     pub parallel: usize,
     /// How many of the requests that change something arrive late, with nobody waiting for them any more.
@@ -349,19 +454,22 @@ impl Simulated {
     pub fn on(database: Box<dyn Database>) -> Self {
         let options = Options { action_duration: Duration::from_millis(300), ..Options::default() };
         let clouds = Clouds {
-            simulation: Mutex::new(Simulation::new(options).unwrap()),
+            simulation: Mutex::new(Simulation::new(options, 0).unwrap()),
             begun: Instant::now(),
-            epoch: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64,
+            epoch: EPOCH_MS,
             passed: AtomicU64::new(0),
             under_way: Mutex::default(),
+            told: Mutex::default(),
         };
         Self {
             clouds: Arc::new(clouds),
             database: Arc::new(Mutex::new(database)),
-            key: Sealer::fresh_key(),
+            key: KEY.to_owned(),
             folder: tempfile::Builder::new().prefix("nup").tempdir().unwrap(),
             older: None,
-            sabotage: None,
+            unwritten: Unwritten::default(),
+            died: AtomicBool::new(false),
+            broken: None,
             parallel: 1,
             late: 0.0,
         }
@@ -376,7 +484,7 @@ impl Simulated {
         between(self);
         self.database = Arc::new(Mutex::new(Box::new(Sqlite::open(&file).unwrap())));
         self.older = Some(folder);
-        let store = self.session(&Arc::new(Life::default()), 0).unwrap().store;
+        let store = self.session(&Arc::new(Life::default()), 0).unwrap().workspace.store;
         store.set_behind(&Lease::acquire(&store, "ada").unwrap()).unwrap();
     }
 
@@ -402,13 +510,29 @@ impl Simulated {
         answer.map(|answer| answer.status)
     }
 
+    /// The story as it went: everything that was sent, with its time and its answer, and the audit log. Digests of what holds
+    /// something sealed are left out: the same secret is sealed otherwise every time.
+    pub fn told(&self) -> Vec<String> {
+        let mut all = self.clouds.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sql = "select data from audit order by seq";
+        let log = self.database.lock().unwrap_or_else(PoisonError::into_inner).rows(sql, &[]).unwrap();
+        for row in log {
+            let mut entry: Value = serde_json::from_str(row.text(0)).unwrap();
+            if let Some(detail) = entry["detail"].as_object_mut() {
+                ["history", "plan", "digest"].iter().for_each(|name| _ = detail.remove(*name));
+            }
+            all.push(entry.to_string());
+        }
+        all
+    }
+
     /// What the clouds hold: scope, kind and id.
     pub fn held(&self) -> Vec<(String, String, String)> {
         // Everything that takes time has happened by then.
         let later = self.clouds.now_ms() + 3_600_000;
         let held = self.clouds.simulation().held(later);
         // A server's own disk comes and goes with it.
-        let disks: std::collections::HashSet<String> = held
+        let disks: HashSet<String> = held
             .iter()
             .filter(|(_, kind, ..)| kind == "server")
             .flat_map(|(.., value)| value["_devices"].as_array().cloned().unwrap_or_default())
@@ -420,38 +544,49 @@ impl Simulated {
 
     /// A session of a new process.
     fn session(&self, life: &Arc<Life>, seed: u64) -> Result<Session, provision_diagnostic::Failure> {
-        // The one before is dead; that its lease is free is for the new one to find out.
-        let _ = self.database.lock().unwrap_or_else(PoisonError::into_inner).script("rollback");
-        let mortal = Mortal { database: self.database.clone(), life: life.clone() };
-        let store = Store::over(Box::new(mortal), PathBuf::new(), Some(&self.key))?;
+        // The one before is over; that its lease is free is for the new one to find out. What it was told is durable, and was
+        // not, is lost if it died.
+        let kept = self.unwritten.swap(false, Ordering::SeqCst) && !self.died.load(Ordering::SeqCst);
+        let end = if kept { "commit" } else { "rollback" };
+        let _ = self.database.lock().unwrap_or_else(PoisonError::into_inner).script(end);
+        let variables = control::environment("http://127.0.0.1:9", "secret");
+        let env = move |name: &str| variables.get(name).cloned();
+        let stop = Stop::default();
+        let world = Arc::new(World {
+            clouds: self.clouds.clone(),
+            life: life.clone(),
+            stop: stop.clone(),
+            late: self.late,
+            dice: Mutex::new(StdRng::seed_from_u64(seed)),
+            chance: Mutex::new(StdRng::seed_from_u64(seed)),
+            undeleted: Mutex::default(),
+        });
+        let mortal = Mortal {
+            database: self.database.clone(),
+            life: life.clone(),
+            clouds: self.clouds.clone(),
+            unwritten: self.unwritten.clone(),
+        };
+        let store = Store::over_in(Box::new(mortal), PathBuf::new(), Some(&self.key), world.clone())?;
         // A thread that was waited for is seen for a moment after its end.
         let end = Instant::now() + Duration::from_secs(2);
         while store.lease_row()?.is_some_and(|row| row.status == "held") && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let variables = control::environment("http://127.0.0.1:9", "secret");
-        let env = move |name: &str| variables.get(name).cloned();
-        let folder = self.folder.path().to_path_buf();
-        let mut session =
-            Session::over(store, folder, registry(), Evaluator::default(), Arc::new(env), "ada".to_owned());
-        let world = Arc::new(World {
-            clouds: self.clouds.clone(),
-            life: life.clone(),
-            stop: session.stop.clone(),
-            late: self.late,
-            dice: Mutex::new(StdRng::seed_from_u64(seed)),
-        });
-        session.outside = Outside { clock: world.clone(), wire: Some(world), ..Outside::default() };
-        session.readers = 1;
-        session.dice = Some(Mutex::new(StdRng::seed_from_u64(seed)));
-        session.sabotage = self.sabotage;
-        Ok(session)
+        let project = Project::new(self.folder.path().to_path_buf(), registry(), Evaluator::default());
+        let mut outside = Outside { clock: world.clone(), wire: Some(world), ..Outside::default() };
+        if self.broken == Some(Broken::Lingering) {
+            outside.answer_timeout = Duration::from_millis(1);
+        }
+        let mut host = Host::over(Arc::new(env), outside);
+        (host.stop, host.readers, host.settlers) = (stop, 1, if self.parallel == 1 { 1 } else { 64 });
+        Ok(Session::over(store, project, host, Actor::vouched("ada", "cli")))
     }
 
     /// One process that plans and applies a configuration, and perhaps dies of it.
     pub fn apply(&self, config: &Value, seed: u64, death: Option<Death>) -> (Lived, Result<(), String>) {
         let wrong_by = StdRng::seed_from_u64(seed).random_range(-A_DAY..=A_DAY);
-        let life = Arc::new(Life { death, wrong_by, ..Life::default() });
+        let life = Arc::new(Life { death, wrong_by, broken: self.broken, ..Life::default() });
         let run = || -> Result<(), provision_diagnostic::Failure> {
             let session = self.session(&life, seed)?;
             let input = Input::Data { value: config.clone(), note: None };
@@ -466,6 +601,7 @@ impl Simulated {
             let all: Vec<String> = last.collect();
             println!("-- applied: {done:?}, dead: {}\n{}", life.is_over(), all.join("\n"));
         }
+        self.died.store(life.is_over(), Ordering::SeqCst);
         let lived = Lived {
             commits: life.commits.load(Ordering::SeqCst),
             calls: life.calls.load(Ordering::SeqCst),
@@ -483,7 +619,7 @@ impl Simulated {
         let life = Arc::new(Life::default());
         let session = self.session(&life, 0).map_err(|failure| failure.to_string())?;
         let told = |failure: provision_diagnostic::Failure| failure.to_string();
-        let state = session.store.resources().map_err(told)?;
+        let state = session.workspace.store.resources().map_err(told)?;
         let mut known: Vec<String> = state
             .iter()
             .filter(|resource| !resource.kind.starts_with("local."))
@@ -508,11 +644,11 @@ impl Simulated {
         if on_disk != wanted {
             return Err(format!("the state knows the files {wanted:?}, the disk holds {on_disk:?}"));
         }
-        let open = session.store.open_entries().map_err(told)?;
+        let open = session.workspace.store.open_entries().map_err(told)?;
         if !open.is_empty() {
             return Err(format!("operations are open: {open:?}"));
         }
-        if let Some(lease) = session.store.lease_row().map_err(told)? {
+        if let Some(lease) = session.workspace.store.lease_row().map_err(told)? {
             return Err(format!("the lease is held: {lease:?}"));
         }
         let plan = session
@@ -522,7 +658,7 @@ impl Simulated {
         if !left.is_empty() {
             return Err(format!("there is more to do: {left:?}"));
         }
-        let verified = session.store.verify_audit(&[]).map_err(told)?;
+        let verified = session.workspace.store.verify_audit(&[]).map_err(told)?;
         if !verified.valid {
             return Err(format!("the audit log is broken: {:?}", verified.problems));
         }

@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
 use provision_engine::{
-    ApplyOptions, Clock, Input, Outside, PlanOptions, Session, Wire, WireAnswer, WireError, WireRequest,
+    Actor, ApplyOptions, Clock, Host, Input, Outside, PlanOptions, Project, Session, Wire, WireAnswer, WireError,
+    WireRequest,
 };
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
@@ -86,9 +87,9 @@ fn session(url: &str, off: Duration, wire: Option<Arc<dyn Wire>>) -> Session {
         "HCLOUD_TOKEN" | "AWS_SECRET_ACCESS_KEY" => Some(TOKEN.to_owned()),
         _ => None,
     };
-    let mut session = Session::of_no_project(registry, Evaluator::default(), Arc::new(env), "ada".into()).unwrap();
-    session.outside = Outside { clock: Impatient::new(off), wire, ..Outside::default() };
-    session
+    let outside = Outside { clock: Impatient::new(off), wire, ..Outside::default() };
+    let host = Host::over(Arc::new(env), outside);
+    Session::in_memory(Project::none(registry, Evaluator::default()), host, Actor::vouched("ada", "cli")).unwrap()
 }
 
 fn infra(kind: &str, names: &[&str]) -> Input {
@@ -114,7 +115,7 @@ fn applied(session: &Session, kind: &str) -> String {
     let all: Vec<String> = failure.diagnostics().map(|one| format!("{} {}", one.code, one.message)).collect();
     let told = format!("{}\n{}", all.join("\n"), events.into_inner().unwrap());
     assert!(!told.contains(TOKEN), "{told}");
-    let kept = session.store.export().unwrap().to_string();
+    let kept = session.workspace.store.export().unwrap().to_string();
     assert!(!kept.contains(TOKEN), "{kept}");
     told
 }
@@ -207,7 +208,7 @@ fn a_clock_that_is_off_and_a_token_that_expires_in_between_are_told_as_such() {
     // What was done stays done, and the rest goes on with a token that holds.
     assert_eq!(expiring.list().unwrap().len(), 1);
     let mut again = session(&server.url, Duration::ZERO, None);
-    again.store = expiring.store.clone();
+    again.workspace.store = expiring.workspace.store.clone();
     again.apply(None, &options, &|_| {}).unwrap();
     assert_eq!(again.plan(&input, &PlanOptions::default()).unwrap().rows().count(), 0);
     assert_eq!(again.list().unwrap().len(), 3);

@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use provision_engine::{ApplyOptions, Input, PlanOptions, Session};
+use provision_engine::{Actor, ApplyOptions, Host, Input, Outside, PlanOptions, Project, Session};
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
 use provision_sandbox::{Background, Options};
@@ -78,11 +78,11 @@ fn session(folder: &Path, url: &str, store: Arc<Store>) -> Session {
     let variables = control::environment(url, "secret");
     let env = move |name: &str| variables.get(name).cloned();
     let registry = Arc::new(Registry::load(None, None, &Evaluator::default()).unwrap());
-    let mut session =
-        Session::over(store, folder.to_path_buf(), registry, Evaluator::default(), Arc::new(env), "ada".into());
+    let project = Project::new(folder.to_path_buf(), registry, Evaluator::default());
     // These clouds answer at once: what was sent by who was killed has arrived a second later.
-    session.outside.answer_timeout = Duration::from_secs(1);
-    session
+    let outside = Outside { answer_timeout: Duration::from_secs(1), ..Outside::default() };
+    let host = Host::over(Arc::new(env), outside);
+    Session::over(store, project, host, Actor::vouched("ada", "cli"))
 }
 
 fn apply(session: &Session, config: &Value) -> Result<(), String> {
@@ -131,7 +131,7 @@ impl Try {
             "folder": self.folder.path(), "url": self.clouds.url, "config": config, "at": at, "before": before,
         });
         let said = Command::new(std::env::current_exe().unwrap())
-            .args(["child", "--exact", "--nocapture"])
+            .args(["killed::child", "--exact", "--nocapture"])
             .env("NUP_CHILD", order.to_string())
             .stdin(Stdio::null())
             .output()

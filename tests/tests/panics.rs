@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails should stop; a panic is what is tried")]
 
 use provision_engine::{
-    ApplyOptions, Input, Outside, PlanOptions, Session, Wire, WireAnswer, WireError, WireRequest, network,
+    Actor, ApplyOptions, Host, Input, Outside, PlanOptions, Project, Session, Wire, WireAnswer, WireError, WireRequest,
+    network,
 };
 use provision_nickel::Evaluator;
 use provision_registry::Registry;
@@ -34,10 +35,11 @@ fn session(url: &str, wire: Option<Arc<dyn Wire>>) -> Session {
     let registry = Arc::new(Registry::load(None, None, &Evaluator::default()).unwrap());
     let variables = provision_sandbox::control::environment(url, "secret");
     let env = move |name: &str| variables.get(name).cloned();
-    let mut session = Session::of_no_project(registry, Evaluator::default(), Arc::new(env), "ada".into()).unwrap();
     // A sandbox answers at once: what was sent by who panicked has arrived soon.
-    session.outside = Outside { wire, answer_timeout: Duration::from_secs(1), ..Outside::default() };
-    session
+    let outside = Outside { wire, answer_timeout: Duration::from_secs(1), ..Outside::default() };
+    let host = Host::over(Arc::new(env), outside);
+    let project = Project::none(registry, Evaluator::default());
+    Session::in_memory(project, host, Actor::vouched("ada", "cli")).unwrap()
 }
 
 #[test]
@@ -66,9 +68,9 @@ fn a_panic_in_one_operation_leaves_it_in_doubt_and_the_rest_goes_on() {
         assert_eq!(failure.others[0].code, "provision::internal::panic");
         let ends = ends.into_inner().unwrap();
         assert_eq!(ends.iter().filter(|status| **status == json!("in_doubt")).count(), 1, "{ends:?}");
-        assert!(first.store.lease_row().unwrap().is_none(), "the lease was kept");
+        assert!(first.workspace.store.lease_row().unwrap().is_none(), "the lease was kept");
         let mut second = session(&server.url, None);
-        second.store = first.store.clone();
+        second.workspace.store = first.workspace.store.clone();
         second.apply(None, &options, &|_| {}).unwrap();
         assert_eq!(second.plan(&input, &PlanOptions::default()).unwrap().rows().count(), 0);
         let all = second.list().unwrap();

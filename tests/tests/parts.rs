@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
 use provision_engine::{
-    ApplyOptions, Clock, Input, Outside, PlanOptions, Session, Wire, WireAnswer, WireError, WireRequest,
+    Actor, ApplyOptions, Clock, Host, Input, Outside, PlanOptions, Project, Session, Wire, WireAnswer, WireError,
+    WireRequest,
 };
 use provision_nickel::Evaluator;
 use provision_registry::{Consent, Lock, Registry};
@@ -138,14 +139,15 @@ fn a_part_without_a_list_of_its_own_is_made_once_whatever_is_lost() {
     lock.write(folder.path()).unwrap();
     let registry = Arc::new(Registry::load(Some(folder.path()), None, &evaluator).unwrap());
     let env = |name: &str| (name == "DNS_TOKEN").then(|| "a-token".to_owned());
-    let mut session = Session::of_no_project(registry, evaluator, Arc::new(env), "ada".into()).unwrap();
-    session.project = folder.path().to_path_buf();
+    let project = Project::new(folder.path().to_path_buf(), registry, evaluator);
     let zones = Zones::new();
     // Somebody's own, equal to one of ours, and one of another zone.
     let own = json!({"id": 900, "name": "www", "data": "192.0.2.1"});
     zones.records.lock().unwrap().insert("/zones/a.example/records/900".into(), own.clone());
     zones.records.lock().unwrap().insert("/zones/b.example/records/901".into(), own);
-    session.outside = Outside { clock: zones.clone(), wire: Some(zones.clone()), ..Outside::default() };
+    let outside = Outside { clock: zones.clone(), wire: Some(zones.clone()), ..Outside::default() };
+    let host = Host::over(Arc::new(env), outside);
+    let session = Session::in_memory(project, host, Actor::vouched("ada", "cli")).unwrap();
     let record =
         |name: &str, data: &str| json!({"$type": "dns.record", "zone": "a.example", "name": name, "data": data});
     let all = |resources: Value| Input::Data { value: json!({"name": "s", "resources": resources}), note: None };

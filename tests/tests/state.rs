@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use provision_model::{Action, Address, Identity, Json, Lifecycle, Map, Resource};
-use provision_state::{Counts, Edit, Entry, Lease, Location, NewChange, Phase, Record, Store, new_id, now};
+use provision_state::{
+    Ambient, Counts, Edit, Entry, Lease, Location, Machine, NewChange, Phase, Record, ResourceChange, Store,
+};
 use provision_tests::postgres;
 use serde_json::json;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ impl Kept {
 /// A new state on each kind of database.
 fn each(run: impl Fn(&Kept)) {
     let server =
-        postgres::fresh(&format!("s{}", new_id())).map(|url| Location { url: Some(url), ..Location::default() });
+        postgres::fresh(&format!("s{}", Machine.id())).map(|url| Location { url: Some(url), ..Location::default() });
     for location in std::iter::once(Location::default()).chain(server) {
         let project = tempfile::tempdir().unwrap();
         let store = Store::open_at(project.path(), &location).unwrap();
@@ -34,19 +36,13 @@ fn each(run: impl Fn(&Kept)) {
 
 fn entry(address: &str, action: Action, serial: i64) -> Entry {
     let address = Address::new(address);
-    Entry {
-        id: 0,
-        uid: String::new(),
-        serial,
-        actor: "ada".into(),
-        allowed_by: vec!["p".into()],
+    let body = ResourceChange {
         identity: Identity::new("l", &address, 1),
         address,
         kind: "local.data".into(),
         account: "local".into(),
         region: None,
         action,
-        phase: Phase::Begun,
         inputs: Map::new(),
         declared: Map::new(),
         lifecycle: Lifecycle::default(),
@@ -63,11 +59,22 @@ fn entry(address: &str, action: Action, serial: i64) -> Entry {
         triggers: None,
         protect: false,
         retain: false,
+    };
+    Entry {
+        id: 0,
+        uid: String::new(),
+        parent: None,
+        serial,
+        actor: "ada".into(),
+        allowed_by: vec!["p".into()],
+        phase: Phase::Begun,
         steps: vec![],
-        begun_at: now(),
+        begun_at: Machine.now(),
+        ended_at: None,
         under_way_ms: None,
         silent: None,
         reason: None,
+        body,
     }
 }
 
@@ -91,8 +98,8 @@ fn resource(address: &str, input: Json) -> Resource {
         made: Default::default(),
         restore: None,
         triggers: None,
-        created_at: now(),
-        updated_at: now(),
+        created_at: Machine.now(),
+        updated_at: Machine.now(),
     }
 }
 
@@ -110,11 +117,11 @@ fn an_illegal_transition_is_an_error_and_changes_nothing() {
         let store = &kept.store;
         let lease = Lease::acquire(store, "t").unwrap();
         let mut open = store.begin(&lease, entry("web", Action::Create, 1)).unwrap();
-        let error = store.record(&lease, &mut open, &Record::Ended).unwrap_err();
+        let error = store.record(&lease, &mut open, &Record::Ended { at: Machine.now() }).unwrap_err();
         assert_eq!(error.code(), "provision::state::io");
         assert_eq!(store.open_entries().unwrap(), vec![open.clone()]);
         store.record(&lease, &mut open, &Record::Created { remote_id: "7".into(), once: Map::new() }).unwrap();
-        assert_eq!(store.open_entries().unwrap()[0].remote_id.as_deref(), Some("7"));
+        assert_eq!(store.open_entries().unwrap()[0].body.remote_id.as_deref(), Some("7"));
         store.end_without(&lease, &mut open).unwrap();
         assert!(store.open_entries().unwrap().is_empty());
     });
@@ -269,8 +276,8 @@ fn a_change_of_the_state_alone_goes_on_from_the_last_one_and_a_new_resource_does
         };
         let first = store.open_change(&lease, &applied, &[]).unwrap();
         let mut open = store.begin(&lease, entry("a", Action::Create, first)).unwrap();
-        open.lifecycle.replace_when = vec![json!(1)];
-        open.declared.insert("input".into(), json!("written"));
+        open.body.lifecycle.replace_when = vec![json!(1)];
+        open.body.declared.insert("input".into(), json!("written"));
         store.record(&lease, &mut open, &Record::Created { remote_id: "1".into(), once: Map::new() }).unwrap();
         store.end_with(&lease, &mut open, &resource("a", json!(1))).unwrap();
         store.close_change(&lease, first, Counts::default()).unwrap();
@@ -303,7 +310,7 @@ fn the_plan_of_an_open_operation_is_kept_however_many_come_after() {
         };
         many(0);
         assert!(store.plan::<Json>("p").unwrap().is_some() && store.plan::<Json>("n0").unwrap().is_none());
-        store.record(&lease, &mut open, &Record::Closed { reason: "x".into() }).unwrap();
+        store.record(&lease, &mut open, &Record::Closed { reason: "x".into(), at: Machine.now() }).unwrap();
         many(60);
         assert!(store.plan::<Json>("p").unwrap().is_none());
     });
@@ -371,7 +378,9 @@ fn another_key_leaves_the_old_one_nothing_to_open() {
         store.edit(&lease, &NewChange::new("import", "cli"), &edit).unwrap();
         store.put_plan("d", json!({"accounts": {"h": {"token": secret("four")}}}).to_string()).unwrap();
         store.put_accounts(&lease, &json!({"h": {"provider": "h", "settings": {"token": secret("five")}}})).unwrap();
-        store.begin(&lease, Entry { inputs: outputs.clone(), ..entry("b", Action::Create, serial) }).unwrap();
+        let mut sealed = entry("b", Action::Create, serial);
+        sealed.body.inputs = outputs.clone();
+        store.begin(&lease, sealed).unwrap();
         store.close_change(&lease, serial, Counts::default()).unwrap();
         store.checkpoint().unwrap();
         store.backup().unwrap();

@@ -16,6 +16,7 @@ mod reference;
 mod snippets;
 mod test;
 mod tidy;
+mod wings;
 mod workspace;
 
 use clap::{Parser, Subcommand};

@@ -1,6 +1,6 @@
 //! Owns `cargo xtask test`: every check there is, in order, and one count of all of them.
 
-use crate::{arrows, clients, docs, licences, mentions, nu, peers, process, snippets, tidy, workspace};
+use crate::{arrows, clients, docs, licences, mentions, nu, peers, process, snippets, tidy, wings, workspace};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -163,6 +163,7 @@ fn lint(tally: &mut Tally, _: &Path) -> Result<(), String> {
 fn house(tally: &mut Tally, _: &Path) -> Result<(), String> {
     let metadata = workspace::metadata()?;
     tally.list("dependency arrows", arrows::check(&metadata));
+    tally.list("wings of the engine", wings::check()?);
     tally.list("tidy sources", tidy::check());
     for (packages, reason) in licences::exceptions() {
         println!("   by exception: {}: {reason}", packages.join(", "));

@@ -6,14 +6,13 @@ use crate::samples::{CANARY, Samples};
 use crate::tamper::{Tampered, TamperedCommands};
 use crate::{Suite, Way};
 use provision_diagnostic::Failure;
-use provision_engine::{ApplyOptions, Environment, Input, PlanOptions, Session, Status};
+use provision_engine::{Actor, ApplyOptions, Environment, Host, Input, PlanOptions, Project, Session, Status};
 use provision_model::{Action, Address, Identity, Json, Map, PlanRow, Remote};
 use provision_providers::{
     Account, Clock, Consents, Control, Mask, Opening, Operation, Outside, StepKind, SystemClock, Wire,
 };
 use provision_registry::{Auth, Consent, Destination, Lock, Manifest, Module, PROJECT, Protocol, Registry};
 use provision_state::Store;
-use rand::SeedableRng;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -140,20 +139,13 @@ impl<'a> Bench<'a> {
 
     /// A session of a new process over the same state.
     pub fn session(&self) -> Session {
-        let mut session = Session::over(
-            self.store.clone(),
-            self.folder.path().to_path_buf(),
-            self.registry.clone(),
-            self.suite.evaluator.clone(),
-            self.env.clone(),
-            "contract".to_owned(),
-        );
-        session.outside = self.outside();
-        session.rust = self.suite.rust.clone();
+        let folder = self.folder.path().to_path_buf();
+        let project = Project::new(folder, self.registry.clone(), self.suite.evaluator.clone());
+        let mut host = Host::over(self.env.clone(), self.outside());
+        host.rust = self.suite.rust.clone();
         // One after the other, so that a recording is in order.
-        session.readers = 1;
-        session.dice = Some(Mutex::new(rand::rngs::StdRng::seed_from_u64(7)));
-        session
+        host.readers = 1;
+        Session::over(self.store.clone(), project, host, Actor::vouched("contract", "cli"))
     }
 
     fn endpoint(&self) -> Option<&str> {

@@ -127,7 +127,8 @@ impl InProcess {
             hetzner_rate_limit: 1_000_000,
             ..Options::default()
         };
-        let simulation = Simulation::new(options).map_err(|error| Failure::new("provision::sandbox::failed", error))?;
+        let simulation = Simulation::new(options, rand::random())
+            .map_err(|error| Failure::new("provision::sandbox::failed", error))?;
         Ok(Self { simulation: Mutex::new(simulation), time: Passing::default() })
     }
 }

@@ -151,6 +151,17 @@ impl Failure {
         }
     }
 
+    /// What came of one thing and then of another: no failure hides the other one.
+    pub fn both(first: Result<(), Failure>, then: Result<(), Failure>) -> Result<(), Failure> {
+        match (first, then) {
+            (Err(mut first), Err(then)) => {
+                first.others.extend(then.into_diagnostics());
+                Err(first)
+            }
+            (first, then) => first.and(then),
+        }
+    }
+
     /// All diagnostics, the first one first.
     pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
         std::iter::once(&*self.first).chain(self.others.iter())

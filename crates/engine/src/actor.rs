@@ -5,24 +5,34 @@ use provision_diagnostic::Failure;
 /// Names the source of the local actor: empty or `os` for the operating system, `env` for the variable `USER`.
 const SOURCE: &str = "PROVISION_ACTOR";
 
+/// A person at a prompt, or a script of theirs.
+const CLI: &str = "cli";
+
 /// Who acts: the principal of policy questions and the name in history and audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    pub name: String,
+    pub id: String,
+    /// What it came through: `cli`, `webhook`, `mcp`, …
+    pub source: String,
     /// The environment alone says so, and the audit log says that.
     pub claimed: bool,
 }
 
 impl Actor {
+    /// Somebody that the caller vouches for.
+    pub fn vouched(id: impl Into<String>, source: impl Into<String>) -> Actor {
+        Actor { id: id.into(), source: source.into(), claimed: false }
+    }
+
     /// The actor of a command that a person runs here. `system` is the name of the user whose process this is.
     ///
     /// This is the only place that reads `PROVISION_ACTOR`, so what acts for others does not call it: a service makes an
     /// `Actor` of whom its door let in, and must refuse to start where the variable is set to `env`.
     pub fn local(env: &dyn Fn(&str) -> Option<String>, system: &str) -> Result<Actor, Failure> {
         match env(SOURCE).as_deref() {
-            None | Some("" | "os") => Ok(Actor { name: system.to_owned(), claimed: false }),
+            None | Some("" | "os") => Ok(Actor::vouched(system, CLI)),
             Some("env") => match env("USER").filter(|name| !name.is_empty()) {
-                Some(name) => Ok(Actor { name, claimed: true }),
+                Some(id) => Ok(Actor { claimed: true, ..Actor::vouched(id, CLI) }),
                 None => {
                     Err(Failure::new("provision::config::setting", "PROVISION_ACTOR is `env`, and USER is not set")
                         .with_help("Set USER, or remove PROVISION_ACTOR to act as the operating system's user."))
@@ -42,7 +52,7 @@ mod tests {
     fn the_environment_counts_only_where_it_is_asked_for() {
         let of = |source: Option<&str>, user: Option<&str>| {
             let env = |name: &str| if name == "USER" { user } else { source }.map(str::to_owned);
-            Actor::local(&env, "ann").map(|actor| (actor.name, actor.claimed)).map_err(|error| error.code().to_owned())
+            Actor::local(&env, "ann").map(|actor| (actor.id, actor.claimed)).map_err(|error| error.code().to_owned())
         };
         assert_eq!(of(None, Some("boss")), Ok(("ann".to_owned(), false)));
         assert_eq!(of(Some("os"), Some("boss")), Ok(("ann".to_owned(), false)));

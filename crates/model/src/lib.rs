@@ -13,6 +13,7 @@ mod reference;
 mod resource;
 mod rows;
 mod spec;
+mod time;
 
 pub use address::Address;
 pub use config::{AccountConfig, Condition, Config, Declaration, Lifecycle, RESERVED, is_account_of};
@@ -31,6 +32,7 @@ pub use rows::{
     Action, Change, Event, Outcome, PackedQuestion, PlanRow, Question, Recovered, SENSITIVE, Status, UNKNOWN,
 };
 pub use spec::{Disruption, Encode, FieldSpec, FieldType, IdentityClass, Visible, check_fields, is_later};
+pub use time::Time;
 
 /// JSON object type used throughout; keeps the order fields were written in.
 pub type Map = serde_json::Map<String, serde_json::Value>;

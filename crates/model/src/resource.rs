@@ -1,5 +1,6 @@
 //! Owns resources as the state keeps them and as a cloud shows them.
 
+use crate::Time;
 use crate::diff::is_same;
 use crate::{Address, FieldSpec, Map, short_hash};
 use indexmap::IndexMap;
@@ -66,9 +67,9 @@ pub struct Resource {
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub made: Held,
     /// RFC 3339.
-    pub created_at: String,
+    pub created_at: Time,
     /// RFC 3339.
-    pub updated_at: String,
+    pub updated_at: Time,
 }
 
 /// Ids of what a resource holds and a deletion would take along, by the name its manifest gives them.

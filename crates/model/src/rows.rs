@@ -1,5 +1,6 @@
 //! Owns the rows people see: plan rows, changes, events, recovery rows. Each is the one representation of its thing.
 
+use crate::Time;
 use crate::{Address, Json, digest};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,14 @@ pub struct Change {
     pub after: Json,
     pub sensitive: bool,
     pub forces_replacement: bool,
+}
+
+impl Change {
+    /// The change without its values.
+    pub fn masked(&self) -> Change {
+        let mask = |value: &Json| if value.is_null() { Json::Null } else { Json::from(SENSITIVE) };
+        Change { before: mask(&self.before), after: mask(&self.after), sensitive: true, ..self.clone() }
+    }
 }
 
 /// A Cedar question; entity uids are `{type, id}` records.
@@ -146,7 +155,7 @@ pub enum Status {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// RFC 3339.
-    pub time: String,
+    pub time: Time,
     pub address: Address,
     pub action: Action,
     pub status: Status,

@@ -2,6 +2,7 @@
 
 use crate::auth::Authenticator;
 use crate::network::network_for;
+use crate::outside::Clock;
 use crate::outside::{Outside, Wire, WireError, WireRequest};
 use crate::{CallError, Class, Control, wire, xml};
 use provision_diagnostic::{Masker, locked};
@@ -112,7 +113,7 @@ impl Transport {
             if !again || (request.mutating && control.winding_down.load(Ordering::Relaxed)) {
                 return Err(error);
             }
-            let pause = error.retry_after.unwrap_or_else(|| backoff(attempt));
+            let pause = error.retry_after.unwrap_or_else(|| backoff(attempt, control.clock));
             if error.class == Class::Throttle {
                 self.hold_for(pause, control);
             }
@@ -339,9 +340,9 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 }
 
 /// Exponential, full jitter, from a quarter of a second to ten.
-pub(crate) fn backoff(attempt: u32) -> Duration {
+pub(crate) fn backoff(attempt: u32, clock: &dyn Clock) -> Duration {
     let cap = (0.25 * 2f64.powi(attempt.min(10) as i32 - 1)).min(10.0);
-    Duration::from_secs_f64(0.05 + rand::random::<f64>() * cap)
+    Duration::from_secs_f64(0.05 + clock.chance() * cap)
 }
 
 /// `a.1.b` pairs of the query protocol.

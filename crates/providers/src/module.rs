@@ -99,7 +99,7 @@ impl ModuleProvider {
             if !(control.retrying)(attempt, &error) {
                 return Err(error);
             }
-            if !control.sleep(backoff(attempt)) {
+            if !control.sleep(backoff(attempt, control.clock)) {
                 return Err(self.error(Class::Interrupted, "", "interrupted while waiting to try again"));
             }
             attempt += 1;

@@ -4,13 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A clock that goes on, and a way to wait for it.
+/// A clock that goes on, a way to wait for it, and what chance decides about waiting. A story that is told again has one that
+/// its seed made.
 pub trait Clock: Send + Sync {
     fn now(&self) -> Instant;
     /// The time of day, which signatures carry.
     fn wall(&self) -> SystemTime;
     /// Waits; may be woken early.
     fn wait(&self, time: Duration);
+
+    /// A number from 0 up to, not including, 1: how much of the longest pause somebody takes.
+    fn chance(&self) -> f64 {
+        rand::random()
+    }
+
+    /// Which of so many that may go first does.
+    fn pick(&self, _of: usize) -> usize {
+        0
+    }
 }
 
 /// The machine's own.

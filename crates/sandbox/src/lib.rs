@@ -6,6 +6,7 @@
 mod admin;
 mod aws;
 mod call;
+mod chance;
 pub mod cli;
 pub mod control;
 mod faults;

@@ -1,14 +1,18 @@
 //! Owns the clouds without a socket: requests are answered in the caller's own process, at the time the caller says.
 
 use crate::call::{Call, Cloud};
+use crate::chance;
 use crate::faults::Faults;
 use crate::journal::Request;
 use crate::world::{Options, World};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::Value;
 
 /// Simulated clouds that nothing but their caller moves.
 pub struct Simulation {
     world: World,
+    dice: StdRng,
 }
 
 /// An answer as it would have come over HTTP.
@@ -19,9 +23,9 @@ pub struct Answered {
 }
 
 impl Simulation {
-    /// New clouds, in memory.
-    pub fn new(options: Options) -> Result<Self, String> {
-        Ok(Self { world: World::open(options)? })
+    /// New clouds, in memory. The ids that they give are those of the seed.
+    pub fn new(options: Options, seed: u64) -> Result<Self, String> {
+        Ok(Self { world: World::open(options)?, dice: StdRng::seed_from_u64(seed) })
     }
 
     /// Orders faults.
@@ -42,7 +46,8 @@ impl Simulation {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let cloud = Cloud::of(path)?;
         let call = Call::new(method, path, query, headers, body, now).entering(cloud);
-        let reply = self.world.answer(cloud, call)?;
+        let (world, dice) = (&mut self.world, &mut self.dice);
+        let reply = chance::with(dice, || world.answer(cloud, call))?;
         let mut headers: Vec<(String, String)> =
             reply.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         headers.push(("content-type".to_owned(), reply.content_type.to_owned()));

@@ -3,8 +3,9 @@
 use crate::audit::{self, AuditEntry};
 use crate::db::{Database, DbError, Row, vals};
 use crate::proofs::Chain;
-use crate::{Store, now, proofs};
+use crate::{Store, proofs};
 use provision_diagnostic::Failure;
+use provision_model::Time;
 use provision_model::{Address, Json, Map, canonical};
 use serde::{Deserialize, Serialize};
 
@@ -19,10 +20,10 @@ pub struct Approval {
     pub role: String,
     pub by: String,
     /// RFC 3339, as all times here.
-    pub at: String,
-    pub until: String,
+    pub at: Time,
+    pub until: Time,
     /// When an apply used it.
-    pub used: Option<String>,
+    pub used: Option<Time>,
     /// The digest of the policies and groups under which it was given; under others it does not count.
     #[serde(skip)]
     pub policies: String,
@@ -30,10 +31,10 @@ pub struct Approval {
 
 impl Approval {
     /// Whether it lets a row of its plan through now.
-    pub fn holds(&self, plan: &str, address: &Address, time: &str) -> bool {
+    pub fn holds(&self, plan: &str, address: &Address, time: Time) -> bool {
         self.plan == plan
             && self.used.is_none()
-            && time < self.until.as_str()
+            && time < self.until
             && self.address.as_ref().is_none_or(|own| own == address)
     }
 
@@ -44,16 +45,16 @@ impl Approval {
             address: row.opt(2).map(Address::new),
             role: row.text(3).to_owned(),
             by: row.text(4).to_owned(),
-            at: row.text(5).to_owned(),
-            until: row.text(6).to_owned(),
-            used: row.opt(7).map(str::to_owned),
+            at: row.time(5),
+            until: row.time(6),
+            used: row.opt(7).map(|_| row.time(7)),
             policies: row.text(8).to_owned(),
         }
     }
 
     /// What is proved of it.
     pub(crate) fn text(&self, with_use: bool) -> String {
-        let used = self.used.as_deref().filter(|_| with_use);
+        let used = self.used.filter(|_| with_use);
         let address = self.address.as_ref().map(Address::as_str);
         canonical(&serde_json::json!([
             self.id,
@@ -68,16 +69,16 @@ impl Approval {
         ]))
     }
 
-    fn told(&self, actor: &str, event: &str) -> AuditEntry {
+    fn told(&self, actor: &str, event: &str, time: Time) -> AuditEntry {
         let mut detail = Map::new();
         detail.insert("digest".into(), Json::from(self.digest()));
         for (name, value) in
-            [("approval", &self.id), ("plan", &self.plan), ("role", &self.role), ("until", &self.until)]
+            [("approval", &self.id), ("plan", &self.plan), ("role", &self.role), ("until", &self.until.to_string())]
         {
             detail.insert(name.into(), Json::from(value.as_str()));
         }
         AuditEntry {
-            time: now(),
+            time,
             actor: actor.to_owned(),
             event: event.to_owned(),
             subject: self.address.as_ref().map(ToString::to_string),
@@ -93,7 +94,7 @@ pub(crate) fn take(
     chain: &Chain,
     user: &str,
     ids: &[String],
-    time: &str,
+    time: Time,
 ) -> Result<bool, DbError> {
     // Run again, it finds the marks of its own first time.
     let open = "select 1 from approvals where id = ?1 and (used is null or used = ?2)";
@@ -110,7 +111,7 @@ pub(crate) fn take(
         let read = format!("select {COLUMNS} from approvals where id = ?1");
         if let Some(approval) = database.row(&read, vals![id])?.as_ref().map(Approval::read) {
             chain.prove(database, &proofs::approval(id), &approval.text(true))?;
-            audit::append(database, chain, &approval.told(user, "approval.use"))?;
+            audit::append(database, chain, &approval.told(user, "approval.use", time))?;
         }
     }
     Ok(true)
@@ -127,7 +128,7 @@ impl Store {
     /// Keeps an approval.
     pub fn put_approval(&self, approval: &Approval) -> Result<(), Failure> {
         let approval = approval.clone();
-        let (chain, told) = (self.chain(), self.vouched(approval.told(&approval.by, "approval.give")));
+        let (chain, told) = (self.chain(), self.vouched(approval.told(&approval.by, "approval.give", self.now())));
         self.write(move |database| {
             let sql = format!(
                 "insert into approvals ({COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) on conflict do nothing"
@@ -138,9 +139,9 @@ impl Store {
                 approval.address.as_ref().map(Address::as_str),
                 &approval.role,
                 &approval.by,
-                &approval.at,
-                &approval.until,
-                approval.used.as_deref(),
+                approval.at,
+                approval.until,
+                approval.used,
                 &approval.policies
             ];
             if database.run(&sql, values)? == 1 {
@@ -175,7 +176,7 @@ impl Store {
     /// Takes back an approval that was not used.
     pub fn revoke_approval(&self, id: &str, user: &str) -> Result<Approval, Failure> {
         let approval = self.approval(id)?;
-        let (chain, told) = (self.chain(), self.vouched(approval.told(user, "approval.revoke")));
+        let (chain, told) = (self.chain(), self.vouched(approval.told(user, "approval.revoke", self.now())));
         let id = id.to_owned();
         let gone = {
             let id = id.clone();

@@ -8,9 +8,10 @@
 use crate::db::{Database, DbError, Trouble, vals};
 use crate::proofs::{self, Chain};
 use crate::store::parsed;
-use crate::{Lease, Store, now};
+use crate::{Lease, Store};
 use data_encoding::HEXLOWER;
 use provision_diagnostic::Failure;
+use provision_model::Time;
 use provision_model::{Json, Map, canonical};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -22,7 +23,7 @@ pub(crate) const PAGE: i64 = 10_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// RFC 3339.
-    pub time: String,
+    pub time: Time,
     pub actor: String,
     /// `apply.begin`, `operation.begin`, `lease.break`, …
     pub event: String,
@@ -121,7 +122,7 @@ pub(crate) fn append(database: &mut dyn Database, chain: &Chain, entry: &AuditEn
 impl Store {
     pub(crate) fn audit_entry(&self, lease: &Lease, event: &str, subject: Option<&str>, detail: Map) -> AuditEntry {
         self.vouched(AuditEntry {
-            time: now(),
+            time: self.now(),
             actor: lease.user().to_owned(),
             event: event.to_owned(),
             subject: subject.map(str::to_owned),

@@ -3,8 +3,9 @@
 use crate::db::{Database, Dialect, Trouble};
 use crate::sqlite::Sqlite;
 use crate::store::FILE;
-use crate::{Location, Store, file_io, files, now};
+use crate::{Ambient, Location, Machine, Store, file_io, files};
 use provision_diagnostic::Failure;
+use provision_model::Time;
 use provision_model::{Json, Map};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ pub struct BackupRow {
     /// The newest change it has.
     pub serial: i64,
     /// RFC 3339.
-    pub at: String,
+    pub at: Time,
     pub bytes: u64,
 }
 
@@ -52,7 +53,7 @@ impl Store {
         }
         files::close(&folder, 0o700);
         let serial = self.serial()?;
-        let stamp = stamp();
+        let stamp = stamp(self.now());
         let file = folder.join(format!("state-{serial:06}-{stamp}.db"));
         let unfinished = file.with_extension("new");
         let _ = std::fs::remove_file(&unfinished);
@@ -99,22 +100,17 @@ pub fn list(folder: &Path) -> Vec<BackupRow> {
         .filter_map(|path| {
             let data = std::fs::metadata(&path).ok()?;
             let serial = path.file_stem()?.to_str()?.split('-').nth(1)?.parse().ok()?;
-            let at = chrono::DateTime::<chrono::Utc>::from(data.modified().ok()?);
-            Some(BackupRow {
-                file: path.display().to_string(),
-                serial,
-                at: at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
-                bytes: data.len(),
-            })
+            let at = Time::from(data.modified().ok()?);
+            Some(BackupRow { file: path.display().to_string(), serial, at, bytes: data.len() })
         })
         .collect();
     found.sort_by(|a, b| (b.serial, &b.at).cmp(&(a.serial, &a.at)));
     found
 }
 
-/// Now, as a part of a file's name.
-fn stamp() -> String {
-    now().chars().filter(char::is_ascii_alphanumeric).collect()
+/// A time as a part of a file's name.
+fn stamp(time: Time) -> String {
+    time.to_string().chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
 /// Whether a backup is whole.
@@ -151,7 +147,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
             .with_help("Name a backup with --from, or begin anew and adopt what is there with `provision import`.")
     })?;
     let head = crate::head::head_in(&folder);
-    let stamp = stamp();
+    let stamp = stamp(Machine.now());
     let aside = folder.join(format!("damaged-{stamp}"));
     let failed = |error: std::io::Error| file_io("restore", &error);
     files::folder(&aside).map_err(failed)?;

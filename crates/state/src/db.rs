@@ -1,6 +1,7 @@
 //! Owns the one way the state speaks to a database: statements with values in, rows out, whatever the database is.
 
 use provision_diagnostic::Failure;
+use provision_model::Time;
 use std::fmt;
 
 /// A value of a column.
@@ -14,6 +15,12 @@ pub enum Val {
 impl From<i64> for Val {
     fn from(value: i64) -> Self {
         Val::Int(value)
+    }
+}
+
+impl From<Time> for Val {
+    fn from(value: Time) -> Self {
+        Val::Text(value.to_string())
     }
 }
 
@@ -72,6 +79,11 @@ impl Row {
             Some(Val::Text(value)) => Some(value),
             _ => None,
         }
+    }
+
+    /// A column with a time; the beginning of 1970 for anything else.
+    pub fn time(&self, at: usize) -> Time {
+        Time::parse(self.text(at)).unwrap_or_default()
     }
 
     /// A text column that is never null.

@@ -24,7 +24,7 @@ impl Store {
             open(&resource.attributes);
         }
         for entry in self.open_entries()? {
-            [&entry.inputs, &entry.declared, &entry.once].into_iter().for_each(open);
+            [&entry.body.inputs, &entry.body.declared, &entry.body.once].into_iter().for_each(open);
         }
         let accounts: Json = serde_json::to_value(self.accounts::<Json>()?).map_err(|error| io("read", &error))?;
         self.open_within(&accounts);
@@ -102,8 +102,8 @@ mod tests {
             restore: None,
             triggers: None,
             made: Default::default(),
-            created_at: crate::now(),
-            updated_at: crate::now(),
+            created_at: Default::default(),
+            updated_at: Default::default(),
         };
         resource.inputs.insert("url".into(), sealed);
         resource.inputs.insert("name".into(), json!("x"));

@@ -5,8 +5,9 @@ use crate::audit::{self, RESTORE, head_of};
 use crate::db::{Database, DbError, Dialect, vals};
 use crate::schema::PROVED_FROM;
 use crate::store::set_meta;
-use crate::{Lease, Sealer, Store, file_io, now};
+use crate::{Lease, Sealer, Store, file_io};
 use provision_diagnostic::Failure;
+use provision_model::Time;
 use provision_model::{Json, Map};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ pub struct Checkpoint {
     pub lineage: Option<String>,
     pub seq: i64,
     /// RFC 3339.
-    pub at: String,
+    pub at: Time,
     /// The hash of that entry; empty before the first one.
     pub hash: String,
     /// Hexadecimal.
@@ -64,19 +65,18 @@ impl Standing {
     }
 }
 
-pub(crate) fn signed_text(lineage: &str, seq: i64, hash: &str, at: &str) -> String {
+pub(crate) fn signed_text(lineage: &str, seq: i64, hash: &str, at: Time) -> String {
     format!("{lineage}\n{seq}\n{hash}\n{at}")
 }
 
 impl Checkpoint {
-    pub(crate) fn sign(lineage: &str, seq: i64, hash: String, sealer: &Sealer) -> Self {
-        let at = now();
-        let signature = sealer.sign(&signed_text(lineage, seq, &hash, &at));
+    pub(crate) fn sign(lineage: &str, seq: i64, hash: String, at: Time, sealer: &Sealer) -> Self {
+        let signature = sealer.sign(&signed_text(lineage, seq, &hash, at));
         Self { version: VERSION, lineage: Some(lineage.to_owned()), seq, at, hash, signature }
     }
 
     pub(crate) fn is_signed(&self, lineage: &str, sealer: &Sealer) -> bool {
-        sealer.is_signed(&signed_text(lineage, self.seq, &self.hash, &self.at), &self.signature)
+        sealer.is_signed(&signed_text(lineage, self.seq, &self.hash, self.at), &self.signature)
     }
 }
 
@@ -97,23 +97,24 @@ pub(crate) fn resign(
     lineage: &str,
     old: &Sealer,
     new: &Sealer,
+    now: Time,
 ) -> Result<Checkpoint, DbError> {
     for row in database.rows("select seq, at, hash, signature from checkpoints order by seq", &[])? {
-        let text = signed_text(lineage, row.int(0), row.text(2), row.text(1));
+        let text = signed_text(lineage, row.int(0), row.text(2), row.time(1));
         if old.is_signed(&text, row.text(3)) {
             let sql = "update checkpoints set signature = ?2 where seq = ?1";
             database.run(sql, vals![row.int(0), new.sign(&text)])?;
         }
     }
     let (seq, hash) = head_of(database)?.unwrap_or_default();
-    let signed = Checkpoint::sign(lineage, seq, hash, new);
+    let signed = Checkpoint::sign(lineage, seq, hash, now, new);
     keep(database, &signed)?;
     Ok(signed)
 }
 
 fn keep(database: &mut dyn Database, signed: &Checkpoint) -> Result<(), DbError> {
     let sql = "insert into checkpoints (seq, at, hash, signature) values (?1, ?2, ?3, ?4) on conflict (seq) do nothing";
-    database.run(sql, vals![signed.seq, &signed.at, &signed.hash, &signed.signature])?;
+    database.run(sql, vals![signed.seq, signed.at, &signed.hash, &signed.signature])?;
     Ok(())
 }
 
@@ -121,7 +122,7 @@ impl Store {
     /// The signed end of the log, to be kept where who has the state cannot change it.
     pub fn head(&self) -> Result<Checkpoint, Failure> {
         let (seq, hash) = self.read(|database| head_of(database))?.unwrap_or_default();
-        Ok(Checkpoint::sign(self.lineage(), seq, hash, self.sealer()))
+        Ok(Checkpoint::sign(self.lineage(), seq, hash, self.now(), self.sealer()))
     }
 
     /// Signs the log as it is. Without an entry there is nothing to sign.
@@ -260,7 +261,8 @@ impl Store {
 
     /// Notes that resources may be in the clouds which this state does not know: it is an older one.
     pub fn set_behind(&self, lease: &Lease) -> Result<(), Failure> {
-        self.fenced(lease, |database| set_meta(database, BEHIND, &now()))
+        let now = self.now().to_string();
+        self.fenced(lease, move |database| set_meta(database, BEHIND, &now))
     }
 
     /// Notes that the state has caught up with the clouds.

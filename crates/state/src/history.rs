@@ -3,8 +3,9 @@
 use crate::db::{Database, DbError, Trouble, vals};
 use crate::resources::sum;
 use crate::store::{parsed, text_of};
-use crate::{AuditEntry, Lease, Store, io, now};
+use crate::{AuditEntry, Lease, Store, io};
 use provision_diagnostic::Failure;
+use provision_model::Time;
 use provision_model::{Address, Json, Lifecycle, Map, Resource};
 use serde::{Deserialize, Serialize};
 
@@ -41,9 +42,9 @@ pub struct HistoryRow {
     #[serde(default)]
     pub serial: i64,
     /// RFC 3339, as all times here.
-    pub at: String,
+    pub at: Time,
     /// `None`: it is running, or was interrupted.
-    pub ended_at: Option<String>,
+    pub ended_at: Option<Time>,
     pub kind: String,
     pub by: String,
     pub source: String,
@@ -107,7 +108,7 @@ impl NewChange {
         Self { kind: kind.to_owned(), source: source.to_owned(), ..Self::default() }
     }
 
-    pub(crate) fn audit(&self, actor: &str, added: &Added) -> AuditEntry {
+    pub(crate) fn audit(&self, actor: &str, added: &Added, time: Time) -> AuditEntry {
         let mut detail = self.detail.clone();
         detail.insert(DIGEST.into(), Json::from(added.digest.as_str()));
         let facts = [
@@ -122,7 +123,7 @@ impl NewChange {
             }
         }
         AuditEntry {
-            time: now(),
+            time,
             actor: actor.to_owned(),
             event: format!("{}.begin", self.kind),
             subject: self.subject.as_ref().map(ToString::to_string),
@@ -166,12 +167,17 @@ pub(crate) struct Added {
 }
 
 /// Adds a change; an open one is ended by [`Store::close_change`].
-pub(crate) fn add(database: &mut dyn Database, change: &NewChange, by: &str, open: bool) -> Result<Added, DbError> {
+pub(crate) fn add(
+    database: &mut dyn Database,
+    change: &NewChange,
+    by: &str,
+    at: Time,
+    open: bool,
+) -> Result<Added, DbError> {
     let serial = database.row("select coalesce(max(serial), 0) + 1 from history", &[])?.map_or(1, |row| row.int(0));
-    let at = now();
     let row = HistoryRow {
         serial,
-        ended_at: (!open).then(|| at.clone()),
+        ended_at: (!open).then_some(at),
         at,
         kind: change.kind.clone(),
         by: by.to_owned(),
@@ -246,13 +252,13 @@ impl Store {
     /// instant; it is refused when one of them was used or taken back meanwhile.
     pub fn open_change(&self, lease: &Lease, change: &NewChange, approvals: &[String]) -> Result<i64, Failure> {
         let (change, by, chain) = (self.vouched_change(change), lease.user().to_owned(), self.chain());
-        let (time, approvals) = (now(), approvals.to_vec());
+        let (time, approvals) = (self.now(), approvals.to_vec());
         let serial = self.fenced(lease, move |database| {
-            if !crate::approval::take(database, &chain, &by, &approvals, &time)? {
+            if !crate::approval::take(database, &chain, &by, &approvals, time)? {
                 return Ok(None);
             }
-            let added = add(database, &change, &by, true)?;
-            crate::audit::append(database, &chain, &change.audit(&by, &added))?;
+            let added = add(database, &change, &by, time, true)?;
+            crate::audit::append(database, &chain, &change.audit(&by, &added, time))?;
             Ok(Some(added.serial))
         })?;
         serial.ok_or_else(crate::approval::taken)
@@ -264,7 +270,7 @@ impl Store {
         let Some(found) = rows.first() else { return self.change(serial).map(drop) };
         let mut stored: Stored = parsed(found.text(0))?;
         let row = &mut stored.row;
-        row.ended_at = Some(now());
+        row.ended_at = Some(self.now());
         row.done = counts.done;
         row.failed = counts.failed;
         row.in_doubt = counts.in_doubt;

@@ -4,6 +4,7 @@ use crate::db::{Database, DbError, Trouble, vals};
 use crate::owner::{LeaseInfo, own_task};
 use crate::{Silence, Store, io};
 use provision_diagnostic::Failure;
+use provision_model::Time;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -63,7 +64,7 @@ impl Lease {
         let before = store.read(|database| Silence::ago(database, Duration::ZERO))?;
         let mut lease =
             Lease { store: store.clone(), user: user.to_owned(), fencing: 0, before, pulse, stop, heart: Some(heart) };
-        let info = LeaseInfo::here(user, number.recv().unwrap_or_default());
+        let info = LeaseInfo { since: store.now(), ..LeaseInfo::here(user, number.recv().unwrap_or_default()) };
         let owner = serde_json::to_string(&info).map_err(|error| io("lease", &error))?;
         let taken = {
             let owner = owner.clone();
@@ -192,8 +193,8 @@ pub struct LeaseRow {
     pub host: String,
     pub pid: u32,
     /// RFC 3339, as the other times.
-    pub since: String,
-    pub expires: String,
+    pub since: Time,
+    pub expires: Time,
     /// `held`; `stale`: not renewed in time, or its process is dead; or `broken`: taken from its owner, and not over yet.
     pub status: String,
     pub fencing: i64,
@@ -215,13 +216,13 @@ impl Store {
                 false if info.broken.is_some() => "broken",
                 false => "held",
             };
-            let expires = chrono::DateTime::from_timestamp(held.expires_at, 0).unwrap_or_default();
+            let expires = Time::of_seconds(held.expires_at).unwrap_or_default();
             Ok(Some(LeaseRow {
                 user: info.user,
                 host: info.host,
                 pid: info.pid,
                 since: info.since,
-                expires: expires.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+                expires,
                 status: status.to_owned(),
                 fencing: held.fencing,
             }))
@@ -235,13 +236,13 @@ impl Store {
             return Err(Failure::new("provision::lease::free", "nobody holds the lease of the state")
                 .with_help("There is nothing to break; run the command you wanted to run."));
         };
-        let (here, chain) = (LeaseInfo::here(user, 0), self.chain());
+        let (here, chain, time) = (LeaseInfo::here(user, 0), self.chain(), self.now());
         let mut detail = provision_model::Map::new();
         detail.insert("reason".into(), reason.into());
         detail.insert("holder".into(), format!("{} process {} on {}", row.user, row.pid, row.host).into());
         detail.insert("force".into(), force.into());
         let entry = self.vouched(crate::AuditEntry {
-            time: crate::now(),
+            time,
             actor: user.to_owned(),
             event: "lease.break".into(),
             subject: None,
@@ -256,7 +257,7 @@ impl Store {
                 database.run("update lease set fencing = fencing + 1, expires_at = 0 where one = 1", &[])?;
             } else if force && let Some(info) = held.info() {
                 // It may send until its term is over, and what it sent may arrive after that.
-                let owner = LeaseInfo { broken: Some(crate::now()), ..info };
+                let owner = LeaseInfo { broken: Some(time), ..info };
                 let owner = serde_json::to_string(&owner).map_err(|error| DbError::new(Trouble::Other, error))?;
                 database.run("update lease set fencing = fencing + 1, owner = ?1 where one = 1", vals![owner])?;
             } else {

@@ -1,6 +1,7 @@
 //! Owns what must not be lost: resources, the operation journal, plans, outputs, the lease, the history, the audit log;
 //! rows in SQLite or PostgreSQL, one transaction per step of the journal protocol. Knows the model only.
 
+mod ambient;
 mod approval;
 mod audit;
 mod backup;
@@ -27,6 +28,7 @@ mod store;
 mod transfer;
 mod verify;
 
+pub use ambient::{Ambient, Machine};
 pub use approval::Approval;
 pub use audit::{AuditEntry, AuditGap, AuditRow};
 pub use backup::{BackupRow, Restored, list as backups, restore};
@@ -34,7 +36,7 @@ pub use db::{Database, DbError, Dialect, Row, Trouble, Val};
 pub use files::write_whole;
 pub use head::{Checkpoint, Standing};
 pub use history::{Changed, Counts, HistoryRow, NewChange, Version, revision};
-pub use journal::{Entry, Phase, PolicyInForce, Record, StepRecord};
+pub use journal::{Body, Entry, IllegalTransition, Operation, Phase, PolicyInForce, Record, ResourceChange, Step};
 pub use lease::{Lease, LeaseRow};
 pub use owner::LeaseInfo;
 pub use postgres::Postgres;
@@ -50,16 +52,6 @@ pub use transfer::Imported;
 pub use verify::{AuditProblem, Verified};
 
 use provision_diagnostic::Failure;
-
-/// Now, RFC 3339 with microseconds, UTC.
-pub fn now() -> String {
-    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
-}
-
-/// A name that nothing else has.
-pub fn new_id() -> String {
-    data_encoding::BASE32_NOPAD.encode(&rand::random::<[u8; 10]>()).to_ascii_lowercase()
-}
 
 /// What to do when a file of the state cannot be read or written.
 pub(crate) const WRITABLE: &str = "Check that the project's `.provision` folder is writable and the disk has space.";

@@ -5,8 +5,9 @@ use crate::db::{Database, DbError, vals};
 use crate::history::{Version, keep_version};
 use crate::resources::put_resource;
 use crate::store::{parsed, text_of};
-use crate::{Entry, Lease, Phase, Record, Store, io, now};
+use crate::{Entry, Lease, Phase, Record, Store, io};
 use provision_diagnostic::Failure;
+use provision_model::Time;
 use provision_model::{Action, Address, Json, Map, Resource};
 
 /// Whether an entry is written already. The second condition is that of the index; without it the whole journal is read.
@@ -21,11 +22,11 @@ impl Store {
     /// Writes an operation down before its first call; gives it with its id.
     pub fn begin(&self, lease: &Lease, mut entry: Entry) -> Result<Entry, Failure> {
         entry.phase = Phase::Begun;
-        entry.uid = crate::new_id();
+        entry.uid = self.new_id();
         let (written, text) = (entry.clone(), text_of(&entry)?);
         let mut detail = outcome(&entry);
         detail.insert("allowed_by".into(), Json::from(entry.allowed_by.clone()));
-        let (chain, told) = (self.chain(), told(&entry, "operation.begin", detail));
+        let (chain, told) = (self.chain(), told(&entry, "operation.begin", detail, self.now()));
         entry.id = self.fenced(lease, move |database| {
             let known = database.row(KNOWN, vals![&written.uid])?;
             if let Some(row) = known {
@@ -33,7 +34,8 @@ impl Store {
             }
             let sql = "insert into journal (address, plan, phase, data, open, uid) values (?1, ?2, 'begun', ?3, 1, ?4)
                  returning id";
-            let row = database.row(sql, vals![written.address.as_str(), &written.plan, &text, &written.uid])?;
+            let row =
+                database.row(sql, vals![written.body.address.as_str(), &written.body.plan, &text, &written.uid])?;
             audit::append(database, &chain, &told)?;
             Ok(row.map_or(0, |row| row.int(0)))
         })?;
@@ -50,14 +52,15 @@ impl Store {
     pub fn end_with(&self, lease: &Lease, entry: &mut Entry, resource: &Resource) -> Result<(), Failure> {
         let kept = self.with_secrets_sealed(resource)?;
         let resource = &*kept;
-        let (text, generation, created) = (text_of(resource)?, entry.generation as i64, entry.action == Action::Create);
+        let (text, generation, created) =
+            (text_of(resource)?, entry.body.generation as i64, entry.body.action == Action::Create);
         let version = Version {
             resource: resource.clone(),
             declared: declared(entry, resource),
-            lifecycle: entry.lifecycle.clone(),
+            lifecycle: entry.body.lifecycle.clone(),
         };
         let serial = entry.serial;
-        let old = match entry.makes_first && created {
+        let old = match entry.body.makes_first && created {
             true => self.resource(resource.address.as_str())?.filter(|old| old.remote_id != resource.remote_id),
             false => None,
         };
@@ -68,7 +71,7 @@ impl Store {
                 Ok::<_, Failure>((Version::of(old, None), text))
             })
             .transpose()?;
-        self.finish(lease, entry, &Record::Ended, move |database| {
+        self.finish(lease, entry, &Record::Ended { at: self.now() }, move |database| {
             if let Some((old, text)) = &old {
                 put_resource(database, &old.resource, text, serial)?;
                 keep_version(database, old.resource.address.as_str(), serial, Some(old))?;
@@ -87,8 +90,8 @@ impl Store {
 
     /// Ends an operation that left nothing.
     pub fn end_without(&self, lease: &Lease, entry: &mut Entry) -> Result<(), Failure> {
-        let (address, serial) = (entry.address.clone(), entry.serial);
-        self.finish(lease, entry, &Record::Ended, move |database| {
+        let (address, serial) = (entry.body.address.clone(), entry.serial);
+        self.finish(lease, entry, &Record::Ended { at: self.now() }, move |database| {
             database.run("delete from resources where address = ?1", vals![address.as_str()])?;
             keep_version(database, address.as_str(), serial, None)
         })
@@ -105,10 +108,10 @@ impl Store {
         let resource = resource.map(|resource| self.with_secrets_sealed(resource)).transpose()?;
         let resource = resource.as_deref();
         let written = resource.map(|resource| Ok::<_, Failure>((resource.clone(), text_of(resource)?))).transpose()?;
-        let record = Record::Closed { reason: self.mask(reason) };
+        let record = Record::Closed { reason: self.mask(reason), at: self.now() };
         let serial = entry.serial;
         let declared = resource.map(|resource| declared(entry, resource)).unwrap_or_default();
-        let lifecycle = entry.lifecycle.clone();
+        let lifecycle = entry.body.lifecycle.clone();
         self.finish(lease, entry, &record, move |database| {
             let Some((resource, text)) = &written else { return Ok(()) };
             put_resource(database, resource, text, serial)?;
@@ -131,12 +134,12 @@ impl Store {
         let phase = serde_json::to_value(next.phase).ok().and_then(|phase| phase.as_str().map(str::to_owned));
         let event = match record {
             Record::Created { .. } => Some("operation.created"),
-            Record::Ended => Some("operation.end"),
+            Record::Ended { .. } => Some("operation.end"),
             Record::Closed { .. } => Some("operation.close"),
             // The steps are in the journal; the log has what they come to.
-            Record::Step(_) | Record::Silent(_) => None,
+            Record::Step { .. } | Record::Stepped { .. } | Record::Silent(_) => None,
         };
-        let told = event.map(|event| told(&next, event, outcome(&next)));
+        let told = event.map(|event| told(&next, event, outcome(&next), self.now()));
         let (chain, id, open) = (self.chain(), next.id, next.is_open());
         self.fenced(lease, move |database| {
             // Written a second time, because nobody knew whether the first time held, it is written once.
@@ -170,7 +173,7 @@ impl Store {
         rows.iter()
             .map(|row| {
                 let entry: Entry = parsed(row.text(0))?;
-                Ok((entry.address, entry.action))
+                Ok((entry.body.address, entry.body.action))
             })
             .collect()
     }
@@ -178,16 +181,16 @@ impl Store {
 
 /// What the history keeps of the fields: as they were written, where the journal knows that.
 fn declared(entry: &Entry, resource: &Resource) -> Map {
-    if entry.declared.is_empty() { resource.inputs.clone() } else { entry.declared.clone() }
+    if entry.body.declared.is_empty() { resource.inputs.clone() } else { entry.body.declared.clone() }
 }
 
 fn outcome(entry: &Entry) -> Map {
     let mut detail = Map::new();
     detail.insert("operation".into(), Json::from(entry.uid.as_str()));
-    detail.insert("action".into(), Json::from(entry.action.name()));
-    detail.insert("type".into(), Json::from(entry.kind.as_str()));
-    detail.insert("plan".into(), Json::from(entry.plan.as_str()));
-    if let Some(id) = &entry.remote_id {
+    detail.insert("action".into(), Json::from(entry.body.action.name()));
+    detail.insert("type".into(), Json::from(entry.body.kind.as_str()));
+    detail.insert("plan".into(), Json::from(entry.body.plan.as_str()));
+    if let Some(id) = &entry.body.remote_id {
         detail.insert("remote_id".into(), Json::from(id.as_str()));
     }
     if let Some(reason) = &entry.reason {
@@ -196,12 +199,12 @@ fn outcome(entry: &Entry) -> Map {
     detail
 }
 
-fn told(entry: &Entry, event: &str, detail: Map) -> AuditEntry {
+fn told(entry: &Entry, event: &str, detail: Map, time: Time) -> AuditEntry {
     AuditEntry {
-        time: now(),
+        time,
         actor: entry.actor.clone(),
         event: event.to_owned(),
-        subject: Some(entry.address.to_string()),
+        subject: Some(entry.body.address.to_string()),
         serial: Some(entry.serial),
         detail,
     }

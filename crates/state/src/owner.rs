@@ -1,5 +1,6 @@
 //! Owns who holds a lease: which process of which machine, and what proves that it is dead.
 
+use provision_model::Time;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
@@ -29,10 +30,10 @@ pub struct LeaseInfo {
     #[serde(default)]
     pub task_started: String,
     /// RFC 3339.
-    pub since: String,
+    pub since: Time,
     /// When somebody took it from a live owner, RFC 3339: it is not renewed any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub broken: Option<String>,
+    pub broken: Option<Time>,
 }
 
 /// What can be seen of a process or thread.
@@ -66,7 +67,7 @@ impl LeaseInfo {
             pid_namespace: link("/proc/self/ns/pid"),
             task,
             task_started: started(thread(pid, task)),
-            since: crate::now(),
+            since: Time::default(),
             broken: None,
         }
     }

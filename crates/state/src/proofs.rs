@@ -1,7 +1,7 @@
 //! Owns proofs: keyed digests of the rows that decide something. Who has the file and not the key cannot make one.
 
-use crate::Sealer;
 use crate::db::{Database, DbError, vals};
+use crate::{Ambient, Sealer};
 use std::sync::Arc;
 
 /// The subject of the end of the audit log.
@@ -19,6 +19,7 @@ pub(crate) fn approval(id: &str) -> String {
 pub(crate) struct Chain {
     pub lineage: String,
     pub sealer: Arc<Sealer>,
+    pub ambient: Arc<dyn Ambient>,
 }
 
 impl Chain {

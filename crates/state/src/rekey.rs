@@ -6,7 +6,7 @@ use crate::db::{Database, DbError, Dialect, Trouble};
 use crate::proofs::{self, Chain};
 use crate::resources::{policies_text, sum};
 use crate::store::{FILE, set_meta};
-use crate::{Lease, Sealer, Store, file_io, now};
+use crate::{Lease, Sealer, Store, file_io};
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map};
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ impl Store {
         }
         let (old, new, lineage, user) =
             (Arc::new(self.sealer().again()), next.clone(), self.lineage().to_owned(), lease.user().to_owned());
-        let (was, is) = (self.chain(), Chain { lineage: lineage.clone(), sealer: next.clone() });
+        let (was, is) = (self.chain(), Chain { lineage: lineage.clone(), sealer: next.clone(), ..self.chain() });
         let policies = policies_text(self.policies_as_stored()?.as_ref())?;
         let approvals = self.approvals()?;
         let (values, head) = self.fenced(lease, move |database| {
@@ -71,7 +71,7 @@ impl Store {
             detail.insert("after".into(), Json::from(new.public_key()));
             detail.insert("values".into(), Json::from(values));
             let entry = crate::AuditEntry {
-                time: now(),
+                time: was.ambient.now(),
                 actor: user.clone(),
                 event: "state.rekey".into(),
                 subject: None,
@@ -91,7 +91,7 @@ impl Store {
             let (seq, hash) = audit::head_of(database)?.unwrap_or_default();
             let whole = seq == 0 || was.is_proved(database, proofs::LOG, &audit::end_text(seq, &hash))?;
             audit::append(database, if whole { &is } else { &was }, &entry)?;
-            let head = crate::head::resign(database, &lineage, &old, &new)?;
+            let head = crate::head::resign(database, &lineage, &old, &new, was.ambient.now())?;
             Ok((values, head))
         })?;
         if given.is_none() {

@@ -5,8 +5,9 @@ use crate::history::{Version, keep_version, newest_version};
 use crate::journal::PolicyInForce;
 use crate::proofs::{self, POLICIES};
 use crate::store::{meta, parsed, set_meta, text_of};
-use crate::{Lease, Store, now};
+use crate::{Lease, Store};
 use provision_diagnostic::Failure;
+use provision_model::Time;
 use provision_model::{Address, Json, Map, Resource, short_hash};
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
@@ -145,13 +146,13 @@ impl Store {
     /// address that the other one had before.
     pub fn edit(&self, lease: &Lease, change: &crate::NewChange, rows: &Edit) -> Result<i64, Failure> {
         let (rows, change) = (self.sealed_edit(rows)?.texts()?, self.vouched_change(change));
-        let (chain, actor) = (self.chain(), lease.user().to_owned());
+        let (chain, actor, time) = (self.chain(), lease.user().to_owned(), self.now());
         self.fenced(lease, move |database| {
             // What is configured stays as it is: a way back to this change must find all of it.
             let change = crate::history::continued(database, &change)?;
-            let added = crate::history::add(database, &change, &actor, false)?;
+            let added = crate::history::add(database, &change, &actor, time, false)?;
             rows.write(database, added.serial)?;
-            crate::audit::append(database, &chain, &change.audit(&actor, &added))?;
+            crate::audit::append(database, &chain, &change.audit(&actor, &added, time))?;
             Ok(added.serial)
         })
     }
@@ -190,10 +191,10 @@ impl Store {
         if self.read_only {
             return Ok(());
         }
-        let (digest, time) = (digest.to_owned(), now());
+        let (digest, time) = (digest.to_owned(), self.now());
         self.write(move |database| {
             let sql = "insert into plans (digest, created_at, body) values (?1, ?2, ?3) on conflict do nothing";
-            database.run(sql, vals![&digest, &time, &text])?;
+            database.run(sql, vals![&digest, time, &text])?;
             // Settling an open operation needs the accounts of its plan, however old that is.
             let sql = "select digest from plans
                  where digest not in (select plan from journal where open = 1) order by created_at desc, digest";
@@ -299,13 +300,13 @@ impl Store {
 
     /// When each drift was first seen; what is not among `seen` any more is forgotten. `seen` has address, path and a
     /// digest of the actual value.
-    pub fn first_seen(&self, seen: &[(String, String, String)]) -> Result<Vec<String>, Failure> {
-        let (seen, time) = (seen.to_vec(), now());
+    pub fn first_seen(&self, seen: &[(String, String, String)]) -> Result<Vec<Time>, Failure> {
+        let (seen, time) = (seen.to_vec(), self.now());
         if self.read_only {
             let known = self.rows("select address, path, actual, since from drift", &[])?;
             let since = |it: &(String, String, String)| {
                 let same = |row: &&crate::db::Row| (row.text(0), row.text(1), row.text(2)) == (&*it.0, &*it.1, &*it.2);
-                known.iter().find(same).map_or_else(|| time.clone(), |row| row.text(3).to_owned())
+                known.iter().find(same).map_or(time, |row| row.time(3))
             };
             return Ok(seen.iter().map(since).collect());
         }
@@ -315,18 +316,18 @@ impl Store {
             for row in known.iter().filter(|row| !there.contains(&(row.text(0), row.text(1)))) {
                 database.run("delete from drift where address = ?1 and path = ?2", vals![row.text(0), row.text(1)])?;
             }
-            let since: HashMap<(&str, &str, &str), &str> =
-                known.iter().map(|row| ((row.text(0), row.text(1), row.text(2)), row.text(3))).collect();
+            let since: HashMap<(&str, &str, &str), Time> =
+                known.iter().map(|row| ((row.text(0), row.text(1), row.text(2)), row.time(3))).collect();
             let mut found = Vec::with_capacity(seen.len());
             for (address, path, actual) in &seen {
                 if let Some(since) = since.get(&(address.as_str(), path.as_str(), actual.as_str())) {
-                    found.push((*since).to_owned());
+                    found.push(*since);
                     continue;
                 }
                 let sql = "insert into drift (address, path, actual, since) values (?1, ?2, ?3, ?4)
                      on conflict (address, path) do update set actual = excluded.actual, since = excluded.since";
-                database.run(sql, vals![address, path, actual, &time])?;
-                found.push(time.clone());
+                database.run(sql, vals![address, path, actual, time])?;
+                found.push(time);
             }
             Ok(found)
         })

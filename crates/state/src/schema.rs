@@ -4,7 +4,7 @@ use crate::db::{Database, DbError, Dialect};
 use provision_diagnostic::Failure;
 
 /// The version this build writes.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 
 /// One script per version; a script is never edited after it was released.
 const MIGRATIONS: &[&str] = &[
@@ -96,17 +96,23 @@ insert into meta (key, value)
 delete from approvals
   where used is null or not exists (select 1 from audit where instr(data, '\"' || approvals.id || '\"') > 0);
 ",
+    // The journal has operations of the second format from here on; those of the first are read as they are. An older build
+    // would not know the second.
+    "",
 ];
 
 /// The same for PostgreSQL, from [`POSTGRES_FROM`] on.
-const POSTGRES_MIGRATIONS: &[&str] = &["
+const POSTGRES_MIGRATIONS: &[&str] = &[
+    "
 create table proofs (subject text primary key, proof text not null);
 insert into meta (key, value)
   select 'project', data::json ->> 'project' from history
   where coalesce(data::json ->> 'project', '') <> '' order by serial desc limit 1;
 delete from approvals
   where used is null or not exists (select 1 from audit where strpos(data, '\"' || approvals.id || '\"') > 0);
-"];
+",
+    "",
+];
 
 /// The first version PostgreSQL was supported at; its tables are made whole, later versions use [`POSTGRES_MIGRATIONS`].
 const POSTGRES_FROM: i64 = 3;

@@ -5,9 +5,9 @@ use crate::db::{Database, DbError, Dialect, Row, Trouble, Val, vals};
 use crate::files::{self, Presence};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::{AuditEntry, Lease, NewChange, Sealer, file_io, io, lease, schema};
+use crate::{Ambient, AuditEntry, Lease, Machine, NewChange, Sealer, file_io, io, lease, schema};
 use provision_diagnostic::Failure;
-use provision_model::{Json, Map};
+use provision_model::{Json, Map, Time};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +52,7 @@ pub struct Store {
     folder: PathBuf,
     lineage: String,
     sealer: Arc<Sealer>,
+    ambient: Arc<dyn Ambient>,
     /// Set once everything that is sealed was opened, to know what must not be told.
     pub(crate) swept: OnceLock<()>,
     /// Nobody may write here: what a command would only note is not noted.
@@ -119,7 +120,8 @@ impl Store {
                 // What reads must find the tables.
                 let from = schema::migrate(&mut writer)?;
                 let (writer, reader) = (Box::new(writer), Some(Box::new(reader) as Box<dyn Database>));
-                let mut store = Self::assembled(writer, reader, folder, location.key.as_deref(), from)?;
+                let mut store =
+                    Self::assembled(writer, reader, folder, location.key.as_deref(), from, Arc::new(Machine))?;
                 store.made = is_new.then_some(made);
                 store.presence = presence;
                 store.begin_head(from)?;
@@ -132,7 +134,7 @@ impl Store {
         };
         let mut database = database;
         let from = schema::migrate(&mut *database)?;
-        let mut store = Self::assembled(database, None, folder, location.key.as_deref(), from)?;
+        let mut store = Self::assembled(database, None, folder, location.key.as_deref(), from, Arc::new(Machine))?;
         store.presence = presence;
         Ok(Arc::new(store))
     }
@@ -154,16 +156,27 @@ impl Store {
     }
 
     /// A state over a database, with its key given or kept in the folder.
-    pub fn over(mut database: Box<dyn Database>, folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
+    pub fn over(database: Box<dyn Database>, folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
+        Self::over_in(database, folder, key, Arc::new(Machine))
+    }
+
+    /// The same in another world than this machine's.
+    pub fn over_in(
+        mut database: Box<dyn Database>,
+        folder: PathBuf,
+        key: Option<&str>,
+        ambient: Arc<dyn Ambient>,
+    ) -> Result<Arc<Store>, Failure> {
         let from = schema::migrate(&mut *database)?;
-        Self::assembled(database, None, folder, key, from).map(Arc::new)
+        Self::assembled(database, None, folder, key, from, ambient).map(Arc::new)
     }
 
     /// Opens a state that may only be read: nothing is made, and nothing is written.
     fn open_to_read(folder: PathBuf, key: Option<&str>) -> Result<Arc<Store>, Failure> {
         let mut database = Sqlite::open_to_read(&folder.join(FILE)).map_err(|error| error.failure("open"))?;
         schema::refuse_other(&mut database)?;
-        let mut store = Self::assembled(Box::new(database), None, folder, key, schema::SCHEMA_VERSION)?;
+        let mut store =
+            Self::assembled(Box::new(database), None, folder, key, schema::SCHEMA_VERSION, Arc::new(Machine))?;
         store.read_only = true;
         Ok(Arc::new(store))
     }
@@ -174,6 +187,7 @@ impl Store {
         folder: PathBuf,
         key: Option<&str>,
         from: i64,
+        ambient: Arc<dyn Ambient>,
     ) -> Result<Store, Failure> {
         let dialect = writer.dialect();
         let committer = Committer::new(writer, reader);
@@ -187,8 +201,8 @@ impl Store {
         let lineage = match known {
             Some(lineage) => lineage,
             None => {
-                let own = sealer.public_key();
-                let lineage = committer.write(move |database| name(database, &own)).map_err(opened)?;
+                let (own, fresh) = (sealer.public_key(), ambient.id());
+                let lineage = committer.write(move |database| name(database, &own, &fresh)).map_err(opened)?;
                 // Somebody else may have given it a key in the same instant.
                 sealer = Arc::new(open_sealer(public_key()?, &folder, key)?);
                 lineage
@@ -200,6 +214,7 @@ impl Store {
             folder,
             lineage,
             sealer,
+            ambient,
             swept: OnceLock::new(),
             claimed: AtomicBool::new(false),
             read_only: false,
@@ -268,7 +283,11 @@ impl Store {
 
     /// What its entries are chained and vouched for with.
     pub(crate) fn chain(&self) -> crate::proofs::Chain {
-        crate::proofs::Chain { lineage: self.lineage.clone(), sealer: self.sealer.clone() }
+        crate::proofs::Chain {
+            lineage: self.lineage.clone(),
+            sealer: self.sealer.clone(),
+            ambient: self.ambient.clone(),
+        }
     }
 
     /// The project whose state it is, once something was applied.
@@ -298,6 +317,16 @@ impl Store {
             crate::audit::append(database, &chain, &entry)
         })?;
         Ok(before)
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Time {
+        self.ambient.now()
+    }
+
+    /// A name that nothing else has.
+    pub fn new_id(&self) -> String {
+        self.ambient.id()
     }
 
     /// Seals and opens sensitive values.
@@ -416,7 +445,7 @@ fn create(file: &Path, folder: &Path, key: Option<&str>) -> Result<bool, Failure
     let mut database = Sqlite::open(beside.path()).map_err(|error| error.failure("create"))?;
     schema::migrate(&mut database)?;
     let finish = |database: &mut Sqlite| {
-        name(database, &public_key)?;
+        name(database, &public_key, &Machine.id())?;
         // Its log goes into the file.
         database.row("pragma journal_mode = delete", &[])
     };
@@ -426,9 +455,8 @@ fn create(file: &Path, folder: &Path, key: Option<&str>) -> Result<bool, Failure
 }
 
 /// Gives a new state its lineage and the public half of its key; the one it has stays.
-fn name(database: &mut dyn Database, public_key: &str) -> Result<String, DbError> {
-    let fresh = crate::new_id();
-    for (name, value) in [("lineage", fresh.as_str()), ("public_key", public_key)] {
+fn name(database: &mut dyn Database, public_key: &str, fresh: &str) -> Result<String, DbError> {
+    for (name, value) in [("lineage", fresh), ("public_key", public_key)] {
         let sql = "insert into meta (key, value) values (?1, ?2) on conflict do nothing";
         database.run(sql, vals![name, value])?;
     }

@@ -164,7 +164,7 @@ impl Store {
             }
             audit::append(database, &chain, &entry)?;
             let (seq, hash) = audit::head_of(database)?.unwrap_or_default();
-            Ok(Checkpoint::sign(&chain.lineage, seq, hash, &sealer))
+            Ok(Checkpoint::sign(&chain.lineage, seq, hash, chain.ambient.now(), &sealer))
         })?;
         self.write_head(&signed)?;
         Ok(imported)

@@ -80,7 +80,7 @@ impl Store {
         let mut marks: Marks = HashMap::new();
         let mut newest = 0;
         for row in &checkpoints {
-            let text = signed_text(self.lineage(), row.int(0), row.text(2), row.text(1));
+            let text = signed_text(self.lineage(), row.int(0), row.text(2), row.time(1));
             if !self.sealer().is_signed(&text, row.text(3)) {
                 told(row.int(0), "the signature of the checkpoint is not ours".to_owned());
             }

@@ -3,9 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use provision_model::{Address, Map};
+use provision_model::{Address, Map, Time};
 use provision_state::{
-    Approval, Checkpoint, Counts, Lease, NewChange, PolicyInForce, SCHEMA_VERSION, Store, Verified, new_id,
+    Ambient, Approval, Checkpoint, Counts, Lease, Machine, NewChange, PolicyInForce, SCHEMA_VERSION, Store, Verified,
 };
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
@@ -19,8 +19,8 @@ fn approval(id: &str, by: &str) -> Approval {
         address: Some(Address::new("a")),
         role: "lead".into(),
         by: by.to_owned(),
-        at: "2026-01-01T00:00:00.000000Z".into(),
-        until: "2036-01-02T00:00:00.000000Z".into(),
+        at: Time::parse("2026-01-01T00:00:00.000000Z").unwrap(),
+        until: Time::parse("2036-01-02T00:00:00.000000Z").unwrap(),
         used: None,
         policies: "d".into(),
     }
@@ -291,7 +291,7 @@ fn what_was_forged_lets_nobody_pass() {
     let store = Store::open(scene.project.path()).unwrap();
     let vouched = |id: &str| store.is_vouched(&store.approval(id).unwrap()).unwrap();
     assert!(vouched("first") && !vouched("open"));
-    store.put_approval(&approval(&new_id(), "lea")).unwrap();
+    store.put_approval(&approval(&Machine.id(), "lea")).unwrap();
     assert_eq!(store.approvals().unwrap().iter().filter(|it| store.is_vouched(it).unwrap()).count(), 2);
     scene.sql("update policies set digest = 'x'");
     assert_eq!(store.policies().unwrap_err().code(), "provision::state::forged");
@@ -319,5 +319,5 @@ fn a_state_that_is_older_than_its_head_is_refused_until_it_is_owned() {
     let scene = Scene::new();
     std::fs::remove_file(scene.file("state.db")).unwrap();
     assert_eq!(Store::open(scene.project.path()).err().unwrap().code(), "provision::state::corrupt");
-    assert_eq!(SCHEMA_VERSION, 4);
+    assert_eq!(SCHEMA_VERSION, 5);
 }

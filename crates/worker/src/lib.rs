@@ -1,15 +1,18 @@
-//! Owns running the commands of a provider's Nushell module: in a long-lived `nu` that is fed structured data.
+//! Owns starting and bounding child processes: the commands of a provider's Nushell module, in a long-lived `nu` that is fed
+//! structured data, and programs that are run for what they print.
 //!
 //! Knows how a request reaches a command and how its answer comes back; must not know what a resource is, when a command is
 //! called, or what its answer means.
 
 mod module;
+mod printed;
 mod process;
 mod program;
 mod script;
 mod worker;
 
 pub use module::{COMMANDS, Described, MODULE, describe, place};
+pub use printed::{Unprinted, printed};
 pub use worker::Worker;
 
 use provision_diagnostic::Excerpt;

@@ -178,9 +178,9 @@ pub fn start(
     call: &EvaluatedCall,
 ) -> Result<PipelineData, LabeledError> {
     engine.set_gc_disabled(true)?;
-    let stop = session.stop.clone();
+    let stop = session.workspace.host.stop.clone();
     let sign: Sign = Arc::default();
-    let (on_signal, on_sign, project) = (stop.clone(), sign.clone(), session.project.clone());
+    let (on_signal, on_sign, project) = (stop.clone(), sign.clone(), session.workspace.project.folder.clone());
     let guard = engine.register_signal_handler(Box::new(move |action| {
         if action == SignalAction::Interrupt {
             on_signal.interrupt();
@@ -190,7 +190,7 @@ pub fn start(
     }))?;
     let (sender, receiver) = channel();
     let bar = bar(call.has_flag("quiet")?, "{spinner} {pos}/{len} {elapsed} {msg}", "planning");
-    let project = session.project.clone();
+    let project = session.workspace.project.folder.clone();
     let worker = {
         let bar = bar.clone();
         std::thread::spawn(move || work(&session, rows.as_deref(), &options, &sender, &bar))

@@ -66,7 +66,7 @@ impl PluginCommand for Approvals {
         let plan: Option<String> = call.get_flag("plan")?;
         let found = match revoke {
             Some(id) => vec![session.revoke(&id).map_err(raise)?],
-            None => session.store.approvals().map_err(raise)?,
+            None => session.workspace.store.approvals().map_err(raise)?,
         };
         let wanted = |approval: &&Approval| plan.as_ref().is_none_or(|plan| approval.plan == *plan);
         let rows = found.iter().filter(wanted).map(|approval| shown(approval, call.head)).collect();

@@ -5,7 +5,6 @@ use crate::open::{project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::Spanned;
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
-use provision_engine::{output, outputs};
 use provision_nu_bridge::{from_json, labeled};
 
 pub struct Output;
@@ -50,10 +49,9 @@ impl PluginCommand for Output {
         drop(input);
         let session = session(plugin, engine, call)?;
         let value = match call.opt::<Spanned<String>>(0)? {
-            Some(name) => {
-                output(&session, &name.item).map_err(|failure| labeled(&failure, name.span, "this output"))?
-            }
-            None => outputs(&session)
+            Some(name) => session.output(&name.item).map_err(|failure| labeled(&failure, name.span, "this output"))?,
+            None => session
+                .outputs()
                 .map(provision_engine::Json::Object)
                 .map_err(|failure| labeled(&failure, call.head, "while reading the outputs"))?,
         };

@@ -165,9 +165,10 @@ impl PluginCommand for Plan {
 pub(super) fn table(plan: provision_engine::Plan, session: &Session, span: Span, signals: &Signals) -> PipelineData {
     let rows = plan.rows.into_iter().map(move |planned| super::value(&planned.row, span, &[]));
     let mut custom = Record::new();
-    let environment = session.environment.as_ref().map_or(Value::nothing(span), |name| Value::string(name, span));
+    let environment =
+        session.workspace.project.environment.as_ref().map_or(Value::nothing(span), |name| Value::string(name, span));
     let note = record! {
-        "project" => Value::string(session.project.to_string_lossy(), span),
+        "project" => Value::string(session.workspace.project.folder.to_string_lossy(), span),
         "environment" => environment,
     };
     custom.insert("provision_plan", Value::record(note, span));

@@ -5,7 +5,6 @@ use crate::call::Reply;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use md5::{Digest, Md5};
-use rand::RngCore;
 use serde_json::{Value, json};
 
 fn free(cx: &Cx<'_>, name: &str) -> Result<(), Reply> {
@@ -59,7 +58,7 @@ pub fn create(cx: &mut Cx<'_>) -> Answer {
     free(cx, &name)?;
     let kind = cx.params.get("KeyType").unwrap_or("rsa").to_owned();
     let mut noise = [0_u8; 384];
-    rand::rng().fill_bytes(&mut noise);
+    noise.chunks_mut(16).for_each(|part| part.copy_from_slice(&crate::chance::number().to_le_bytes()[..part.len()]));
     let key = keep(cx, &name, &kind, colons(&Md5::digest(noise)))?;
     let material =
         format!("-----BEGIN SANDBOX PRIVATE KEY-----\n{}\n-----END SANDBOX PRIVATE KEY-----", STANDARD.encode(noise));

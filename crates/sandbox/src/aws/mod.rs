@@ -26,7 +26,6 @@ use crate::call::{Call, Reply};
 use crate::world::World;
 use kinds::{GROUP, INSTANCE, KEY, KINDS, Kind, RULE, SUBNET, VPC};
 use params::Params;
-use rand::Rng;
 use serde_json::{Value, json};
 
 /// An answer, or a refusal in EC2's shape; both are sent alike.
@@ -187,14 +186,14 @@ pub fn missing(name: &str) -> Reply {
 
 /// A random UUID.
 pub fn uuid() -> String {
-    let n: u128 = rand::rng().random();
+    let n = crate::chance::number();
     let hex = format!("{n:032x}");
     format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
 }
 
 /// An id of EC2's form: the prefix, `0`, and sixteen hex digits.
 pub fn new_id(prefix: &str) -> String {
-    format!("{prefix}-0{:016x}", rand::rng().random::<u64>())
+    format!("{prefix}-0{:016x}", crate::chance::number() as u64)
 }
 
 /// A moment as EC2 writes it.

@@ -188,9 +188,9 @@ fn create(cx: &mut Cx<'_>) -> Answer {
 
 /// Twenty letters and digits, told once.
 pub fn password() -> String {
-    use rand::Rng;
-    use rand::distr::Alphanumeric;
-    rand::rng().sample_iter(Alphanumeric).take(20).map(char::from).collect()
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyzABCDEFGH";
+    let number = crate::chance::number();
+    (0..20).map(|at| char::from(LETTERS[(number >> (5 * at)) as usize % LETTERS.len()])).collect()
 }
 
 fn public_net(cx: &mut Cx<'_>, ipv4: bool, ipv6: bool) -> Result<Value, Reply> {

@@ -54,8 +54,11 @@ impl PluginCommand for AuditHead {
         _input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = session(plugin, engine, call)?;
-        let head =
-            session.store.head().map_err(|failure| labeled(&failure, call.head, "while reading the audit log"))?;
+        let head = session
+            .workspace
+            .store
+            .head()
+            .map_err(|failure| labeled(&failure, call.head, "while reading the audit log"))?;
         Ok(PipelineData::value(super::value(&head, call.head, &[("at", Kind::Date)]), None))
     }
 }

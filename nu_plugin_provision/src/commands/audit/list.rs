@@ -66,8 +66,8 @@ impl PluginCommand for Audit {
         let lines = call.has_flag("lines")?;
         let span = call.head;
         // A page at a time: the log may be longer than the memory.
-        let mut page = session.store.audit_page(next).map_err(raised)?.into_iter();
-        let store = session.store.clone();
+        let mut page = session.workspace.store.audit_page(next).map_err(raised)?.into_iter();
+        let store = session.workspace.store.clone();
         let rows = std::iter::from_fn(move || {
             let row = match page.next() {
                 Some(row) => row,

@@ -74,7 +74,7 @@ impl PluginCommand for AuditVerify {
             Some(value) => heads(&value)?,
             None => Vec::new(),
         };
-        let found = session.store.verify_audit(&anchored).map_err(raised)?;
+        let found = session.workspace.store.verify_audit(&anchored).map_err(raised)?;
         if let (true, Some(first)) = (call.has_flag("strict")?, found.problems.first()) {
             let message = format!("the audit log is not whole: entry {}: {}", first.seq, first.problem);
             let help = "Compare it with an exported copy; the file audit.head has the newest signed entry.";

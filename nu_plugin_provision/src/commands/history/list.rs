@@ -54,8 +54,11 @@ impl PluginCommand for History {
         _input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = session(plugin, engine, call)?;
-        let found =
-            session.store.history().map_err(|failure| labeled(&failure, call.head, "while reading the history"))?;
+        let found = session
+            .workspace
+            .store
+            .history()
+            .map_err(|failure| labeled(&failure, call.head, "while reading the history"))?;
         let rows = found.iter().map(|row| super::value(row, call.head, super::COLUMNS)).collect();
         Ok(PipelineData::value(Value::list(rows, call.head), None))
     }

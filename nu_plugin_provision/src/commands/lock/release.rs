@@ -63,7 +63,8 @@ impl PluginCommand for LockBreak {
             let failure = Failure::new("provision::lease::reason", "a lease is broken for a reason, and none is given");
             raised(failure.with_help("Give one with --reason; it is kept in the audit log."))
         })?;
-        let row = session.store.break_lease(&session.user, &reason, call.has_flag("force")?).map_err(raised)?;
+        let row =
+            session.workspace.store.break_lease(&session.actor.id, &reason, call.has_flag("force")?).map_err(raised)?;
         Ok(PipelineData::value(super::value(&row, call.head, super::COLUMNS), None))
     }
 }

@@ -47,8 +47,11 @@ impl PluginCommand for LockShow {
         _input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = session(plugin, engine, call)?;
-        let row =
-            session.store.lease_row().map_err(|failure| labeled(&failure, call.head, "while looking at the lease"))?;
+        let row = session
+            .workspace
+            .store
+            .lease_row()
+            .map_err(|failure| labeled(&failure, call.head, "while looking at the lease"))?;
         let rows = row.iter().map(|row| super::value(row, call.head, super::COLUMNS)).collect();
         Ok(PipelineData::value(Value::list(rows, call.head), None))
     }

@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{actor, project_flag, project_folder, session_in, stoppable, variables};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
-use provision_engine::Session;
+use provision_engine::{Host, Project, Session};
 use provision_nu_bridge::labeled;
 
 pub struct ProviderCatalog;
@@ -71,9 +71,10 @@ impl PluginCommand for ProviderCatalog {
         let session = match project {
             Some(project) => session_in(plugin, engine, call.head, &project, crate::open::environment(engine, call)?)?,
             None => {
-                let user = actor(&variables(engine)?).map_err(raised)?.name;
-                let evaluator = plugin.evaluator.clone();
-                Session::of_no_project(registry, evaluator, super::env(engine)?, user).map_err(raised)?
+                let actor = actor(&variables(engine)?).map_err(raised)?;
+                let host = Host::new(super::env(engine)?).map_err(raised)?;
+                let project = Project::none(registry, plugin.evaluator.clone());
+                Session::in_memory(project, host, actor).map_err(raised)?
             }
         };
         let _guard = stoppable(engine, &session)?;

@@ -94,7 +94,7 @@ impl PluginCommand for ProviderUpgrade {
                 (candidate.manifest, pin)
             }
         };
-        let user = actor(&variables(engine)?).map_err(raised)?.name;
+        let user = actor(&variables(engine)?).map_err(raised)?.id;
         let migrated = provision_engine::migrate(&project, &super::env(engine)?, &user, &manifest).map_err(raised)?;
         let migrated = migrated.iter().map(|address| Value::string(address, call.head)).collect();
         let previous = before.providers.get(&manifest.name).map(|pin| pin.version.clone());

@@ -48,7 +48,7 @@ impl PluginCommand for StateBackup {
     ) -> Result<PipelineData, LabeledError> {
         let session = session(plugin, engine, call)?;
         let raised = |failure| labeled(&failure, call.head, "while backing up");
-        let row = session.store.backup().map_err(raised)?.ok_or_else(|| {
+        let row = session.workspace.store.backup().map_err(raised)?.ok_or_else(|| {
             let message = "the state is kept in a database, which has its own backups";
             raised(
                 Failure::new("provision::state::no_backup", message)

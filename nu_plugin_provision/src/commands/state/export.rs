@@ -58,7 +58,8 @@ impl PluginCommand for StateExport {
         _input: PipelineData,
     ) -> Result<PipelineData, LabeledError> {
         let session = session(plugin, engine, call)?;
-        let state = session.store.export().map_err(|failure| labeled(&failure, call.head, "while exporting"))?;
+        let state =
+            session.workspace.store.export().map_err(|failure| labeled(&failure, call.head, "while exporting"))?;
         let value = match call.has_flag("text")? {
             true => Value::string(state.to_string(), call.head),
             false => from_json(&state, call.head),

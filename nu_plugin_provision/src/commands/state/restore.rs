@@ -64,7 +64,7 @@ impl PluginCommand for StateRestore {
         let find = |name: &str| variables.get(name).cloned();
         let location = location(&find, environment(engine, call)?.as_deref()).map_err(raised)?;
         let found =
-            restore(&project, &location, from.as_deref(), &actor(&variables).map_err(raised)?.name).map_err(raised)?;
+            restore(&project, &location, from.as_deref(), &actor(&variables).map_err(raised)?.id).map_err(raised)?;
         Ok(PipelineData::value(super::value(&found, call.head, &[]), None))
     }
 }

@@ -46,7 +46,7 @@ fn change(engine: &EngineInterface, call: &EvaluatedCall, given: bool) -> Result
     let who = actor(&variables).map_err(raised)?;
     let env: Environment = Arc::new(move |name: &str| variables.get(name).cloned());
     let lock =
-        trust(&project, &env, environment(engine, call)?.as_deref(), &who.name, &consent, given).map_err(raised)?;
+        trust(&project, &env, environment(engine, call)?.as_deref(), &who.id, &consent, given).map_err(raised)?;
     Ok(rows(&lock, call))
 }
 
