@@ -6,7 +6,7 @@ use nu_protocol::{
     Completion, DataSource, Flag, HandlerGuard, LabeledError, PipelineData, ShellError, Signature, Span, Spanned,
     SyntaxShape, Value,
 };
-use provision_diagnostic::{Diagnostic, Failure};
+use provision_diagnostic::{Code, Diagnostic, Failure};
 use provision_nickel::{Inexact, Request, Source};
 use provision_nu_bridge::{env_paths, labeled, to_json};
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ impl Sources {
 }
 
 fn no_source(span: Span) -> LabeledError {
-    let failure = Failure::new("nickel::io", "there is no Nickel source to read");
+    let failure = Failure::new(Code::NickelIo, "there is no Nickel source to read");
     labeled(&failure.with_help("Name a file, or pipe in text."), span, "expected Nickel text here")
 }
 
@@ -222,7 +222,7 @@ impl Prepared {
 
 /// Whether a diagnostic is about an import that was not found.
 pub fn misses_import(diagnostic: &Diagnostic) -> bool {
-    diagnostic.code == "nickel::import"
+    diagnostic.code == Code::NickelImport
 }
 
 fn path_list(here: &Path, call: &EvaluatedCall, name: &str) -> Result<Vec<PathBuf>, ShellError> {
@@ -249,6 +249,6 @@ pub fn one_of<T: Copy>(call: &EvaluatedCall, flag: &str, words: &[(&str, T)]) ->
     let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     Err(LabeledError::new(format!("`{}` is not a value for --{flag}", given.item))
         .with_label(format!("expected {}", words.join(", ")), given.span)
-        .with_code("nickel::config")
+        .with_code(Code::NickelConfig)
         .with_help(format!("Give --{flag} one of {}.", words.join(", "))))
 }

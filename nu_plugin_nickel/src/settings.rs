@@ -3,7 +3,7 @@
 use crate::NickelPlugin;
 use nu_plugin::EngineInterface;
 use nu_protocol::{LabeledError, Span, Value};
-use provision_diagnostic::did_you_mean;
+use provision_diagnostic::{Code, did_you_mean};
 use provision_nickel::Options;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn read(config: &Value) -> Result<Options, LabeledError> {
                 let near = did_you_mean(name, SETTINGS, || format!("The settings are {}.", SETTINGS.join(", ")));
                 return Err(LabeledError::new(format!("$env.config.plugins.nickel has no setting `{name}`"))
                     .with_label("set here", span)
-                    .with_code("nickel::config")
+                    .with_code(Code::NickelConfig)
                     .with_help(near));
             }
         }
@@ -62,6 +62,6 @@ fn size(bytes: i64, name: &str, span: Span) -> Result<u64, LabeledError> {
 fn wrong(name: &str, must: &str, span: Span) -> LabeledError {
     LabeledError::new(format!("the setting `{name}` of $env.config.plugins.nickel must {must}"))
         .with_label("set here", span)
-        .with_code("nickel::config")
+        .with_code(Code::NickelConfig)
         .with_help("See the settings in docs/nickel.md.")
 }

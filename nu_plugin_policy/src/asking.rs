@@ -5,7 +5,7 @@ use crate::given::{Given, entities, entity_rows, generated, in_cedar, policies, 
 use crate::keep::{Keep, key};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{LabeledError, ShellError, Signature, Span, Spanned, SyntaxShape, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{labeled, shell, to_json};
 use provision_policy::{Authorizer, EntityRef, Partial, PolicySet, Question, Schema, Verdict};
 use serde_json::{Map, Value as Json};
@@ -38,7 +38,7 @@ const DEPTH: usize = 100;
 /// A part of a question as Cedar's JSON.
 fn read_part(part: &str, value: &Value) -> Result<Json, ShellError> {
     if is_deep(value) {
-        let failure = Failure::new("policy::request", format!("`{part}` is nested deeper than {DEPTH} levels"));
+        let failure = Failure::new(Code::PolicyRequest, format!("`{part}` is nested deeper than {DEPTH} levels"));
         return Err(shell(
             &failure.with_help("Give what the policies ask about, and no more."),
             value.span(),
@@ -107,7 +107,7 @@ impl Asking {
         let span = row.span();
         let refused = |message: String| {
             let help = "Give the row a `request` record, columns `principal`, `action`, `resource`, or the flags of the same name.";
-            shell(&Failure::new("policy::request", message).with_help(help), span, "this row")
+            shell(&Failure::new(Code::PolicyRequest, message).with_help(help), span, "this row")
         };
         let record = match row {
             Value::Record { val, .. } => val,
@@ -269,7 +269,7 @@ pub fn one_row(input: nu_protocol::PipelineData, head: Span) -> Result<Value, La
         other => {
             let span = other.span().unwrap_or(head);
             Err(LabeledError::new("one question is a record")
-                .with_code("policy::request")
+                .with_code(Code::PolicyRequest)
                 .with_help("Take one row first, with `get 0` or `each {|row| …}`.")
                 .with_label(format!("this is {}", other.get_type()), span))
         }

@@ -5,7 +5,7 @@ use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{
     DataSource, HandlerGuard, LabeledError, PipelineData, ShellError, Signature, Span, SyntaxShape, Value,
 };
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{env_paths, labeled, resolve_path, to_json};
 use provision_policy::{EntityRef, PolicySet, PolicySource, Prover, Schema};
 use serde_json::Value as Json;
@@ -79,10 +79,8 @@ pub fn policies(
     }
     let span = call.head;
     let Some(project) = project(engine)? else {
-        let failure = Failure::new(
-            "provision::config::no_project",
-            "there is no `infra.ncl` here or above, so no project's policies",
-        );
+        let failure =
+            Failure::new(Code::ConfigNoProject, "there is no `infra.ncl` here or above, so no project's policies");
         return Err(labeled(&failure.with_help("Go to a project folder, or give --policies."), span, "needs policies"));
     };
     let shown = plugin
@@ -91,7 +89,7 @@ pub fn policies(
     let folder = project.join(&shown);
     if !folder.exists() {
         let failure =
-            Failure::new("policy::io", format!("this project has no policies: there is no {}", folder.display()))
+            Failure::new(Code::PolicyIo, format!("this project has no policies: there is no {}", folder.display()))
                 .with_help(
                     "Write Cedar policies into that folder, correct `policies` in infra.ncl, or give --policies.",
                 );
@@ -174,7 +172,7 @@ fn load(
 /// Unreadable is an error of the call; wrong content is the caller's to tell.
 fn inner<T>(result: Result<T, Failure>, span: Span) -> Result<Result<T, Failure>, LabeledError> {
     match result {
-        Err(failure) if failure.code() == "policy::io" => Err(labeled(&failure, span, "given here")),
+        Err(failure) if failure.code() == Code::PolicyIo => Err(labeled(&failure, span, "given here")),
         other => Ok(other),
     }
 }
@@ -207,7 +205,7 @@ fn read(path: &Path) -> Result<String, Failure> {
             std::io::ErrorKind::NotFound => format!("there is no file or folder `{}`", path.display()),
             _ => format!("`{}` cannot be read", path.display()),
         };
-        Failure::new("policy::io", message).with_help("Check the path given with --policies, --schema or --entities.")
+        Failure::new(Code::PolicyIo, message).with_help("Check the path given with --policies, --schema or --entities.")
     })
 }
 
@@ -332,11 +330,11 @@ pub fn entity_rows(text: &str) -> Result<Vec<Json>, Failure> {
             with_name(&mut row);
             Ok(vec![row])
         }
-        Ok(_) => Err(Failure::new("policy::entity", "the entities are not rows")
+        Ok(_) => Err(Failure::new(Code::PolicyEntity, "the entities are not rows")
             .with_help("Give a table `uid, attrs, parents`, or a JSON file of such rows.")),
         Err(error) => {
             let message = format!("the entities cannot be read: {error}");
-            Err(Failure::new("policy::entity", message).with_help("Give a table, or a file in Cedar's JSON form."))
+            Err(Failure::new(Code::PolicyEntity, message).with_help("Give a table, or a file in Cedar's JSON form."))
         }
     }
 }
@@ -374,7 +372,7 @@ pub fn solver(plugin: &PolicyPlugin, engine: &EngineInterface, call: &EvaluatedC
     let paths = env_paths(engine, "PATH")?;
     let program = paths.into_iter().map(|folder| folder.join("cvc5")).find(|program| program.is_file());
     let Some(program) = program else {
-        let failure = Failure::new("policy::solver", "the solver `cvc5` is not on the PATH")
+        let failure = Failure::new(Code::PolicySolver, "the solver `cvc5` is not on the PATH")
             .with_help("Install the package `cvc5` (`apt install cvc5` on Debian, `brew install cvc5` on macOS).");
         return Err(labeled(&failure, call.head, "needs a solver"));
     };

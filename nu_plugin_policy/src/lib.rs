@@ -13,6 +13,7 @@ mod keep;
 use keep::{Keep, key};
 use nu_plugin::{EngineInterface, Plugin, PluginCommand};
 use nu_protocol::ShellError;
+use provision_diagnostic::Code;
 use provision_diagnostic::Failure;
 use provision_nickel::{Evaluator, Request};
 use provision_nu_bridge::{env_paths, user_dir};
@@ -85,18 +86,15 @@ impl PolicyPlugin {
             let known = !name.contains(['"', '\\']) && there(&format!("environments.\"{name}\""))?.is_ok();
             // A file that cannot be evaluated says so itself.
             if !known && there("name")?.is_ok() {
-                return Ok(Err(Failure::new(
-                    "provision::config::environment",
-                    format!("there is no environment `{name}`"),
-                )
-                .with_help("Correct PROVISION_ENVIRONMENT, or add the environment to infra.ncl.")));
+                return Ok(Err(Failure::new(Code::ConfigEnvironment, format!("there is no environment `{name}`"))
+                    .with_help("Correct PROVISION_ENVIRONMENT, or add the environment to infra.ncl.")));
             }
         }
         let own = environment.map(|name| format!("environments.\"{name}\".policies"));
         for field in own.iter().map(String::as_str).chain(["policies"]) {
             match self.evaluate(engine, &file, Some(field))? {
                 Ok(value) => return Ok(Ok(value.as_str().unwrap_or(POLICIES).to_owned())),
-                Err(failure) if failure.code() == "nickel::eval::missing_field" => {}
+                Err(failure) if failure.code() == Code::NickelEvalMissingField => {}
                 Err(failure) => return Ok(Err(failure)),
             }
         }

@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::engine::Closure;
 use nu_protocol::{LabeledError, Record, ShellError, Signature, Span, Spanned, SyntaxShape, Value};
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Code, Failure, nearest};
 use provision_engine::{Json, Session};
 use provision_nu_bridge::{from_json, labeled, to_json};
 use provision_registry::{Manifest, given};
@@ -50,7 +50,7 @@ pub fn with_given(
 }
 
 fn wrong(message: String, help: &str, span: Span) -> LabeledError {
-    labeled(&Failure::new("provision::provider::module", message).with_help(help), span, "this provider")
+    labeled(&Failure::new(Code::ProviderModule, message).with_help(help), span, "this provider")
 }
 
 fn provided(

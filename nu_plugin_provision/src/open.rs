@@ -1,10 +1,9 @@
 //! Owns opening a session for a command: the project, the environment, who asks, what the settings say.
 
-use crate::ProvisionPlugin;
-use crate::settling;
+use crate::{ProvisionPlugin, settling};
 use nu_plugin::{EngineInterface, EvaluatedCall};
 use nu_protocol::{HandlerGuard, LabeledError, SignalAction, Signature, Span, Spanned, SyntaxShape, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_engine::{Actor, Host, Project, Session, find_project};
 use provision_nu_bridge::{env_paths, labeled, resolve_path, user_dir};
 use std::collections::HashMap;
@@ -40,9 +39,8 @@ pub fn project_folder(engine: &EngineInterface, call: &EvaluatedCall) -> Result<
             if folder.is_dir() {
                 return Ok(Some(folder));
             }
-            let failure =
-                Failure::new("provision::config::no_project", format!("there is no folder {}", folder.display()))
-                    .with_help("Name an existing folder with --project.");
+            let failure = Failure::new(Code::ConfigNoProject, format!("there is no folder {}", folder.display()))
+                .with_help("Name an existing folder with --project.");
             Err(labeled(&failure, given.span, "this folder"))
         }
         None => Ok(find_project(&PathBuf::from(engine.get_current_dir()?))),
@@ -52,7 +50,7 @@ pub fn project_folder(engine: &EngineInterface, call: &EvaluatedCall) -> Result<
 /// The project folder of a command that needs one.
 pub fn required_project(engine: &EngineInterface, call: &EvaluatedCall) -> Result<PathBuf, LabeledError> {
     project_folder(engine, call)?.ok_or_else(|| {
-        let failure = Failure::new("provision::config::no_project", "there is no infra.ncl here or in a folder above")
+        let failure = Failure::new(Code::ConfigNoProject, "there is no infra.ncl here or in a folder above")
             .with_help("Go to a project folder, or name one with --project.");
         labeled(&failure, call.head, "this needs a project")
     })
@@ -164,13 +162,13 @@ fn check_settings(engine: &EngineInterface) -> Result<(), LabeledError> {
         let right = match name.as_str() {
             "parallel" => value.as_int().is_ok_and(|number| number > 0),
             _ => {
-                let failure = Failure::new("provision::config::setting", format!("unknown setting `{name}`"))
+                let failure = Failure::new(Code::ConfigSetting, format!("unknown setting `{name}`"))
                     .with_help("The settings of $env.config.plugins.provision are: parallel.");
                 return Err(labeled(&failure, value.span(), "this setting"));
             }
         };
         if !right {
-            let failure = Failure::new("provision::config::setting", format!("the setting `{name}` has a wrong value"))
+            let failure = Failure::new(Code::ConfigSetting, format!("the setting `{name}` has a wrong value"))
                 .with_help("`parallel` is a positive integer.");
             return Err(labeled(&failure, value.span(), "this value"));
         }
@@ -182,7 +180,7 @@ fn check_settings(engine: &EngineInterface) -> Result<(), LabeledError> {
 pub fn parallel(engine: &EngineInterface, call: &EvaluatedCall) -> Result<usize, LabeledError> {
     if let Some(given) = call.get_flag::<Spanned<i64>>("parallel")? {
         return usize::try_from(given.item).ok().filter(|number| *number > 0).ok_or_else(|| {
-            let failure = Failure::new("provision::config::setting", "`--parallel` takes a positive integer")
+            let failure = Failure::new(Code::ConfigSetting, "`--parallel` takes a positive integer")
                 .with_help("Give a number from 1 to 256.");
             labeled(&failure, given.span, "this number")
         });

@@ -202,7 +202,7 @@ fn a_clock_that_is_off_and_a_token_that_expires_in_between_are_told_as_such() {
     let input = infra("hetzner.network", &["a", "b", "c"]);
     let options = ApplyOptions { parallel: 1, yes: true, input: input.clone(), ..ApplyOptions::default() };
     let failure = expiring.apply(None, &options, &|_| {}).unwrap_err();
-    assert_eq!(failure.code(), "provision::apply::incomplete");
+    assert_eq!(failure.code().as_str(), "provision::apply::incomplete");
     let told: Vec<&str> = failure.diagnostics().map(|one| one.code.as_str()).collect();
     assert!(told.contains(&"provision::provider::unauthorized"), "{failure:?}");
     // What was done stays done, and the rest goes on with a token that holds.

@@ -63,9 +63,9 @@ fn a_panic_in_one_operation_leaves_it_in_doubt_and_the_rest_goes_on() {
                 }
             })
             .unwrap_err();
-        assert_eq!(failure.code(), "provision::apply::incomplete");
+        assert_eq!(failure.code().as_str(), "provision::apply::incomplete");
         assert!(failure.to_string().contains("3 done, 0 failed, 1 in doubt, 0 not started"), "{failure}");
-        assert_eq!(failure.others[0].code, "provision::internal::panic");
+        assert_eq!(failure.others[0].code.as_str(), "provision::internal::panic");
         let ends = ends.into_inner().unwrap();
         assert_eq!(ends.iter().filter(|status| **status == json!("in_doubt")).count(), 1, "{ends:?}");
         assert!(first.workspace.store.lease_row().unwrap().is_none(), "the lease was kept");

@@ -5,10 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
-use provision_tests::Faults;
 use provision_tests::contract::{Example, examples};
 use provision_tests::simulated::{Broken, Death, LATEST, Simulated};
-use provision_tests::table_in;
+use provision_tests::{Faults, table_in};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};

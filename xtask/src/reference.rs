@@ -1,7 +1,7 @@
 //! Owns the generated reference: the page of error codes and the page of commands.
 
 use crate::{nu, process, workspace};
-use provision_diagnostic::CODES;
+use provision_diagnostic::Code;
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -20,18 +20,20 @@ pub fn errors() -> String {
         "{NOTE}\n# Error codes\n\nEvery error of the suite has one of these codes. `try {{ … }} catch {{|e| $e.details.code }}` gives it as data.\n"
     );
     let mut group = "";
-    for entry in CODES {
-        let (of, _) = entry.code.rsplit_once("::").unwrap_or((entry.code, ""));
+    for code in Code::ALL {
+        let (of, _) = code.as_str().rsplit_once("::").unwrap_or((code.as_str(), ""));
         if of != group {
             group = of;
             // Writing to a String cannot fail.
             let _ = write!(out, "\n## {of}\n");
         }
-        let anchor = entry.code.replace("::", "-");
+        let anchor = code.as_str().replace("::", "-");
         let _ = write!(
             out,
             "\n<a id=\"{anchor}\"></a>\n\n### `{}`\n\n{} **Next:** {}\n",
-            entry.code, entry.means, entry.next
+            code.as_str(),
+            code.means(),
+            code.next()
         );
     }
     out
@@ -134,9 +136,9 @@ mod tests {
     #[test]
     fn every_code_has_a_section_with_an_anchor() {
         let page = errors();
-        for entry in CODES {
-            assert!(page.contains(&format!("### `{}`", entry.code)), "{}", entry.code);
-            assert!(page.contains(&format!("id=\"{}\"", entry.code.replace("::", "-"))), "{}", entry.code);
+        for code in Code::ALL {
+            assert!(page.contains(&format!("### `{}`", code.as_str())), "{}", code.as_str());
+            assert!(page.contains(&format!("id=\"{}\"", code.as_str().replace("::", "-"))), "{}", code.as_str());
         }
     }
 

@@ -5,7 +5,7 @@ use crate::record::Recorder;
 use crate::samples::{CANARY, Samples};
 use crate::tamper::{Tampered, TamperedCommands};
 use crate::{Suite, Way};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_engine::{Actor, ApplyOptions, Environment, Host, Input, PlanOptions, Project, Session, Status};
 use provision_model::{Action, Address, Identity, Json, Map, PlanRow, Remote};
 use provision_providers::{
@@ -53,9 +53,10 @@ impl<'a> Bench<'a> {
         let fixed = suite.record.is_some() || matches!(suite.target, Target::Replay(_));
         let store = if fixed { Store::in_memory_as(LINEAGE)? } else { Store::in_memory()? };
         let mut env = suite.env.clone();
-        let folder = tempfile::Builder::new().prefix("nup").tempdir().map_err(|error| {
-            Failure::new("provision::provider::test", format!("cannot make a folder to test in: {error}"))
-        })?;
+        let folder = tempfile::Builder::new()
+            .prefix("nup")
+            .tempdir()
+            .map_err(|error| Failure::new(Code::ProviderTest, format!("cannot make a folder to test in: {error}")))?;
         trust(manifest, suite, &env).write(folder.path())?;
         let is_module = manifest.has_commands(samples.spec);
         if is_module {

@@ -4,7 +4,7 @@ use crate::bench::Bench;
 use crate::neighbours::{self, Others};
 use crate::tamper::Trouble;
 use crate::{CheckRow, Verdict, Way};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Action, Json, Map, PlanRow};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -251,7 +251,7 @@ fn malformed(life: &mut Life<'_, '_>) -> Checked {
         };
         life.bench.tampered.order(Some(trouble.clone()));
         match life.bench.plan(Some(&life.now)) {
-            Err(failure) if failure.code() == "provision::provider::malformed" => {}
+            Err(failure) if failure.code() == Code::ProviderMalformed => {}
             Err(failure) => return Err(format!("{name} gave {}", text(failure))),
             Ok(rows) => return Err(format!("{name} was taken for an answer: {} rows", rows.len())),
         }
@@ -489,7 +489,7 @@ fn quota(life: &mut Life<'_, '_>) -> Checked {
     let Some(failure) = life.bench.apply(Some(&life.now), None).failure else {
         return Err("it was made nevertheless".into());
     };
-    if !failure.diagnostics().any(|one| one.code == "provision::provider::quota") {
+    if !failure.diagnostics().any(|one| one.code == Code::ProviderQuota) {
         return Err(format!("it is told as {}", text(failure)));
     }
     match life.bench.stored().map_err(text)? {

@@ -2,7 +2,7 @@
 //! the network, or a recording.
 
 use crate::record::{Recorder, Replay};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_engine::Environment;
 use provision_providers::{Clock, Outside, SystemClock, Wire, WireAnswer, WireError, WireRequest};
 use provision_sandbox::{Options, Simulation, control};
@@ -127,8 +127,8 @@ impl InProcess {
             hetzner_rate_limit: 1_000_000,
             ..Options::default()
         };
-        let simulation = Simulation::new(options, rand::random())
-            .map_err(|error| Failure::new("provision::sandbox::failed", error))?;
+        let simulation =
+            Simulation::new(options, rand::random()).map_err(|error| Failure::new(Code::SandboxFailed, error))?;
         Ok(Self { simulation: Mutex::new(simulation), time: Passing::default() })
     }
 }

@@ -14,6 +14,7 @@ pub use cloud::{Target, sandbox_environment};
 pub use samples::{CANARY, Samples, Way};
 
 use bench::Bench;
+use provision_diagnostic::Code;
 use provision_diagnostic::{Failure, did_you_mean};
 use provision_engine::{Environment, RustProviders};
 use provision_nickel::Evaluator;
@@ -76,28 +77,23 @@ impl Suite {
         let on_this_machine = matches!(manifest.protocol, Protocol::Rust | Protocol::Nushell);
         if manifest.protocol == Protocol::Nushell && (self.target != Target::Sandbox || self.record.is_some()) {
             let message = format!("{} is a Nushell module: it has no address and nothing to record", self.provider);
-            return Err(Failure::new("provision::provider::no_cloud", message)
-                .with_help("Leave out --endpoint, --record and --replay."));
+            return Err(
+                Failure::new(Code::ProviderNoCloud, message).with_help("Leave out --endpoint, --record and --replay.")
+            );
         }
         if self.target == Target::Sandbox && !on_this_machine && !IN_SANDBOX.contains(&self.provider.as_str()) {
-            return Err(Failure::new(
-                "provision::provider::no_cloud",
-                format!("the sandbox has no cloud `{}`", self.provider),
-            )
-            .with_help("Give the address of one with --endpoint URL, or a recording with --replay DIR."));
+            return Err(Failure::new(Code::ProviderNoCloud, format!("the sandbox has no cloud `{}`", self.provider))
+                .with_help("Give the address of one with --endpoint URL, or a recording with --replay DIR."));
         }
         let mut kinds: Vec<&String> = Vec::new();
         for wanted in &self.types {
             let name = wanted.strip_prefix(&format!("{}.", self.provider)).unwrap_or(wanted);
             let Some((known, _)) = manifest.types.get_key_value(name) else {
                 let all = || manifest.types.keys().cloned().collect::<Vec<_>>().join(", ");
-                return Err(Failure::new(
-                    "provision::plan::unknown_type",
-                    format!("{} has no type `{name}`", self.provider),
-                )
-                .with_help(did_you_mean(name, manifest.types.keys().map(String::as_str), || {
-                    format!("Its types are {}.", all())
-                })));
+                return Err(Failure::new(Code::PlanUnknownType, format!("{} has no type `{name}`", self.provider))
+                    .with_help(did_you_mean(name, manifest.types.keys().map(String::as_str), || {
+                        format!("Its types are {}.", all())
+                    })));
             };
             kinds.push(known);
         }

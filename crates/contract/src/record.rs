@@ -1,7 +1,7 @@
 //! Owns recordings: what went over the wire, one exchange a line, secrets taken out; and giving it again without a network.
 
 use crate::tamper;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_providers::{Mask, Wire, WireAnswer, WireError, WireRequest};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -100,7 +100,7 @@ impl Recorder {
     /// Writes the file.
     pub fn finish(&self) -> Result<(), Failure> {
         let failed = |error: std::io::Error| {
-            Failure::new("provision::provider::no_cloud", format!("cannot write {}: {error}", self.file.display()))
+            Failure::new(Code::ProviderNoCloud, format!("cannot write {}: {error}", self.file.display()))
                 .with_help("Give another folder with --record.")
         };
         if let Some(folder) = self.file.parent() {
@@ -166,7 +166,7 @@ impl Replay {
     pub fn open(folder: &Path, kind: &str) -> Result<Self, Failure> {
         let file = folder.join(format!("{kind}.jsonl"));
         let failed = |why: String| {
-            Failure::new("provision::provider::no_cloud", format!("cannot replay {}: {why}", file.display()))
+            Failure::new(Code::ProviderNoCloud, format!("cannot replay {}: {why}", file.display()))
                 .with_help("Record it first, with `provision provider test NAME --record DIR`.")
         };
         let text = std::fs::read_to_string(&file).map_err(|error| failed(error.to_string()))?;

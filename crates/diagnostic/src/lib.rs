@@ -12,7 +12,7 @@ mod printable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-pub use codes::{CODES, CodeEntry, is_documented};
+pub use codes::Code;
 pub use excerpt::{Excerpt, Source, excerpt};
 pub use mask::{MASKED, Masker, SecretTexts};
 pub use panics::{isolated, locked};
@@ -67,8 +67,7 @@ pub struct Label {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     pub severity: Severity,
-    /// A code of the closed list in [`CODES`], for example `nickel::eval::contract`.
-    pub code: String,
+    pub code: Code,
     /// One sentence that names the thing, without the position.
     pub message: String,
     /// Where the fault is; `None` where the data has no source text (then the message gives the path inside the data).
@@ -82,11 +81,10 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// An error with a code from the closed list.
-    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        debug_assert!(is_documented(code), "undocumented code {code}");
+    pub fn error(code: Code, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
-            code: code.to_owned(),
+            code,
             message: message.into(),
             position: None,
             labels: Vec::new(),
@@ -132,7 +130,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure of one diagnostic.
-    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
         Diagnostic::error(code, message).into()
     }
 
@@ -175,8 +173,8 @@ impl Failure {
     }
 
     /// The code of the first diagnostic.
-    pub fn code(&self) -> &str {
-        &self.first.code
+    pub fn code(&self) -> Code {
+        self.first.code
     }
 }
 
@@ -231,7 +229,7 @@ mod tests {
     #[test]
     fn headline_gives_the_position() {
         let at = excerpt(Source { name: "a.ncl", text: "{\n  x = 1,\n}\n" }, 4..5);
-        let found = Diagnostic::error("nickel::parse", "bad").with_excerpt(Some(at));
+        let found = Diagnostic::error(Code::NickelParse, "bad").with_excerpt(Some(at));
         assert_eq!(found.headline(), "bad (a.ncl:2:3)");
         assert!(found.excerpt.unwrap().contains("2 |   x = 1,\n  |   ^"));
     }

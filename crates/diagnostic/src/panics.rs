@@ -1,6 +1,6 @@
 //! Owns what becomes of a panic: a failure of the one unit it happened in, and no obstacle for the others.
 
-use crate::Failure;
+use crate::{Code, Failure};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// being sent, goes to standard error and nowhere else.
 pub fn isolated<T>(what: &str, unit: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(unit)).map_err(|_| {
-        Failure::new("provision::internal::panic", format!("{what} panicked; standard error shows where")).with_help(
+        Failure::new(Code::InternalPanic, format!("{what} panicked; standard error shows where")).with_help(
             "This is a fault of the program or of a provider written in Rust; please report it. \
              Run the same command again: open operations are settled first.",
         )
@@ -27,7 +27,7 @@ mod tests {
     #[test]
     fn a_panic_is_a_failure_of_its_unit_that_does_not_repeat_its_text() {
         let failure = isolated("create of `web`", || panic!("hunter2")).unwrap_err();
-        assert_eq!(failure.code(), "provision::internal::panic");
+        assert_eq!(failure.code(), Code::InternalPanic);
         let told = format!("{failure} {:?}", failure.first.help);
         assert!(told.contains("create of `web`") && !told.contains("hunter2"), "{told}");
         assert_eq!(isolated("fine", || 7).unwrap(), 7);

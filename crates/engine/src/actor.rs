@@ -1,6 +1,6 @@
 //! Owns who acts, and who vouches for that: the operating system, or nobody but the environment.
 
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 
 /// Names the source of the local actor: empty or `os` for the operating system, `env` for the variable `USER`.
 const SOURCE: &str = "PROVISION_ACTOR";
@@ -33,12 +33,10 @@ impl Actor {
             None | Some("" | "os") => Ok(Actor::vouched(system, CLI)),
             Some("env") => match env("USER").filter(|name| !name.is_empty()) {
                 Some(id) => Ok(Actor { claimed: true, ..Actor::vouched(id, CLI) }),
-                None => {
-                    Err(Failure::new("provision::config::setting", "PROVISION_ACTOR is `env`, and USER is not set")
-                        .with_help("Set USER, or remove PROVISION_ACTOR to act as the operating system's user."))
-                }
+                None => Err(Failure::new(Code::ConfigSetting, "PROVISION_ACTOR is `env`, and USER is not set")
+                    .with_help("Set USER, or remove PROVISION_ACTOR to act as the operating system's user.")),
             },
-            Some(other) => Err(Failure::new("provision::config::setting", format!("PROVISION_ACTOR is `{other}`"))
+            Some(other) => Err(Failure::new(Code::ConfigSetting, format!("PROVISION_ACTOR is `{other}`"))
                 .with_help("Set it to `os`, which is the default, or to `env` to take the name from USER.")),
         }
     }
@@ -58,7 +56,7 @@ mod tests {
         assert_eq!(of(Some("os"), Some("boss")), Ok(("ann".to_owned(), false)));
         assert_eq!(of(Some("env"), Some("boss")), Ok(("boss".to_owned(), true)));
         for (source, user) in [(Some("env"), None), (Some("env"), Some("")), (Some("ldap"), Some("boss"))] {
-            assert_eq!(of(source, user), Err("provision::config::setting".to_owned()));
+            assert_eq!(of(source, user), Err(Code::ConfigSetting));
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Owns what comes from outside the engine: environment, clock, wire, chance, and the way to stop. A room that wants one of
 //! them asks here, so that a story is told by its seed.
 
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::Time;
-use provision_providers::{ANSWER_TIMEOUT, CallError, Control};
-use provision_providers::{Outside, RustProviders};
+use provision_providers::{ANSWER_TIMEOUT, CallError, Control, Outside, RustProviders};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -119,10 +118,7 @@ impl Host {
 fn answer_timeout(env: &dyn Fn(&str) -> Option<String>) -> Result<Duration, Failure> {
     let Some(text) = env(REQUEST_TIMEOUT).filter(|text| !text.is_empty()) else { return Ok(ANSWER_TIMEOUT) };
     provision_registry::time_of(&text).filter(|time| TIMEOUTS.contains(time)).ok_or_else(|| {
-        Failure::new(
-            "provision::config::invalid",
-            format!("{REQUEST_TIMEOUT} is no time to wait for an answer: `{text}`"),
-        )
-        .with_help("Set it to a time from `1s` to `10min`, or remove it for one minute.")
+        Failure::new(Code::ConfigInvalid, format!("{REQUEST_TIMEOUT} is no time to wait for an answer: `{text}`"))
+            .with_help("Set it to a time from `1s` to `10min`, or remove it for one minute.")
     })
 }

@@ -4,7 +4,7 @@
 use crate::actor::Actor;
 use crate::host::Host;
 use crate::project::Project;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Json, SecretSource};
 use provision_providers::Account;
 use provision_state::{Lease, Store};
@@ -49,7 +49,7 @@ impl Workspace {
     pub(crate) fn refuse_other_project(&self, name: &str) -> Result<(), Failure> {
         match self.store.project()? {
             Some(own) if !name.is_empty() && own != name => Err(Failure::new(
-                "provision::state::project",
+                Code::StateProject,
                 format!("this state belongs to the project `{own}`, and the configuration is of `{name}`"),
             )
             .with_help(
@@ -64,7 +64,7 @@ impl Workspace {
 pub(crate) fn acquire(on: &Workspace, by: &Actor) -> Result<Lease, Failure> {
     loop {
         match Lease::acquire(&on.store, &by.id) {
-            Err(failure) if failure.code() == "provision::lease::held" => match &on.host.patience {
+            Err(failure) if failure.code() == Code::LeaseHeld => match &on.host.patience {
                 Some(patience) if patience() => {}
                 _ => return Err(failure),
             },

@@ -2,6 +2,7 @@
 
 use crate::{Address, Json, Map, Problem, Step};
 use indexmap::IndexMap;
+use provision_diagnostic::Code;
 use serde::{Deserialize, Serialize};
 
 /// An infrastructure as written.
@@ -122,7 +123,7 @@ impl Config {
         let mut problems = Vec::new();
         let Some(top) = data.as_object() else {
             problems.push(
-                Problem::value("provision::config::invalid", "an infrastructure is a record", &[])
+                Problem::value(Code::ConfigInvalid, "an infrastructure is a record", &[])
                     .help("Give a record with `name` and `resources`."),
             );
             return (config, problems);
@@ -130,7 +131,7 @@ impl Config {
         for key in top.keys().filter(|key| !TOP.contains(&key.as_str())) {
             problems.push(
                 Problem::key(
-                    "provision::config::invalid",
+                    Code::ConfigInvalid,
                     format!("unknown field `{key}` of an infrastructure"),
                     &[key.as_str().into()],
                 )
@@ -142,7 +143,7 @@ impl Config {
         match top.get("name").and_then(Json::as_str) {
             Some(name) if !name.is_empty() => config.name = name.to_owned(),
             _ => problems.push(
-                Problem::value("provision::config::invalid", "an infrastructure needs a `name`", &[])
+                Problem::value(Code::ConfigInvalid, "an infrastructure needs a `name`", &[])
                     .help("Add `name = \"shop\"`."),
             ),
         }
@@ -151,17 +152,15 @@ impl Config {
         if let Some(outputs) = top.get("outputs").filter(|value| !value.is_null()) {
             match outputs.as_object() {
                 Some(map) => config.outputs = map.clone(),
-                None => problems.push(Problem::value(
-                    "provision::config::invalid",
-                    "`outputs` is a record",
-                    &["outputs".into()],
-                )),
+                None => {
+                    problems.push(Problem::value(Code::ConfigInvalid, "`outputs` is a record", &["outputs".into()]))
+                }
             }
         }
         match top.get("resources") {
             // An absent one would mean to delete everything, which nobody says by leaving a word out.
             None | Some(Json::Null) => problems.push(
-                Problem::value("provision::config::invalid", "an infrastructure needs `resources`", &[])
+                Problem::value(Code::ConfigInvalid, "an infrastructure needs `resources`", &[])
                     .help("Add `resources = { … }`; an empty record deletes what is there."),
             ),
             Some(Json::Object(map)) => {
@@ -170,11 +169,7 @@ impl Config {
                 }
             }
             Some(_) => {
-                problems.push(Problem::value(
-                    "provision::config::invalid",
-                    "`resources` is a record",
-                    &["resources".into()],
-                ));
+                problems.push(Problem::value(Code::ConfigInvalid, "`resources` is a record", &["resources".into()]));
             }
         }
         config.check_addresses(&mut problems);
@@ -186,7 +181,7 @@ impl Config {
         for (name, settings) in map {
             let Some(settings) = settings.as_object() else {
                 problems.push(Problem::value(
-                    "provision::config::invalid",
+                    Code::ConfigInvalid,
                     format!("`providers.{name}` is a record"),
                     &["providers".into(), name.as_str().into()],
                 ));
@@ -221,20 +216,20 @@ impl Config {
     fn read_resource(&mut self, address: Address, value: &Json, path: Vec<Step>, problems: &mut Vec<Problem>) {
         if !address.as_str().split('.').all(Address::valid_part) {
             problems.push(
-                Problem::key("provision::plan::address", format!("`{address}` is not a valid address"), &path)
+                Problem::key(Code::PlanAddress, format!("`{address}` is not a valid address"), &path)
                     .help("Use lower-case letters, digits, `_` and `-`, starting with a letter."),
             );
         }
         let Some(map) = value.as_object() else {
             problems.push(
-                Problem::value("provision::config::invalid", format!("`{address}` is not a resource"), &path)
+                Problem::value(Code::ConfigInvalid, format!("`{address}` is not a resource"), &path)
                     .help("Write it with a constructor, such as `p.hetzner.server & { … }`."),
             );
             return;
         };
         let Some(kind) = map.get("$type").and_then(Json::as_str) else {
             problems.push(
-                Problem::value("provision::plan::unknown_type", format!("`{address}` has no type"), &path)
+                Problem::value(Code::PlanUnknownType, format!("`{address}` has no type"), &path)
                     .help("Write it with a constructor, such as `p.hetzner.server & { … }`."),
             );
             return;
@@ -269,7 +264,7 @@ impl Config {
             if !seen.insert(declaration.address.as_str()) {
                 problems.push(
                     Problem::key(
-                        "provision::plan::address",
+                        Code::PlanAddress,
                         format!("the address `{}` is used twice", declaration.address),
                         &declaration.path,
                     )
@@ -351,19 +346,19 @@ fn check_conditions(items: &Json, at: &[Step], problems: &mut Vec<Problem>) {
         }
         if !map.contains_key("condition") {
             let message = format!("`{}` has no `condition`", crate::display_path(&at));
-            problems.push(Problem::value("provision::plan::missing_field", message, &at).help(FORM));
+            problems.push(Problem::value(Code::PlanMissingField, message, &at).help(FORM));
         }
     }
 }
 
 fn wrong_type(at: &[Step], expected: &str, help: &str) -> Problem {
     let message = format!("`{}` is {expected}, and is given as something else", crate::display_path(at));
-    Problem::value("provision::plan::type", message, at).help(help)
+    Problem::value(Code::PlanType, message, at).help(help)
 }
 
 fn unknown_field(at: &[Step], key: &str, fields: &[&str]) -> Problem {
     let message = format!("unknown field `{}`", crate::display_path(at));
-    Problem::key("provision::plan::unknown_field", message, at).help(provision_diagnostic::did_you_mean(
+    Problem::key(Code::PlanUnknownField, message, at).help(provision_diagnostic::did_you_mean(
         key,
         fields.iter().copied(),
         || format!("The fields are {}.", fields.join(", ")),
@@ -407,16 +402,10 @@ mod tests {
         let (_, problems) = Config::read(
             &json!({"nam": 1, "resources": {"Web": {"$type": "a.b", "lifecycle": {"protct": true}}, "x": 3}}),
         );
-        let codes: Vec<&str> = problems.iter().map(|it| it.code).collect();
+        let codes: Vec<Code> = problems.iter().map(|it| it.code).collect();
         assert_eq!(
             codes,
-            [
-                "provision::config::invalid",
-                "provision::config::invalid",
-                "provision::plan::address",
-                "provision::plan::unknown_field",
-                "provision::config::invalid"
-            ]
+            [Code::ConfigInvalid, Code::ConfigInvalid, Code::PlanAddress, Code::PlanUnknownField, Code::ConfigInvalid]
         );
         assert_eq!(problems[3].help.as_deref(), Some("Did you mean `protect`?"));
     }

@@ -1,6 +1,7 @@
 //! Owns paths inside data, and problems that point at them. Who has the source text turns a path into a file position.
 
 use crate::Json;
+use provision_diagnostic::Code;
 
 /// One step of a path inside data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,7 +33,7 @@ pub enum Site {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// A code of the closed list of `provision-diagnostic`.
-    pub code: &'static str,
+    pub code: Code,
     pub message: String,
     pub help: Option<String>,
     pub path: Vec<Step>,
@@ -41,12 +42,12 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with the value at `path`.
-    pub fn value(code: &'static str, message: impl Into<String>, path: &[Step]) -> Self {
+    pub fn value(code: Code, message: impl Into<String>, path: &[Step]) -> Self {
         Self { code, message: message.into(), help: None, path: path.to_vec(), site: Site::Value }
     }
 
     /// A problem with the name of the field at `path`.
-    pub fn key(code: &'static str, message: impl Into<String>, path: &[Step]) -> Self {
+    pub fn key(code: Code, message: impl Into<String>, path: &[Step]) -> Self {
         Self { site: Site::Key, ..Self::value(code, message, path) }
     }
 

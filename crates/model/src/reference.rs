@@ -1,6 +1,7 @@
 //! Owns references inside data: finding them, and putting values in their place. Where a secret is counts as one.
 
 use crate::{Address, Json, Map, Step};
+use provision_diagnostic::Code;
 
 /// `{"$ref": {address, attribute}}` somewhere in a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +109,7 @@ pub struct Malformed {
     /// Where in the value it stands.
     pub path: Vec<Step>,
     /// A code of the closed list of `provision-diagnostic`.
-    pub code: &'static str,
+    pub code: Code,
     /// What it should have been.
     pub what: &'static str,
     /// The next step.
@@ -161,7 +162,7 @@ pub fn malformed(value: &Json) -> Vec<Malformed> {
     let mut found = Vec::new();
     walk(value, &mut Vec::new(), &mut |value, path| {
         let Some(map) = value.as_object() else { return false };
-        let reference = ("provision::plan::unknown_reference", "reference");
+        let reference = (Code::PlanUnknownReference, "reference");
         let wrong = [
             (
                 map.contains_key("$ref") && parse_ref(value).is_none(),
@@ -180,12 +181,12 @@ pub fn malformed(value: &Json) -> Vec<Malformed> {
             ),
             (
                 map.contains_key("$lookup") && crate::parse_lookup(value).is_none(),
-                ("provision::plan::lookup", "look-up"),
+                (Code::PlanLookup, "look-up"),
                 "To look something up, write `p.lookup \"hetzner.image\" { name = \"debian-12\" } \"id\"`.",
             ),
             (
                 map.get("$secret").and_then(SecretSource::read) == Some(None),
-                ("provision::secret::source", "source of a secret"),
+                (Code::SecretSource, "source of a secret"),
                 SOURCE_FORM,
             ),
         ];
@@ -471,7 +472,7 @@ mod tests {
         ] {
             let found = malformed(&json!({"a": {"$secret": wrong.clone()}}));
             assert_eq!(found.len(), 1, "{wrong}");
-            assert_eq!(found[0].code, "provision::secret::source", "{wrong}");
+            assert_eq!(found[0].code, Code::SecretSource, "{wrong}");
             assert_eq!(found[0].path, [Step::from("a")], "{wrong}");
         }
     }

@@ -1,8 +1,7 @@
 //! Owns resources as the state keeps them and as a cloud shows them.
 
-use crate::Time;
 use crate::diff::is_same;
-use crate::{Address, FieldSpec, Map, short_hash};
+use crate::{Address, FieldSpec, Map, Time, short_hash};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 

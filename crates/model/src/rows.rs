@@ -1,7 +1,6 @@
 //! Owns the rows people see: plan rows, changes, events, recovery rows. Each is the one representation of its thing.
 
-use crate::Time;
-use crate::{Address, Json, digest};
+use crate::{Address, Json, Time, digest};
 use serde::{Deserialize, Serialize};
 
 /// Shown in the place of a sensitive value.

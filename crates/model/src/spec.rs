@@ -1,8 +1,8 @@
 //! Owns field specifications: what a resource type's field is, when it can be seen, and what changing it costs.
 
-use crate::Normal;
-use crate::{Json, Problem, Step};
+use crate::{Json, Normal, Problem, Step};
 use indexmap::IndexMap;
+use provision_diagnostic::Code;
 use serde::{Deserialize, Serialize};
 
 /// The type of a field. In a manifest: `"string"`, `{ list = "string" }`, `{ record = { port = { type = "int" } } }`.
@@ -235,7 +235,7 @@ impl FieldType {
         if !fits {
             problems.push(
                 Problem::value(
-                    "provision::plan::type",
+                    Code::PlanType,
                     format!("`{}` takes {}, not {}", crate::display_path(path), self.name(), kind_of(value)),
                     path,
                 )
@@ -299,7 +299,7 @@ pub fn check_fields(
                 });
                 problems.push(
                     Problem::key(
-                        "provision::plan::unknown_field",
+                        Code::PlanUnknownField,
                         format!("unknown field `{}`", crate::display_path(path)),
                         path,
                     )
@@ -314,7 +314,7 @@ pub fn check_fields(
                 {
                     problems.push(
                         Problem::value(
-                            "provision::plan::unknown_value",
+                            Code::PlanUnknownValue,
                             format!("`{}` cannot be `{text}`", crate::display_path(path)),
                             path,
                         )
@@ -333,7 +333,7 @@ pub fn check_fields(
         if spec.required && map.get(name).is_none_or(Json::is_null) {
             problems.push(
                 Problem::value(
-                    "provision::plan::missing_field",
+                    Code::PlanMissingField,
                     format!("`{}` lacks the required field `{name}`", crate::display_path(path)),
                     path,
                 )

@@ -119,7 +119,7 @@ fn main() {
                 std::fs::write(&kept, &bytes).unwrap();
                 println!("{what} of {} took {took:?}: {failed:?}", kept.display());
             }
-            let outcome = failed.map_or("ok", |failure| failure.code());
+            let outcome = failed.map_or("ok", |failure| failure.code().as_str());
             *outcomes.entry(format!("{what} {outcome}{}", if gave_up { " (gave up)" } else { "" })).or_default() += 1;
         };
         let started = Instant::now();

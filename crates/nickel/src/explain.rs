@@ -12,7 +12,7 @@ use nickel_lang_core::error::{
 };
 use nickel_lang_core::files::{FileId, Files};
 use nickel_lang_core::position::{PosTable, RawSpan, TermPos};
-use provision_diagnostic::{CODES, Diagnostic, Label, LabelStyle, Position, Source, excerpt, nearest};
+use provision_diagnostic::{Code, Diagnostic, Label, LabelStyle, Position, Source, excerpt, nearest};
 use std::collections::{HashMap, HashSet};
 
 /// Knows the files of a context and tells errors in them.
@@ -31,7 +31,7 @@ const SHORT: usize = 60;
 
 /// An error in Nickel's words, before it has a place.
 struct Told {
-    code: &'static str,
+    code: Code,
     message: String,
     labels: Vec<NickelLabel<FileId>>,
     help: Vec<String>,
@@ -82,14 +82,14 @@ impl<'a> Explainer<'a> {
                 let found = Found { fault: Fault::Eval(error), path: Vec::new(), chain: Vec::new() };
                 vec![self.found(found, pos_table)]
             }
-            Error::ParseErrors(errors) => self.plain("nickel::parse", errors),
+            Error::ParseErrors(errors) => self.plain(Code::NickelParse, errors),
             Error::TypecheckError(error) => {
                 let (code, hint) = match error.borrow_error() {
                     TypecheckErrorKind::ImportError(kind) => return self.import(kind.clone()),
                     TypecheckErrorKind::UnboundIdentifier(id) => {
-                        ("nickel::typecheck", self.near_identifier(id.label(), id.pos))
+                        (Code::NickelTypecheck, self.near_identifier(id.label(), id.pos))
                     }
-                    _ => ("nickel::typecheck", None),
+                    _ => (Code::NickelTypecheck, None),
                 };
                 let mut all = self.plain(code, error);
                 if let (Some(first), Some(hint)) = (all.first_mut(), hint) {
@@ -98,36 +98,36 @@ impl<'a> Explainer<'a> {
                 all
             }
             Error::ImportError(kind) => self.import(*kind),
-            Error::ExportError(error) => self.plain("nickel::eval::not_serializable", error),
-            Error::IOError(error) => self.plain("nickel::io", error),
-            Error::ReplError(error) => self.plain("nickel::eval::type", error),
+            Error::ExportError(error) => self.plain(Code::NickelEvalNotSerializable, error),
+            Error::IOError(error) => self.plain(Code::NickelIo, error),
+            Error::ReplError(error) => self.plain(Code::NickelEvalType, error),
         }
     }
 
     fn import(&mut self, kind: ImportErrorKind) -> Vec<Diagnostic> {
         match kind {
-            ImportErrorKind::ParseErrors(errors, _) => self.plain("nickel::parse", errors),
+            ImportErrorKind::ParseErrors(errors, _) => self.plain(Code::NickelParse, errors),
             ImportErrorKind::IOError(ref file, ref reason, _) => {
                 let file = file.clone();
                 let looked = reason
                     .split_once("looked in [")
                     .map(|(_, rest)| rest.trim_end_matches("])").replace(&format!(", {LIBRARY_ROOT}"), ""));
-                let mut all = self.plain("nickel::import", kind);
+                let mut all = self.plain(Code::NickelImport, kind);
                 if let Some(first) = all.first_mut() {
                     first.message = format!("the import `{file}` cannot be found");
                     first.help = Some(match looked {
-                        Some(folders) => format!("Looked in {folders}. {}", next_step("nickel::import")),
-                        None => next_step("nickel::import").to_owned(),
+                        Some(folders) => format!("Looked in {folders}. {}", Code::NickelImport.next()),
+                        None => Code::NickelImport.next().to_owned(),
                     });
                 }
                 all
             }
-            other => self.plain("nickel::import", other),
+            other => self.plain(Code::NickelImport, other),
         }
     }
 
     /// Nickel's own diagnostics, each with our code.
-    fn plain(&mut self, code: &'static str, error: impl IntoDiagnostics) -> Vec<Diagnostic> {
+    fn plain(&mut self, code: Code, error: impl IntoDiagnostics) -> Vec<Diagnostic> {
         let all = error.into_diagnostics(&mut self.files);
         all.into_iter()
             .map(|one| self.place(Told { code, message: one.message, labels: one.labels, help: one.notes }, &[], false))
@@ -146,12 +146,11 @@ impl<'a> Explainer<'a> {
             })
             .filter(|span| self.is_user(span.src_id))
             .collect();
-        let own =
-            |code: &'static str, message: String, help: Vec<String>| Told { code, message, labels: Vec::new(), help };
+        let own = |code: Code, message: String, help: Vec<String>| Told { code, message, labels: Vec::new(), help };
         match fault {
             Fault::Missing { name, declared, near } => {
                 let mut told =
-                    own("nickel::eval::missing_field", format!("missing definition for `{name}`"), Vec::new());
+                    own(Code::NickelEvalMissingField, format!("missing definition for `{name}`"), Vec::new());
                 if let Some(near) = near {
                     told.help.push(format!("`{near}` is defined; did you mean `{name}`?"));
                 }
@@ -171,7 +170,7 @@ impl<'a> Explainer<'a> {
             }
             Fault::NotData { kind } => {
                 let message = format!("{at} is {kind}, not data");
-                self.place(own("nickel::eval::not_serializable", message, Vec::new()), &chain, true)
+                self.place(own(Code::NickelEvalNotSerializable, message, Vec::new()), &chain, true)
             }
             Fault::Inexact { exact } => {
                 let digits: String = exact.chars().take(40).collect();
@@ -180,14 +179,14 @@ impl<'a> Explainer<'a> {
                     true => format!("{at} is {digits}{more}, which has no exact decimal form"),
                     false => format!("{at} is {digits}{more}, an integer too large to be kept exactly"),
                 };
-                self.place(own("nickel::eval::inexact", message, Vec::new()), &chain, true)
+                self.place(own(Code::NickelEvalInexact, message, Vec::new()), &chain, true)
             }
             Fault::TooDeep => {
                 let message = format!(
                     "{} is nested too deeply",
                     path.first().map_or(at.clone(), |first| format!("`{}`", path_text(std::slice::from_ref(first))))
                 );
-                self.place(own("nickel::eval::limit", message, Vec::new()), &chain, true)
+                self.place(own(Code::NickelEvalLimit, message, Vec::new()), &chain, true)
             }
             Fault::Eval(mut error) => {
                 let code = code_of(&error.error);
@@ -262,7 +261,7 @@ impl<'a> Explainer<'a> {
         let mut help: Vec<String> = lines.collect();
         help.extend(told.help);
         if help.is_empty() {
-            help.push(next_step(told.code).to_owned());
+            help.push(told.code.next().to_owned());
         }
         for label in &told.labels {
             if label.message.starts_with("evaluated to this") && !self.is_user(label.file_id) {
@@ -344,22 +343,17 @@ fn label(style: NickelStyle, span: RawSpan, message: &str) -> NickelLabel<FileId
     NickelLabel::new(style, span.src_id, span.start.to_usize()..span.end.to_usize()).with_message(message)
 }
 
-/// What a user does about an error of this code.
-pub fn next_step(code: &str) -> &'static str {
-    CODES.iter().find(|entry| entry.code == code).map_or("", |entry| entry.next)
-}
-
-fn code_of(error: &EvalErrorKind) -> &'static str {
+fn code_of(error: &EvalErrorKind) -> Code {
     match error {
         EvalErrorKind::BlameError { .. } | EvalErrorKind::IllegalPolymorphicTailAccess { .. } => {
-            "nickel::eval::contract"
+            Code::NickelEvalContract
         }
-        EvalErrorKind::MissingFieldDef { .. } | EvalErrorKind::FieldMissing { .. } => "nickel::eval::missing_field",
-        EvalErrorKind::MergeIncompatibleArgs { .. } => "nickel::eval::merge",
-        EvalErrorKind::InfiniteRecursion(..) => "nickel::eval::infinite_recursion",
-        EvalErrorKind::SerializationError(_) => "nickel::eval::not_serializable",
-        EvalErrorKind::ParseError(_) => "nickel::parse",
-        _ => "nickel::eval::type",
+        EvalErrorKind::MissingFieldDef { .. } | EvalErrorKind::FieldMissing { .. } => Code::NickelEvalMissingField,
+        EvalErrorKind::MergeIncompatibleArgs { .. } => Code::NickelEvalMerge,
+        EvalErrorKind::InfiniteRecursion(..) => Code::NickelEvalInfiniteRecursion,
+        EvalErrorKind::SerializationError(_) => Code::NickelEvalNotSerializable,
+        EvalErrorKind::ParseError(_) => Code::NickelParse,
+        _ => Code::NickelEvalType,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::guard::{self, Stop};
 use crate::job::{Job, Reply};
 use crate::request::Library;
 use crate::session::Session;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -83,14 +83,14 @@ impl Host {
 /// Why an evaluation was ended from outside.
 pub fn stopped(stop: Stop) -> Failure {
     match stop {
-        Stop::Interrupted => Failure::new("nickel::eval::limit", "evaluation was interrupted"),
-        Stop::Memory => Failure::new("nickel::eval::limit", "evaluation was stopped because it used too much memory")
+        Stop::Interrupted => Failure::new(Code::NickelEvalLimit, "evaluation was interrupted"),
+        Stop::Memory => Failure::new(Code::NickelEvalLimit, "evaluation was stopped because it used too much memory")
             .with_help(
                 "Look for a recursion that does not end, or raise `memory_limit` of $env.config.plugins.nickel.",
             ),
-        Stop::Time => Failure::new("nickel::eval::limit", "evaluation was stopped because it took too long")
+        Stop::Time => Failure::new(Code::NickelEvalLimit, "evaluation was stopped because it took too long")
             .with_help("Look for a recursion that does not end, or raise `time_limit` of $env.config.plugins.nickel."),
-        Stop::Stack => Failure::new("nickel::eval::limit", "evaluation was stopped because it is nested too deeply")
+        Stop::Stack => Failure::new(Code::NickelEvalLimit, "evaluation was stopped because it is nested too deeply")
             .with_help("Look for a recursion that does not end, or for brackets nested thousands of levels deep."),
     }
 }
@@ -104,13 +104,13 @@ fn broken(panic: &(dyn Any + Send)) -> Failure {
 
 /// The evaluating process ended twice without a word.
 pub fn died(how: &str) -> Failure {
-    Failure::new("nickel::eval::limit", format!("the evaluating process ended without an answer ({how})"))
+    Failure::new(Code::NickelEvalLimit, format!("the evaluating process ended without an answer ({how})"))
         .with_help("Something outside may have ended it, for want of memory for instance: look at the system's log, then try again.")
 }
 
 /// The library panicked, or its process ended without a reason we know.
 pub fn gave_up() -> Failure {
-    Failure::new("nickel::eval::limit", "the Nickel evaluator gave up on this input")
+    Failure::new(Code::NickelEvalLimit, "the Nickel evaluator gave up on this input")
         .with_help("This is a fault of the evaluator; a smaller file that shows it helps to mend it.")
 }
 

@@ -7,7 +7,7 @@ use crate::job::{Job, Reply};
 use crate::request::{Options, Request};
 use crate::thread::LOOK;
 use crate::wire::{self, Errand, Hello};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use rustix::process::{Pid, Resource, Rlimit, getppid, setrlimit};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -152,7 +152,7 @@ impl Pool {
                 },
                 Err(error) => {
                     let message = format!("the evaluating process could not be started: {error}");
-                    return (Failure::new("nickel::eval::limit", message).into(), 0);
+                    return (Failure::new(Code::NickelEvalLimit, message).into(), 0);
                 }
             }
         }
@@ -310,7 +310,7 @@ mod tests {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let pool = Pool::new(program, Options::default());
         let failure = pool.run(&Job::Eval(Request::file("/nowhere.ncl"))).0.result.unwrap_err();
-        assert_eq!(failure.code(), "nickel::eval::limit");
+        assert_eq!(failure.code(), Code::NickelEvalLimit);
         assert!(failure.first.message.contains("signal: 9"), "{failure:?}");
         assert_eq!(std::fs::read_to_string(runs).unwrap().lines().count(), 2);
     }

@@ -5,7 +5,7 @@ use crate::guard::Stop;
 use crate::host::{Host, gave_up, stopped};
 use crate::job::{Job, Reply};
 use crate::request::Options;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -62,7 +62,7 @@ impl Thread {
         let thread = std::thread::Builder::new().name("nickel".to_owned()).stack_size(self.options.stack_bytes);
         let sent = sender.send(job).is_ok();
         if thread.spawn(move || serve(limit, &inbox)).is_err() || !sent {
-            return Err(Failure::new("nickel::eval::limit", "the evaluating thread could not be started"));
+            return Err(Failure::new(Code::NickelEvalLimit, "the evaluating thread could not be started"));
         }
         *jobs = Some(sender);
         Ok(())

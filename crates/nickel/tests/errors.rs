@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use provision_diagnostic::{Diagnostic, is_documented};
+use provision_diagnostic::Diagnostic;
 use provision_nickel::{Evaluator, Library, Request, Source};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn request(source: &str) -> Request {
 
 fn errors(source: &str) -> Vec<Diagnostic> {
     let all = Evaluator::default().eval(&request(source)).unwrap_err().into_diagnostics();
-    assert!(all.iter().all(|one| is_documented(&one.code) && one.help.is_some() && !one.message.contains('\n')));
+    assert!(all.iter().all(|one| one.help.is_some() && !one.message.contains('\n')));
     all
 }
 
@@ -124,7 +124,7 @@ fn infinite_recursion() {
 #[test]
 fn dynamic_type() {
     let all = errors("{ x = 1 + \"a\" }");
-    assert_eq!(all[0].code, "nickel::eval::type");
+    assert_eq!(all[0].code.as_str(), "nickel::eval::type");
     assert_eq!(all[0].headline(), "(+) expects its 2nd argument to be a Number (a.ncl:1:11)");
     assert!(all[0].help.as_deref().unwrap().contains("has type String"));
 }
@@ -142,7 +142,7 @@ fn functions_are_not_data() {
 #[test]
 fn unreadable_file() {
     let failure = Evaluator::default().eval(&Request::file("/nowhere/none.ncl")).unwrap_err();
-    assert_eq!(failure.code(), "nickel::io");
+    assert_eq!(failure.code().as_str(), "nickel::io");
     assert_eq!(failure.first.message, "there is no file `/nowhere/none.ncl`");
 }
 
@@ -165,14 +165,14 @@ fn all_mistakes_in_one_run_and_each_once() {
 #[test]
 fn all_syntax_errors_in_one_run() {
     let all = errors("{\n  a = ],\n  b = 1,\n  c = ),\n}");
-    assert!(all.iter().all(|one| one.code == "nickel::parse"));
+    assert!(all.iter().all(|one| one.code.as_str() == "nickel::parse"));
     assert!(all.len() >= 2, "{all:#?}");
 }
 
 #[test]
 fn a_broken_import_is_told_in_its_own_file() {
     let all = errors("{ x = import \"bad.ncl\" }");
-    assert_eq!(all[0].code, "nickel::parse");
+    assert_eq!(all[0].code.as_str(), "nickel::parse");
     assert_eq!(all[0].position.as_ref().unwrap().file, "<built-in>/bad.ncl");
 }
 

@@ -45,7 +45,7 @@ fn numbers_without_a_decimal_form_are_an_error_or_allowed() {
     let evaluator = Evaluator::default();
     let mut request = text("n.ncl", folder, "{ ok = 0.1, third = 1 / 3 }");
     let failure = evaluator.eval(&request).unwrap_err();
-    assert_eq!(failure.code(), "nickel::eval::inexact");
+    assert_eq!(failure.code().as_str(), "nickel::eval::inexact");
     assert_eq!(failure.first.headline(), "`third` is 1/3, which has no exact decimal form (n.ncl:1:21)");
     request.inexact = Inexact::Float;
     assert_eq!(evaluator.eval(&request).unwrap().value, json!({"ok": 0.1, "third": 1.0 / 3.0}));
@@ -93,7 +93,7 @@ fn an_edited_import_shows_at_once_even_with_the_same_time() {
     assert_eq!(after.value, json!({"x": 2}));
     assert_ne!(before.digest, after.digest);
     std::fs::remove_file(&dep).unwrap();
-    assert_eq!(evaluator.eval(&request).unwrap_err().code(), "nickel::import");
+    assert_eq!(evaluator.eval(&request).unwrap_err().code().as_str(), "nickel::import");
     std::fs::write(&dep, "3").unwrap();
     assert_eq!(evaluator.eval(&request).unwrap().value, json!({"x": 3}));
 }
@@ -177,7 +177,7 @@ fn an_endless_evaluation_is_interrupted() {
         flag.store(true, Ordering::Relaxed);
     });
     let failure = evaluator.eval(&request).unwrap_err();
-    assert_eq!(failure.code(), "nickel::eval::limit");
+    assert_eq!(failure.code().as_str(), "nickel::eval::limit");
     stopper.join().unwrap();
     let start = Instant::now();
     assert_eq!(evaluator.eval(&text("t", Path::new("/"), "1")).unwrap().value, json!(1));
@@ -188,7 +188,7 @@ fn an_endless_evaluation_is_interrupted() {
 fn data_nested_too_deeply_is_refused() {
     let source = format!("{{ deep = {}1{} }}", "[".repeat(400), "]".repeat(400));
     let failure = Evaluator::default().eval(&text("t", Path::new("/"), &source)).unwrap_err();
-    assert_eq!(failure.code(), "nickel::eval::limit");
+    assert_eq!(failure.code().as_str(), "nickel::eval::limit");
     assert_eq!(failure.first.message, "`deep` is nested too deeply");
 }
 

@@ -28,7 +28,7 @@ fn value(request: &Request) -> Value {
 /// Code and message of what is wrong.
 fn told(request: &Request) -> (String, String) {
     let failure = Evaluator::default().eval(request).unwrap_err();
-    (failure.code().to_owned(), failure.first.message.clone())
+    (failure.code().as_str().to_owned(), failure.first.message.clone())
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_number_that_nickel_does_not_have_is_told_at_its_place() {
         for request in [Request::file(folder.path().join("a.toml")), text(folder.path(), "{ it = import \"a.toml\" }")]
         {
             let failure = Evaluator::default().eval(&request).unwrap_err();
-            assert_eq!(failure.code(), "nickel::parse", "{failure:?}");
+            assert_eq!(failure.code().as_str(), "nickel::parse", "{failure:?}");
             assert!(failure.first.message.contains(number), "{failure:?}");
             assert_eq!(failure.first.position.as_ref().unwrap().line, line, "{failure:?}");
             let found = Evaluator::default().check(&request).unwrap();
@@ -109,7 +109,7 @@ fn a_pipe_is_not_waited_for() {
     evaluator.eval(&request).unwrap();
     std::fs::remove_file(at.join("a.json")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(at.join("a.json")).status().unwrap().success());
-    assert_eq!(evaluator.eval(&request).unwrap_err().code(), "nickel::import");
+    assert_eq!(evaluator.eval(&request).unwrap_err().code().as_str(), "nickel::import");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn imports_end_in_the_roots_that_a_request_names() {
         // What another request read is not given to this one.
         evaluator.eval(&text(&inside, what)).unwrap();
         let failure = evaluator.eval(&confined(what)).unwrap_err();
-        assert_eq!(failure.code(), "nickel::import");
+        assert_eq!(failure.code().as_str(), "nickel::import");
         assert!(failure.first.message.contains("leads out of the project"), "{failure:?}");
     }
     // What the request itself names is the caller's word.

@@ -49,7 +49,7 @@ fn diagnostic_row(diagnostic: &Diagnostic, span: Span) -> Value {
     let labels = diagnostic.labels.iter().map(|label| label_row(label, span)).collect();
     let mut row = Record::new();
     row.push("severity", Value::string(severity, span));
-    row.push("code", Value::string(&diagnostic.code, span));
+    row.push("code", Value::string(diagnostic.code.as_str(), span));
     row.push("message", Value::string(printable(&diagnostic.message), span));
     push_position(&mut row, diagnostic.position.as_ref(), span);
     row.push("labels", Value::list(labels, span));
@@ -87,32 +87,33 @@ fn push_position(row: &mut Record, position: Option<&Position>, span: Span) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use provision_diagnostic::Code;
     use provision_diagnostic::{Source, excerpt};
 
     fn two() -> Vec<Diagnostic> {
         let at = excerpt(Source { name: "a.ncl", text: "{ x = 3 }" }, 6..7);
         let placed =
-            Diagnostic::error("nickel::eval::contract", "bad `x`").with_excerpt(Some(at)).with_help("Mend it.");
-        vec![placed, Diagnostic::error("nickel::io", "no file")]
+            Diagnostic::error(Code::NickelEvalContract, "bad `x`").with_excerpt(Some(at)).with_help("Mend it.");
+        vec![placed, Diagnostic::error(Code::NickelIo, "no file")]
     }
 
     #[test]
     fn an_error_carries_code_position_next_step_and_the_others() {
         let error = labeled(&Failure::check(two()).unwrap_err(), Span::test_data(), "while evaluating this");
         assert_eq!(error.msg, "bad `x` (a.ncl:1:7)");
-        assert_eq!(error.code.as_deref(), Some("nickel::eval::contract"));
+        assert_eq!(error.code.as_deref(), Some(Code::NickelEvalContract.as_str()));
         assert_eq!(error.help.as_deref(), Some("Mend it.\n\n1 | { x = 3 }\n  |       ^"));
         assert_eq!((error.labels.len(), error.inner.len()), (1, 1));
         let ShellError::LabeledError(inner) = &error.inner[0] else { panic!("{:?}", error.inner) };
         assert!(inner.labels.is_empty());
-        assert_eq!(inner.code.as_deref(), Some("nickel::io"));
+        assert_eq!(inner.code.as_deref(), Some(Code::NickelIo.as_str()));
     }
 
     #[test]
     fn nothing_in_an_error_steers_the_terminal() {
         let name = "a\u{1b}]0;owned\u{7}\u{202e}.ncl";
         let at = excerpt(Source { name, text: "{ x = \u{1b}[31m }" }, 6..7);
-        let found = Diagnostic::error("nickel::io", format!("no `{name}`\0")).with_excerpt(Some(at)).with_help(name);
+        let found = Diagnostic::error(Code::NickelIo, format!("no `{name}`\0")).with_excerpt(Some(at)).with_help(name);
         let error = labeled(&found.clone().into(), Span::test_data(), "here");
         let row = diagnostics_table(&[found], Span::test_data()).as_list().unwrap()[0].clone();
         let message = row.get_data_by_key("message").unwrap().as_str().unwrap().to_owned();

@@ -7,6 +7,7 @@
 use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
 use data_encoding::BASE64;
 use nu_protocol::{LabeledError, Record, ShellError, Signals, Span, Value};
+use provision_diagnostic::Code;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -85,7 +86,7 @@ fn not_data(kind: &str, value: &Value, path: &[String]) -> ShellError {
     let at = if path.is_empty() { "the value".to_owned() } else { format!("`{}`", path.join(".")) };
     LabeledError::new(format!("{at} is {kind}, not data"))
         .with_label("comes from here", value.span())
-        .with_code("nickel::eval::not_serializable")
+        .with_code(Code::NickelEvalNotSerializable.as_str())
         .with_help(
             "Give text, numbers, booleans, dates, durations, sizes, binary, null, and lists and records of them.",
         )
@@ -204,7 +205,7 @@ mod tests {
         inner.insert("rate", Value::test_list(vec![Value::test_float(f64::NAN)]));
         let error = LabeledError::from(to_json(&Value::test_record(inner)).unwrap_err());
         assert_eq!(error.msg, "`rate.0` is not a number (NaN), not data");
-        assert_eq!(error.code.as_deref(), Some("nickel::eval::not_serializable"));
+        assert_eq!(error.code.as_deref(), Some(Code::NickelEvalNotSerializable.as_str()));
         assert!(to_json(&Value::test_float(f64::NEG_INFINITY)).is_err());
     }
 }

@@ -10,7 +10,7 @@ use cedar_policy_core::extensions::Extensions;
 use cedar_policy_symcc::err::Error;
 use cedar_policy_symcc::solver::LocalSolver;
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicy, CompiledPolicySet, Env};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -446,7 +446,7 @@ fn matches(policy: &Policy, env: &Env) -> bool {
 
 /// The policies as permits, whatever their effect.
 fn permitting<'p>(policies: impl Iterator<Item = &'p Policy>) -> Ask<cedar_policy::PolicySet> {
-    let told = |error: &dyn std::fmt::Display| Failure::new("policy::parse", error.to_string());
+    let told = |error: &dyn std::fmt::Display| Failure::new(Code::PolicyParse, error.to_string());
     let mut set = cedar_policy::PolicySet::new();
     for policy in policies {
         let mut json = policy.to_json().map_err(|error| told(&error))?;
@@ -487,7 +487,7 @@ fn undecided() -> Failure {
 }
 
 fn solver(message: impl Into<String>) -> Failure {
-    Failure::new("policy::solver", message)
+    Failure::new(Code::PolicySolver, message)
 }
 
 /// Policies were validated before, so what is left is what the symbolic compiler cannot say.

@@ -6,7 +6,7 @@ use crate::tell;
 use cedar_policy::{AuthorizationError, Context, Entities, PolicyId};
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID, EntityUIDEntry, Request};
 use cedar_policy_core::evaluator::EvaluationError;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -302,11 +302,11 @@ fn read_request(
     }
     let typed = schema.map(|schema| (&schema.cedar, &action));
     let context = Context::from_json_value(context.clone(), typed).map_err(|error| {
-        Failure::from(tell::diagnostic("policy::request", &error, None))
+        Failure::from(tell::diagnostic(Code::PolicyRequest, &error, None))
             .with_help("Give what the schema asks for in the row's `context`, or with --context.")
     })?;
     cedar_policy::Request::new(principal, action, resource, context, schema.map(|schema| &schema.cedar))
-        .map_err(|error| Failure::from(tell::diagnostic("policy::request", &error, None)))
+        .map_err(|error| Failure::from(tell::diagnostic(Code::PolicyRequest, &error, None)))
 }
 
 /// Refuses an action that the schema does not have.
@@ -332,7 +332,7 @@ fn unknown(message: String, name: &str, known: &[String]) -> Failure {
         None if known.len() <= 10 => format!("It has {}.", known.join(", ")),
         None => "`from cedarschema` shows what it has.".to_owned(),
     };
-    Failure::new("policy::request", message).with_help(help)
+    Failure::new(Code::PolicyRequest, message).with_help(help)
 }
 
 pub(crate) fn read_entities(rows: &[Value], schema: Option<&Schema>) -> Result<Entities, Failure> {
@@ -341,7 +341,7 @@ pub(crate) fn read_entities(rows: &[Value], schema: Option<&Schema>) -> Result<E
 }
 
 fn entity_failure(error: &dyn miette::Diagnostic) -> Failure {
-    tell::diagnostic("policy::entity", error, None).into()
+    tell::diagnostic(Code::PolicyEntity, error, None).into()
 }
 
 /// The rows in Cedar's form, each uid once: rows of a plan repeat the project they belong to. Two that differ would be
@@ -371,7 +371,7 @@ fn distinct(rows: &[Value]) -> Result<Vec<Value>, Failure> {
                 let name = serde_json::from_value::<crate::EntityRef>(row["uid"].clone());
                 let name = name.map_or(uid, |uid| uid.to_string());
                 return Err(Failure::new(
-                    "policy::entity",
+                    Code::PolicyEntity,
                     format!("the entity `{name}` is there twice, and the two differ"),
                 )
                 .with_help("Give each entity one row with all its attributes and parents."));

@@ -9,7 +9,7 @@ use crate::slice::is_true;
 use cedar_policy_core::ast::{Expr, ExprKind, Policy, SlotEnv};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Code, Failure, nearest};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeSet, HashMap};
@@ -90,7 +90,7 @@ const KEYS: [&str; 15] = [
 ];
 
 fn wrong(message: impl Into<String>) -> Failure {
-    Failure::new("policy::request", message).with_help(
+    Failure::new(Code::PolicyRequest, message).with_help(
         "A case has `name`, `principal`, `action`, `resource`, maybe `context` and `entities`, and `decision`.",
     )
 }

@@ -3,7 +3,7 @@
 use crate::{PolicySet, PolicySource, tell};
 use cedar_policy::{Policy, PolicyId, Template};
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
-use provision_diagnostic::{Failure, Source};
+use provision_diagnostic::{Code, Failure, Source};
 use serde_json::{Value, json};
 use std::ops::Range;
 
@@ -19,8 +19,11 @@ pub fn policies_to_json(name: &str, text: &str) -> Result<Value, Failure> {
 fn to_json_here(name: &str, text: &str) -> Result<Value, Failure> {
     let set = PolicySet::parse(&[PolicySource { name: name.to_owned(), text: text.to_owned() }])?;
     let shown = Some(Source { name, text });
-    let mut json =
-        set.cedar.clone().to_json().map_err(|error| Failure::from(tell::diagnostic("policy::parse", &error, shown)))?;
+    let mut json = set
+        .cedar
+        .clone()
+        .to_json()
+        .map_err(|error| Failure::from(tell::diagnostic(Code::PolicyParse, &error, shown)))?;
     // In the order of the text, because ids by position depend on it.
     let order: Vec<String> = set.list()?.into_iter().map(|row| row.id).collect();
     for group in GROUPS {
@@ -39,7 +42,7 @@ fn to_json_here(name: &str, text: &str) -> Result<Value, Failure> {
 pub fn policies_from_json(json: Value) -> Result<String, Failure> {
     let json = with_ids(whole(json));
     let told = |message: String| {
-        Failure::new("policy::parse", message).with_help(
+        Failure::new(Code::PolicyParse, message).with_help(
             "Give what `from cedar` gives: a policy set, one policy, or a list of policies in Cedar's JSON form.",
         )
     };
@@ -122,12 +125,12 @@ pub fn format(name: &str, text: &str) -> Result<String, Failure> {
     // The formatter's own errors say less.
     PolicySet::parse(&[PolicySource { name: name.to_owned(), text: text.to_owned() }])?;
     let formatted = crate::deep::on_deep_stack(|| policies_str_to_pretty(text, &Config::default()));
-    formatted.map_err(|error| Failure::new("policy::parse", format!("{name} cannot be formatted: {error}")))
+    formatted.map_err(|error| Failure::new(Code::PolicyParse, format!("{name} cannot be formatted: {error}")))
 }
 
 /// Cedar schema syntax of a schema in JSON form.
 pub fn schema_from_json(json: Value) -> Result<String, Failure> {
-    let told = |error: &dyn miette::Diagnostic| Failure::from(tell::diagnostic("policy::schema", error, None));
+    let told = |error: &dyn miette::Diagnostic| Failure::from(tell::diagnostic(Code::PolicySchema, error, None));
     let fragment = cedar_policy::SchemaFragment::from_json_value(json).map_err(|error| told(&error))?;
     fragment.to_cedarschema().map_err(|error| told(&error))
 }

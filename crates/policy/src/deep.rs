@@ -55,6 +55,7 @@ pub(crate) fn too_deep(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::{Authorizer, PolicySet, PolicySource, Question};
+    use provision_diagnostic::Code;
     use std::sync::Arc;
 
     fn policy(condition: &str) -> String {
@@ -69,7 +70,7 @@ mod tests {
     fn what_is_too_deep_is_an_error_with_a_place_and_the_rest_is_decided_and_explained() {
         let deep = policy(&format!("{}true{}", "(".repeat(3000), ")".repeat(3000)));
         let failure = read(deep).unwrap_err();
-        assert_eq!(failure.code(), "policy::parse");
+        assert_eq!(failure.code(), Code::PolicyParse);
         assert!(failure.first.position.is_some());
         assert!(read(policy(&format!("{}true", "context.a && ".repeat(20_000)))).is_err());
         assert!(too_deep(&policy(&format!("\"{}\" == \"x\" // {}", "(".repeat(900), "(".repeat(900)))).is_none());

@@ -3,7 +3,7 @@
 use crate::question::EntityRef;
 use crate::set::{PolicySet, PolicySource};
 use cedar_policy::{PolicyId, SlotId};
-use provision_diagnostic::{Failure, nearest};
+use provision_diagnostic::{Code, Failure, nearest};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -46,7 +46,7 @@ impl PolicySet {
                 }
                 None => format!("The templates are {}.", known.join(", ")),
             };
-            Failure::new("policy::parse", format!("there is no template `{}`", link.template)).with_help(help)
+            Failure::new(Code::PolicyParse, format!("there is no template `{}`", link.template)).with_help(help)
         })?;
         let mut values = HashMap::new();
         for (slot, given, name) in
@@ -59,16 +59,19 @@ impl PolicySet {
                 }
                 (false, None) => {}
                 (true, None) => {
-                    return Err(Failure::new("policy::request", format!("`{}` needs a {name}", link.template))
+                    return Err(Failure::new(Code::PolicyRequest, format!("`{}` needs a {name}", link.template))
                         .with_help(format!("Give the row a column `{name}`.")));
                 }
                 (false, Some(_)) => {
-                    return Err(Failure::new("policy::request", format!("`{}` has no slot `?{name}`", link.template))
-                        .with_help(format!("Leave `{name}` out, or null.")));
+                    return Err(Failure::new(
+                        Code::PolicyRequest,
+                        format!("`{}` has no slot `?{name}`", link.template),
+                    )
+                    .with_help(format!("Leave `{name}` out, or null.")));
                 }
             }
         }
-        let told = |error: &dyn std::fmt::Display| Failure::new("policy::parse", error.to_string());
+        let told = |error: &dyn std::fmt::Display| Failure::new(Code::PolicyParse, error.to_string());
         let mut set = cedar_policy::PolicySet::new();
         set.add_template(template.clone()).map_err(|error| told(&error))?;
         set.link(template.id().clone(), PolicyId::new(&link.id), values).map_err(|error| told(&error))?;

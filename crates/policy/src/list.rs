@@ -2,7 +2,7 @@
 
 use crate::PolicySet;
 use crate::value::uid_text;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub struct PolicyRow {
 impl PolicySet {
     /// Every policy and template, in the order of the files.
     pub fn list(&self) -> Result<Vec<PolicyRow>, Failure> {
-        let told = |error: &dyn std::fmt::Display| Failure::new("policy::parse", error.to_string());
+        let told = |error: &dyn std::fmt::Display| Failure::new(Code::PolicyParse, error.to_string());
         let mut rows = Vec::new();
         for policy in self.cedar.policies() {
             let json = policy.to_json().map_err(|error| told(&error))?;

@@ -12,7 +12,7 @@ use cedar_policy::{
     Context, Entities, EntityTypeName, EntityUid, PartialEntities, PartialEntityUid, PartialRequest, PolicyId,
 };
 use cedar_policy_core::ast::Policy;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -68,12 +68,11 @@ impl Authorizer {
             (Some(principal), None, Some(resource)) => {
                 self.open_action(&base, query, &principal.uid("principal")?, &resource.uid("resource")?)
             }
-            _ => {
-                Err(Failure::new("policy::request", "a query leaves out exactly one of principal, action and resource")
-                    .with_help(
-                        "Give the other two, for example `--principal 'User::\"ann\"' --action 'Action::\"view\"'`.",
-                    ))
-            }
+            _ => Err(Failure::new(
+                Code::PolicyRequest,
+                "a query leaves out exactly one of principal, action and resource",
+            )
+            .with_help("Give the other two, for example `--principal 'User::\"ann\"' --action 'Action::\"view\"'`.")),
         }?;
         found.sort_by(|a, b| (&a.principal, &a.action, &a.resource).cmp(&(&b.principal, &b.action, &b.resource)));
         Ok(found)
@@ -125,7 +124,7 @@ impl Authorizer {
         let context = Context::from_json_value(query.context.clone(), Some((&schema.cedar, &action)))
             .map_err(|error| asked(&error))?;
         let known_entities = PartialEntities::from_concrete(entities.clone(), &schema.cedar)
-            .map_err(|error| Failure::new("policy::entity", tell::text(&error)))?;
+            .map_err(|error| Failure::new(Code::PolicyEntity, tell::text(&error)))?;
         for kind in types {
             let part = PartialEntityUid::new(kind.clone(), None);
             let other = PartialEntityUid::from_concrete(known.clone());
@@ -199,7 +198,7 @@ impl Authorizer {
                 Err(error) => {
                     unfit.get_or_insert_with(|| {
                         Failure::new(
-                            "policy::request",
+                            Code::PolicyRequest,
                             format!("no action takes this context; {action}: {}", tell::text(&error)),
                         )
                         .with_help("Give the attributes with --context; only actions that take it are asked about.")
@@ -253,7 +252,7 @@ impl Authorizer {
     fn unfit(&self, schema: &Schema, error: &dyn miette::Diagnostic) -> Failure {
         match self.policies.fits(schema) {
             Err(failure) => failure,
-            Ok(()) => Failure::new("policy::validate", tell::text(error)),
+            Ok(()) => Failure::new(Code::PolicyValidate, tell::text(error)),
         }
     }
 }
@@ -266,5 +265,5 @@ enum Open {
 }
 
 fn asked(error: &dyn miette::Diagnostic) -> Failure {
-    tell::diagnostic("policy::request", error, None).into()
+    tell::diagnostic(Code::PolicyRequest, error, None).into()
 }

@@ -1,7 +1,7 @@
 //! Owns the question a policy set answers: who, what, on which, in which context, among which entities.
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ impl EntityRef {
         match EntityTypeName::from_str(&self.kind) {
             Ok(kind) => Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(&self.id))),
             Err(_) => {
-                Err(Failure::new("policy::request", format!("the {what}'s type `{}` is not a type name", self.kind))
+                Err(Failure::new(Code::PolicyRequest, format!("the {what}'s type `{}` is not a type name", self.kind))
                     .with_help("Give the entity as `Type::\"id\"` or `{type, id}`."))
             }
         }

@@ -5,7 +5,7 @@ use crate::slice::Slices;
 use crate::tell;
 use cedar_policy::{PolicyId, ValidationMode, Validator};
 use cedar_policy_core::ast::{BinaryOp, ExprKind};
-use provision_diagnostic::{Diagnostic, Failure, Severity, Source};
+use provision_diagnostic::{Code, Diagnostic, Failure, Severity, Source};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ impl Build {
         let file = format!("{}{}", self.shown, source.name);
         let shown = Source { name: &file, text: &source.text };
         if let Some(at) = crate::deep::too_deep(&source.text) {
-            let told = Diagnostic::error("policy::parse", "this is nested too deeply");
+            let told = Diagnostic::error(Code::PolicyParse, "this is nested too deeply");
             let told = told.with_help("Write it flatter: a set with `contains`, several clauses, or several policies.");
             self.errors.push(told.with_excerpt(Some(provision_diagnostic::excerpt(shown, at..at))));
             return;
@@ -87,7 +87,7 @@ impl Build {
             match crate::convert::read_json(&source.text) {
                 Ok(parsed) => parsed,
                 Err((message, at)) => {
-                    let told = Diagnostic::error("policy::parse", message);
+                    let told = Diagnostic::error(Code::PolicyParse, message);
                     let told = told.with_help("Give Cedar text, or Cedar's JSON form as `from cedar` gives it.");
                     self.errors.push(told.with_excerpt(at.map(|at| provision_diagnostic::excerpt(shown, at))));
                     return;
@@ -97,7 +97,7 @@ impl Build {
             match cedar_policy::PolicySet::from_str(&source.text) {
                 Ok(parsed) => parsed,
                 Err(all) => {
-                    self.errors.extend(all.iter().map(|error| tell::diagnostic("policy::parse", error, Some(shown))));
+                    self.errors.extend(all.iter().map(|error| tell::diagnostic(Code::PolicyParse, error, Some(shown))));
                     return;
                 }
             }
@@ -294,10 +294,10 @@ impl PolicySet {
         };
         let mut all: Vec<Diagnostic> = result
             .validation_errors()
-            .map(|error| tell::diagnostic("policy::validate", error, source_of(error.policy_id())))
+            .map(|error| tell::diagnostic(Code::PolicyValidate, error, source_of(error.policy_id())))
             .collect();
         for warning in result.validation_warnings() {
-            let mut told = tell::diagnostic("policy::validate", warning, source_of(warning.policy_id()));
+            let mut told = tell::diagnostic(Code::PolicyValidate, warning, source_of(warning.policy_id()));
             told.severity = Severity::Warning;
             all.push(told);
         }
@@ -328,7 +328,7 @@ fn info(
 fn twice(id: &str, info: &PolicyInfo, other: &PolicyInfo, source: Source<'_>) -> Diagnostic {
     let start = source.text.split_inclusive('\n').take(info.line - 1).map(str::len).sum();
     let at = provision_diagnostic::excerpt(source, start..start + 1);
-    Diagnostic::error("policy::parse", format!("two policies have the id `{id}`"))
+    Diagnostic::error(Code::PolicyParse, format!("two policies have the id `{id}`"))
         .with_help(format!("The other one is at {}:{}; give one of them another `@id`.", other.file, other.line))
         .with_excerpt(Some(at))
 }
@@ -366,7 +366,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
         std::io::ErrorKind::NotFound => format!("there is no file or folder `{}`", path.display()),
         _ => format!("`{}` cannot be read", path.display()),
     };
-    Failure::new("policy::io", message).with_help("Check the path given with --policies, --schema or --entities.")
+    Failure::new(Code::PolicyIo, message).with_help("Check the path given with --policies, --schema or --entities.")
 }
 
 /// A Cedar schema.
@@ -380,7 +380,7 @@ impl Schema {
     /// Reads Cedar schema syntax, or JSON where the text starts with a brace. `name` is what users see.
     pub fn parse(name: &str, text: &str) -> Result<Schema, Failure> {
         let shown = Some(Source { name, text });
-        let told = |error: &dyn miette::Diagnostic| Failure::from(tell::diagnostic("policy::schema", error, shown));
+        let told = |error: &dyn miette::Diagnostic| Failure::from(tell::diagnostic(Code::PolicySchema, error, shown));
         let cedar = if text.trim_start().starts_with('{') {
             cedar_policy::Schema::from_json_str(text).map_err(|error| told(&error))?
         } else {
@@ -400,7 +400,7 @@ pub fn schema_json(name: &str, text: &str) -> Result<serde_json::Value, Failure>
     let shown = Some(Source { name, text });
     let fragment = match cedar_policy::SchemaFragment::from_cedarschema_str(text) {
         Ok((fragment, _)) => fragment,
-        Err(error) => return Err(tell::diagnostic("policy::schema", &error, shown).into()),
+        Err(error) => return Err(tell::diagnostic(Code::PolicySchema, &error, shown).into()),
     };
-    fragment.to_json_value().map_err(|error| tell::diagnostic("policy::schema", &error, shown).into())
+    fragment.to_json_value().map_err(|error| tell::diagnostic(Code::PolicySchema, &error, shown).into())
 }

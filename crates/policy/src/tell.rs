@@ -1,11 +1,11 @@
 //! Owns turning Cedar's errors into ours.
 
 use miette::Diagnostic as CedarDiagnostic;
-use provision_diagnostic::{CODES, Diagnostic, Source, excerpt};
+use provision_diagnostic::{Code, Diagnostic, Source, excerpt};
 use std::ops::Range;
 
 /// A Cedar error in one sentence, at its place in the text it speaks of, where it has one.
-pub fn diagnostic(code: &'static str, error: &dyn CedarDiagnostic, source: Option<Source<'_>>) -> Diagnostic {
+pub fn diagnostic(code: Code, error: &dyn CedarDiagnostic, source: Option<Source<'_>>) -> Diagnostic {
     let text = sentence(error);
     let (message, mut help) = match text.split_once('\n') {
         Some((first, rest)) => (first.to_owned(), vec![rest.trim().to_owned()]),
@@ -13,7 +13,7 @@ pub fn diagnostic(code: &'static str, error: &dyn CedarDiagnostic, source: Optio
     };
     help.extend(first_help(error));
     if help.is_empty() {
-        help.extend(CODES.iter().find(|entry| entry.code == code).map(|entry| entry.next.to_owned()));
+        help.push(code.next().to_owned());
     }
     let at = source.and_then(|source| Some(excerpt(source, first_range(error)?)));
     Diagnostic::error(code, message.trim_end_matches('.')).with_help(help.join("\n")).with_excerpt(at)

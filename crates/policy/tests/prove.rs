@@ -181,7 +181,7 @@ fn an_action_everybody_may_do_is_told_and_a_missing_solver_is_one_clear_error() 
     assert_eq!(allows[0].policies, ["all"]);
     assert!(allows[0].message.contains("ping"));
     let failure = Prover::new(&schema, "no-such-solver".into(), Arc::default()).unwrap().analyze(&set).unwrap_err();
-    assert_eq!(failure.code(), "policy::solver");
+    assert_eq!(failure.code().as_str(), "policy::solver");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::mixed::Mixed;
 use crate::module::{self, ModuleProvider};
 use crate::network::network_for;
 use crate::{Guarded, ManifestProvider, Mask, Opened, Outside, Provider, RustProviders};
-use provision_diagnostic::{Diagnostic, Failure};
+use provision_diagnostic::{Code, Diagnostic, Failure};
 use provision_model::{AccountConfig, Json, Map};
 use provision_registry::{Auth, Credential, Manifest, PROJECT, Protocol};
 use std::path::Path;
@@ -136,11 +136,10 @@ pub(crate) fn setting(settings: &Map, name: &str, env: &Environment<'_>) -> Resu
                     Some(value) => Ok(Some(value)),
                     None => Err(absent(name, &[variable.to_owned()])),
                 },
-                None => Err(Failure::new(
-                    "provision::config::invalid",
-                    format!("the provider setting `{name}` is not a string"),
-                )
-                .with_help("Give a string, or `p.env \"NAME\"`.")),
+                None => {
+                    Err(Failure::new(Code::ConfigInvalid, format!("the provider setting `{name}` is not a string"))
+                        .with_help("Give a string, or `p.env \"NAME\"`."))
+                }
             }
         }
     }
@@ -154,7 +153,7 @@ fn given(settings: &Map, credential: &Credential, env: &Environment<'_>) -> Resu
 
 pub(crate) fn absent(what: &str, variables: &[String]) -> Failure {
     Failure::new(
-        "provision::provider::credential",
+        Code::ProviderCredential,
         format!("the credential `{what}` is absent: {} is not set", variables.join(" or ")),
     )
     .with_help(format!("Set it, for example `$env.{} = …`.", variables.first().map_or("NAME", String::as_str)))

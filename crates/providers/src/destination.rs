@@ -1,6 +1,6 @@
 //! Owns where credentials may go: to the host they were configured for, and to another one only with consent.
 
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_registry::{Destination, Manifest, Trust};
 
 /// Who named an endpoint.
@@ -42,7 +42,7 @@ pub fn check(
     let (name, host) = (&manifest.name, &to.host);
     if credentials.iter().any(|credential| credential.starts_with(SANDBOX)) {
         let message = format!("the sandbox's credentials are not sent to {host}, the endpoint of `{account}`");
-        return Err(Failure::new("provision::provider::untrusted", message).with_help(
+        return Err(Failure::new(Code::ProviderUntrusted, message).with_help(
             "Unset the sandbox's credentials and set those of the account, or point the endpoint at the sandbox.",
         ));
     }
@@ -56,7 +56,7 @@ pub fn check(
         _ => "only the project's own extension names it",
     };
     let message = format!("the credentials of `{account}` are not sent to {host}: {why}");
-    Err(Failure::new("provision::provider::untrusted", message)
+    Err(Failure::new(Code::ProviderUntrusted, message)
         .with_help(format!("If that host may have them, run `provision trust add host {host} --provider {name}`.")))
 }
 
@@ -97,7 +97,7 @@ mod tests {
             let asked = ask(&trust, url, named, foreign);
             assert_eq!(asked.is_ok(), allowed, "{url} {named:?} {foreign}");
             if let Err(failure) = asked {
-                assert_eq!(failure.code(), "provision::provider::untrusted");
+                assert_eq!(failure.code(), Code::ProviderUntrusted);
                 assert!(failure.first.help.unwrap().contains("provision trust add host http"));
             }
         }

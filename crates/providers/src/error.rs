@@ -1,6 +1,6 @@
 //! Owns call errors: what a failed call means for the operation it belongs to.
 
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use std::fmt;
 
 /// What can be done about a failed call.
@@ -91,14 +91,14 @@ impl CallError {
     /// As an error for people.
     pub fn failure(&self, what: &str) -> Failure {
         let code = match self.class {
-            Class::Credentials => "provision::provider::unauthorized",
-            Class::Quota => "provision::provider::quota",
-            Class::Conflict => "provision::plan::someone_elses",
-            Class::Malformed => "provision::provider::malformed",
-            Class::Raised => "provision::provider::module",
-            Class::Rejected | Class::Gone | Class::Protected => "provision::provider::rejected",
-            Class::Busy => "provision::provider::busy",
-            _ => "provision::provider::unavailable",
+            Class::Credentials => Code::ProviderUnauthorized,
+            Class::Quota => Code::ProviderQuota,
+            Class::Conflict => Code::PlanSomeoneElses,
+            Class::Malformed => Code::ProviderMalformed,
+            Class::Raised => Code::ProviderModule,
+            Class::Rejected | Class::Gone | Class::Protected => Code::ProviderRejected,
+            Class::Busy => Code::ProviderBusy,
+            _ => Code::ProviderUnavailable,
         };
         let help = match self.class {
             Class::Credentials => "Check the credential of this account; its value is never shown.",

@@ -2,8 +2,7 @@
 
 use crate::auth::Authenticator;
 use crate::network::network_for;
-use crate::outside::Clock;
-use crate::outside::{Outside, Wire, WireError, WireRequest};
+use crate::outside::{Clock, Outside, Wire, WireError, WireRequest};
 use crate::{CallError, Class, Control, wire, xml};
 use provision_diagnostic::{Masker, locked};
 use provision_model::Json;

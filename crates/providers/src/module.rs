@@ -3,9 +3,8 @@
 use crate::account::absent;
 use crate::http::backoff;
 use crate::runtime::text_of;
-use crate::wire;
-use crate::{CallError, CallStep, Class, Control, Operation, Provider, Sent, StepKind};
-use provision_diagnostic::{Failure, Masker, did_you_mean, printable};
+use crate::{CallError, CallStep, Class, Control, Operation, Provider, Sent, StepKind, wire};
+use provision_diagnostic::{Code, Failure, Masker, did_you_mean, printable};
 use provision_model::{Identity, Json, Map, Problem, Remote, secret_texts};
 use provision_registry::{Manifest, Protocol, Setting, TypeSpec, time_of};
 use provision_worker::{Asked, Commands, Fault, Raised};
@@ -170,7 +169,7 @@ impl ModuleProvider {
             let Some(value) = wire::extract(item, name) else { continue };
             field.kind.check(&value, &mut vec![name.as_str().into()], &mut problems);
             // What it says besides is its own affair; of the values nothing is told, they may be secret.
-            if let Some(problem) = problems.iter().find(|problem| problem.code == "provision::plan::type") {
+            if let Some(problem) = problems.iter().find(|problem| problem.code == Code::PlanType) {
                 return Err(self.malformed(command, &format!("is not what its schema says: {}", problem.message)));
             }
         }
@@ -239,7 +238,7 @@ pub fn settings(
     for (name, value) in given {
         if !declared.is_empty() && !declared.contains_key(name) {
             return Err(Failure::new(
-                "provision::config::invalid",
+                Code::ConfigInvalid,
                 format!("`providers.{account}` has the unknown setting `{name}`"),
             )
             .with_help(did_you_mean(name, declared.keys().map(String::as_str), || {
@@ -284,7 +283,7 @@ fn lacking(account: &str, name: &str, setting: &Setting) -> Failure {
     if !setting.env.is_empty() {
         return absent(&format!("{account}.{name}"), &setting.env);
     }
-    Failure::new("provision::provider::credential", format!("the account `{account}` lacks the setting `{name}`"))
+    Failure::new(Code::ProviderCredential, format!("the account `{account}` lacks the setting `{name}`"))
         .with_help(format!("Write `providers.{account}.{name} = …`: {}", setting.doc))
 }
 

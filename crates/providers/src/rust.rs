@@ -2,7 +2,7 @@
 
 use crate::account::setting;
 use crate::{Local, Opening, Outside, Provider};
-use provision_diagnostic::{Failure, did_you_mean};
+use provision_diagnostic::{Code, Failure, did_you_mean};
 use provision_model::Map;
 use provision_registry::Manifest;
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ impl RustProviders {
                 "Use a build of the plugin that has it, or the protocol `rest-json` or `ec2-query`.".to_owned()
             });
             let message = format!("the provider `{name}` says `rust`, and this build has no Rust type of that name");
-            return Err(Failure::new("provision::provider::manifest", message).with_help(help));
+            return Err(Failure::new(Code::ProviderManifest, message).with_help(help));
         };
         open(opened)
     }

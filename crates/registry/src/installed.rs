@@ -2,7 +2,7 @@
 
 use crate::files::write_durably;
 use crate::trust::Trust;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ impl Lock {
     pub fn write(&self, project: &Path) -> Result<(), Failure> {
         let file = project.join(LOCK);
         let failed = |error: std::io::Error| {
-            Failure::new("provision::provider::changed", format!("cannot write {}: {error}", file.display()))
+            Failure::new(Code::ProviderChanged, format!("cannot write {}: {error}", file.display()))
                 .with_help("Check the permissions and the space of the project folder.")
         };
         let text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
@@ -95,7 +95,7 @@ impl Lock {
             false => format!("it is version {version} instead of {}", pin.version),
         };
         Err(Failure::new(
-            "provision::provider::changed",
+            Code::ProviderChanged,
             format!("the provider `{name}` is not the one that {LOCK} pins: {what}"),
         )
         .with_help(format!(
@@ -109,7 +109,7 @@ impl Lock {
         match self.providers.iter().find(|(name, _)| !there(name)) {
             None => Ok(()),
             Some((name, pin)) => Err(Failure::new(
-                "provision::provider::changed",
+                Code::ProviderChanged,
                 format!("the provider `{name}` that {LOCK} pins is not in extensions/providers"),
             )
             .with_help(format!(
@@ -126,7 +126,7 @@ fn short(digest: &str) -> &str {
 }
 
 fn unreadable(file: &Path, why: &str) -> Failure {
-    Failure::new("provision::provider::changed", format!("cannot read {}: {why}", file.display()))
+    Failure::new(Code::ProviderChanged, format!("cannot read {}: {why}", file.display()))
         .with_help("Put it back from version control, or remove it and add the providers again.")
 }
 

@@ -38,11 +38,15 @@ pub use trust::{Consent, Destination, Trust};
 pub use warm::Warm;
 
 use indexmap::IndexMap;
+use provision_diagnostic::Code;
 use provision_diagnostic::{Diagnostic, Failure, Severity, did_you_mean, nearest};
 use provision_nickel::{Evaluator, Library, Request, Source};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// What the codes of a manifest's faults are about.
+const PROVIDER: &str = "provision::provider";
 
 /// The file of a folder that describes a provider.
 pub const MANIFEST: &str = "manifest.ncl";
@@ -93,7 +97,7 @@ impl Registry {
         let lock = project.map(Lock::read).transpose()?.unwrap_or_default();
         for (origin, folder) in folders(project, user_dir) {
             let digest = folder_digest(&folder).map_err(|error| {
-                Failure::new("provision::provider::manifest", format!("cannot read {}: {error}", folder.display()))
+                Failure::new(Code::ProviderManifest, format!("cannot read {}: {error}", folder.display()))
             })?;
             let file = folder.join(MANIFEST);
             let manifest = match file.is_file() {
@@ -171,21 +175,23 @@ impl Registry {
     pub fn type_of(&self, kind: &str) -> Result<(&Arc<Manifest>, &TypeSpec), Failure> {
         let (provider, name) = kind.split_once('.').unwrap_or((kind, ""));
         let Some(manifest) = self.manifests.get(provider) else {
-            return Err(Failure::new("provision::provider::unknown", format!("there is no provider `{provider}`"))
-                .with_help(did_you_mean(provider, self.manifests.keys().map(String::as_str), || {
+            return Err(Failure::new(Code::ProviderUnknown, format!("there is no provider `{provider}`")).with_help(
+                did_you_mean(provider, self.manifests.keys().map(String::as_str), || {
                     let all = self.manifests.keys().cloned().collect::<Vec<_>>().join(", ");
                     format!(
                         "Installed: {all}. One of a session is given with `--provider {{{provider}: …}}` each time."
                     )
-                })));
+                }),
+            ));
         };
         let Some(spec) = manifest.types.get(name) else {
             let near = nearest(name, manifest.types.keys().map(String::as_str));
-            return Err(Failure::new("provision::plan::unknown_type", format!("{provider} has no type `{name}`"))
-                .with_help(near.map_or_else(
+            return Err(Failure::new(Code::PlanUnknownType, format!("{provider} has no type `{name}`")).with_help(
+                near.map_or_else(
                     || format!("Its types are {}.", manifest.types.keys().cloned().collect::<Vec<_>>().join(", ")),
                     |near| format!("Did you mean `{provider}.{near}`?"),
-                )));
+                ),
+            ));
         };
         Ok((manifest, spec))
     }
@@ -230,7 +236,7 @@ fn is_no_stranger(lock: &Lock, name: &str, digest: &str) -> Result<(), Failure> 
         true => format!("the extension `{name}`, which replaces the built-in provider, is not the one that is trusted"),
         false => format!("the extension `{name}` would replace the built-in provider and get its credentials"),
     };
-    Err(Failure::new("provision::provider::untrusted", message).with_help(format!(
+    Err(Failure::new(Code::ProviderUntrusted, message).with_help(format!(
         "Read extensions/providers/{name}, then run `provision trust add provider {name}`; or remove the folder."
     )))
 }
@@ -273,31 +279,30 @@ fn read_manifest(source: Source, shown: &str, evaluator: &Evaluator) -> Result<M
         let request = Request { sources: vec![source], ..Request::default() };
         let evaluated = evaluator.eval(&request)?;
         return Manifest::read(&evaluated.value).map_err(|error| {
-            Failure::new("provision::provider::manifest", format!("the manifest {shown} is not valid: {error}"))
+            Failure::new(Code::ProviderManifest, format!("the manifest {shown} is not valid: {error}"))
                 .with_help("See docs/manifest.md for the shape of a manifest.")
         });
     }
     let as_manifest = |mut failure: Failure| {
         // The position is the manifest's; the code says that a manifest is at fault, not the user's own file.
-        failure.first.code = "provision::provider::manifest".to_owned();
+        failure.first.code = Code::ProviderManifest;
         failure
     };
     let linted = lint(source, evaluator, None).map_err(as_manifest)?;
     // What it cannot work with; the rest is for `provision provider check`.
     let stops = |one: &Diagnostic| {
-        let ours = ["manifest", "unknown_key", "unknown_field", "api"];
-        one.severity == Severity::Error
-            && one.code.strip_prefix("provision::provider::").is_none_or(|code| ours.contains(&code))
+        let ours = [Code::ProviderManifest, Code::ProviderUnknownKey, Code::ProviderUnknownField, Code::ProviderApi];
+        one.severity == Severity::Error && (one.code.area() != PROVIDER || ours.contains(&one.code))
     };
     let wrong: Vec<Diagnostic> = linted.diagnostics.into_iter().filter(stops).collect();
     Failure::check(wrong).map_err(|mut failure| {
-        if !failure.first.code.starts_with("provision::provider::") {
+        if failure.first.code.area() != PROVIDER {
             failure = as_manifest(failure);
         }
         failure
     })?;
     linted.manifest.ok_or_else(|| {
-        Failure::new("provision::provider::manifest", format!("the manifest {shown} is not valid"))
+        Failure::new(Code::ProviderManifest, format!("the manifest {shown} is not valid"))
             .with_help("Run `provision provider check` on it.")
     })
 }
@@ -347,7 +352,7 @@ mod tests {
         assert_eq!(good.value["resources"]["pool"][0]["$key"], "a");
         let bad = eval(r#"let p = import "provision.ncl" in { resources.web = p.hetzner.server & { server_type = "x", image = 3 } }"#)
             .unwrap_err();
-        assert_eq!(bad.code(), "nickel::eval::contract");
+        assert_eq!(bad.code(), Code::NickelEvalContract);
         assert_eq!(bad.first.position.as_ref().unwrap().file, "t.ncl");
     }
 

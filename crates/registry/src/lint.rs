@@ -11,6 +11,7 @@ mod values;
 
 use crate::{Manifest, manifest_contract};
 use indexmap::IndexMap;
+use provision_diagnostic::Code;
 use provision_diagnostic::{Diagnostic, Failure, Position, Severity, did_you_mean, nearest};
 use provision_model::{FieldSpec, FieldType, Json, Map, Problem, Site, Step, check_fields, display_path};
 use provision_nickel::{Evaluator, PathElement, Positions, Request, Source};
@@ -48,7 +49,7 @@ impl Contract {
         let source = Source::Text { name: "provider.ncl".into(), folder: "/".into(), text: CONTRACT.into() };
         let evaluated = evaluator.eval(&Request { sources: vec![source], ..Request::default() })?;
         let read = serde_json::from_value(evaluated.value.clone()).map_err(|error| {
-            Failure::new("provision::provider::manifest", format!("schemas/provider.ncl cannot be read: {error}"))
+            Failure::new(Code::ProviderManifest, format!("schemas/provider.ncl cannot be read: {error}"))
         })?;
         Ok(READ.get_or_init(|| read))
     }
@@ -66,11 +67,11 @@ pub struct Finding {
 pub struct Findings(pub Vec<Finding>);
 
 impl Findings {
-    fn error(&mut self, code: &'static str, message: impl Into<String>, path: &[Step], help: impl Into<String>) {
+    fn error(&mut self, code: Code, message: impl Into<String>, path: &[Step], help: impl Into<String>) {
         self.add(Severity::Error, Problem::value(code, message, path).help(help));
     }
 
-    fn warning(&mut self, code: &'static str, message: impl Into<String>, path: &[Step], help: impl Into<String>) {
+    fn warning(&mut self, code: Code, message: impl Into<String>, path: &[Step], help: impl Into<String>) {
         self.add(Severity::Warning, Problem::value(code, message, path).help(help));
     }
 
@@ -124,7 +125,7 @@ fn looked_at(contract: &Contract, value: Json, positions: &Positions, mut diagno
         (Some(readable), _) => meaning::check(readable, &value, &mut findings),
         // Whatever the contract does not know is still told.
         (None, Err(error)) if findings.0.is_empty() && diagnostics.is_empty() => findings.error(
-            "provision::provider::manifest",
+            Code::ProviderManifest,
             format!("the manifest cannot be read: {error}"),
             &[],
             "See docs/manifest.md for the shape of a manifest.",
@@ -264,8 +265,8 @@ fn against(fields: &Fields, map: &Map, path: &[Step], findings: &mut Findings) {
     check_fields(fields, map, &[], &mut path.to_vec(), &mut problems);
     for mut problem in problems {
         problem.code = match problem.code {
-            "provision::plan::unknown_field" => "provision::provider::unknown_key",
-            _ => "provision::provider::manifest",
+            Code::PlanUnknownField => Code::ProviderUnknownKey,
+            _ => Code::ProviderManifest,
         };
         if problem.message.starts_with("`` lacks") {
             problem.message = problem.message.replacen("`` lacks", "the manifest lacks", 1);
@@ -275,7 +276,7 @@ fn against(fields: &Fields, map: &Map, path: &[Step], findings: &mut Findings) {
 }
 
 fn shape(contract: &Contract, value: &Json, findings: &mut Findings) {
-    let wrong = "provision::provider::manifest";
+    let wrong = Code::ProviderManifest;
     let Json::Object(map) = value else {
         findings.error(wrong, "the manifest is no record", &[], "Write `{ name = …, types = { … } }`.");
         return;
@@ -334,7 +335,7 @@ fn shape(contract: &Contract, value: &Json, findings: &mut Findings) {
 
 /// A record whose `kind` says which fields it has.
 fn kinded(kinds: &IndexMap<String, Fields>, value: &Json, path: &[Step], what: &str, findings: &mut Findings) {
-    let wrong = "provision::provider::manifest";
+    let wrong = Code::ProviderManifest;
     let names = || kinds.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let kind = value.get("kind").and_then(Json::as_str);
     let (Json::Object(map), Some(kind)) = (value, kind) else {
@@ -368,7 +369,7 @@ fn fields(contract: &Contract, value: Option<&Json>, path: &[Step], findings: &m
                 }
             }
             _ => findings.error(
-                "provision::provider::manifest",
+                Code::ProviderManifest,
                 format!("the field `{}` is no record", display_path(&path)),
                 &path,
                 "Give it a `type` and a `doc`.",
@@ -378,7 +379,7 @@ fn fields(contract: &Contract, value: Option<&Json>, path: &[Step], findings: &m
 }
 
 fn field_type(contract: &Contract, value: &Json, path: &[Step], findings: &mut Findings) {
-    let wrong = "provision::provider::manifest";
+    let wrong = Code::ProviderManifest;
     let forms = "A type is `\"string\"`, `\"int\"`, `\"number\"`, `\"bool\"`, `\"any\"`, `{ list = … }`, `{ map = … }` or \
                  `{ record = { … } }`.";
     match value {

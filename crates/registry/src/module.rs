@@ -2,7 +2,7 @@
 
 use crate::lint::{Linted, lint_value};
 use crate::{Call, Manifest, TypeSpec};
-use provision_diagnostic::{Diagnostic, Failure};
+use provision_diagnostic::{Code, Diagnostic, Failure};
 use provision_model::{Json, Map};
 use provision_nickel::Evaluator;
 use provision_worker::{COMMANDS, Commands, Described, MODULE, Worker, describe};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The file that makes a folder a module.
 pub const FILE: &str = MODULE;
-const WRONG: &str = "provision::provider::module";
+const WRONG: Code = Code::ProviderModule;
 
 /// The variable that tells a module which folder its paths are from.
 pub const PROJECT: &str = "PROVISION_PROJECT";

@@ -3,7 +3,7 @@
 use crate::files::write_durably;
 use crate::installed::{self, Lock, Pin};
 use crate::{Consent, Destination, MANIFEST, Manifest, check_module, lint, module};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nickel::{Evaluator, Source};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -25,7 +25,7 @@ pub struct Candidate {
 }
 
 fn refused(path: &Path, why: impl std::fmt::Display) -> Failure {
-    Failure::new("provision::provider::archive", format!("{} is no provider that can be used: {why}", path.display()))
+    Failure::new(Code::ProviderArchive, format!("{} is no provider that can be used: {why}", path.display()))
         .with_help("Give a folder or a `.tar.gz` with a `manifest.ncl` or a `mod.nu`.")
 }
 
@@ -63,7 +63,7 @@ pub fn open(path: &Path, expected: Option<&str>, evaluator: &Evaluator) -> Resul
         let expected = format!("sha256:{}", expected.trim().trim_start_matches("sha256:").to_ascii_lowercase());
         if !known.contains(&expected) {
             return Err(Failure::new(
-                "provision::provider::digest",
+                Code::ProviderDigest,
                 format!("{} has the digest {}, not {expected}", path.display(), known.join(" or ")),
             )
             .with_help("Do not use it before you know why; ask who published it."));

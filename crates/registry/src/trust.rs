@@ -3,7 +3,7 @@
 //! The file is committed text: a change of what a project trusts is seen in a review like any other.
 
 use crate::installed::Lock;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ impl Destination {
     /// backslashes, spaces, and what no host name has.
     pub fn of(url: &str) -> Result<Destination, Failure> {
         let wrong = || {
-            Failure::new("provision::config::invalid", format!("`{url}` is not a valid endpoint"))
+            Failure::new(Code::ConfigInvalid, format!("`{url}` is not a valid endpoint"))
                 .with_help("Write it as https://HOST, with a port and a path where they are needed.")
         };
         let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
@@ -156,7 +156,7 @@ mod tests {
             "https:///x",
             "https://ä",
         ] {
-            assert_eq!(of(odd).unwrap_err().code(), "provision::config::invalid", "{odd}");
+            assert_eq!(of(odd).unwrap_err().code(), Code::ConfigInvalid, "{odd}");
         }
     }
 

@@ -14,7 +14,7 @@ fn looked_at(text: &str) -> Linted {
 fn told(linted: &Linted) -> Vec<String> {
     let row = |one: &provision_diagnostic::Diagnostic| {
         let line = one.position.as_ref().map_or(0, |at| at.line);
-        format!("{line} {} {}", one.code.trim_start_matches("provision::provider::"), one.message)
+        format!("{line} {} {}", one.code.as_str().trim_start_matches("provision::provider::"), one.message)
     };
     linted.diagnostics.iter().map(row).collect()
 }

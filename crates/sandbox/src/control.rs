@@ -2,7 +2,7 @@
 
 use crate::faults::Faults;
 use crate::journal::Request;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,7 @@ impl Home {
 
     fn running(&self) -> Result<Address, Failure> {
         self.alive().map(|(address, _)| address).ok_or_else(|| {
-            Failure::new("provision::sandbox::not_running", "the sandbox is not running")
+            Failure::new(Code::SandboxNotRunning, "the sandbox is not running")
                 .with_help("Start it with `provision sandbox start`.")
         })
     }
@@ -262,7 +262,7 @@ pub fn mutate(home: &Home, mutation: &crate::Mutation) -> Result<serde_json::Val
     if status.is_success() {
         return serde_json::from_slice(&body).map_err(|error| failed(error.to_string()));
     }
-    let failure = Failure::new("provision::sandbox::failed", format!("nothing was changed: {}", complaint(&body)));
+    let failure = Failure::new(Code::SandboxFailed, format!("nothing was changed: {}", complaint(&body)));
     Err(failure.with_help("Give the id that the cloud has for it, as `provision state list` shows it."))
 }
 
@@ -317,7 +317,7 @@ fn ask<T: DeserializeOwned>(address: &Address, what: &str) -> Result<T, Failure>
 }
 
 fn failed(message: String) -> Failure {
-    Failure::new("provision::sandbox::failed", message)
+    Failure::new(Code::SandboxFailed, message)
         .with_help("See `log` in the sandbox's folder; check that the port is free.")
 }
 

@@ -35,10 +35,10 @@ fn life_of_a_process() {
     let options = StartOptions { exit_with_parent: Some(std::process::id()), ..StartOptions::default() };
 
     assert!(!control::status(&home).unwrap().running);
-    assert_eq!(control::requests(&home).unwrap_err().code(), "provision::sandbox::not_running");
+    assert_eq!(control::requests(&home).unwrap_err().code().as_str(), "provision::sandbox::not_running");
     assert!(!control::stop(&home).unwrap());
     let absent = control::start(&home, &folder.path().join("none"), &options).unwrap_err();
-    assert_eq!(absent.code(), "provision::sandbox::failed");
+    assert_eq!(absent.code().as_str(), "provision::sandbox::failed");
     assert!(absent.first.help.is_some());
 
     let started = control::start(&home, &binary, &options).expect("starts");

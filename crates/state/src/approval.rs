@@ -4,9 +4,8 @@ use crate::audit::{self, AuditEntry};
 use crate::db::{Database, DbError, Row, vals};
 use crate::proofs::Chain;
 use crate::{Store, proofs};
-use provision_diagnostic::Failure;
-use provision_model::Time;
-use provision_model::{Address, Json, Map, canonical};
+use provision_diagnostic::{Code, Failure};
+use provision_model::{Address, Json, Map, Time, canonical};
 use serde::{Deserialize, Serialize};
 
 /// One approval. It is given to a plan as it stands, told by its digest, and is used once.
@@ -118,7 +117,7 @@ pub(crate) fn take(
 }
 
 pub(crate) fn taken() -> Failure {
-    Failure::new("provision::apply::approval", "an approval was used or taken back meanwhile")
+    Failure::new(Code::ApplyApproval, "an approval was used or taken back meanwhile")
         .with_help("Run `provision approvals`, and have the plan approved again.")
 }
 
@@ -168,7 +167,7 @@ impl Store {
     pub fn approval(&self, id: &str) -> Result<Approval, Failure> {
         let found = self.rows(&format!("select {COLUMNS} from approvals where id = ?1"), vals![id])?;
         found.first().map(Approval::read).ok_or_else(|| {
-            Failure::new("provision::apply::approval", format!("there is no approval `{id}`"))
+            Failure::new(Code::ApplyApproval, format!("there is no approval `{id}`"))
                 .with_help("Run `provision approvals` to see them.")
         })
     }
@@ -190,7 +189,7 @@ impl Store {
             })?
         };
         if gone == 0 {
-            return Err(Failure::new("provision::apply::approval", format!("the approval `{id}` was used already"))
+            return Err(Failure::new(Code::ApplyApproval, format!("the approval `{id}` was used already"))
                 .with_help("What was applied is not undone by taking it back; plan the way back."));
         }
         Ok(approval)

@@ -11,8 +11,7 @@ use crate::store::parsed;
 use crate::{Lease, Store};
 use data_encoding::HEXLOWER;
 use provision_diagnostic::Failure;
-use provision_model::Time;
-use provision_model::{Json, Map, canonical};
+use provision_model::{Json, Map, Time, canonical};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

@@ -4,9 +4,8 @@ use crate::db::{Database, Dialect, Trouble};
 use crate::sqlite::Sqlite;
 use crate::store::FILE;
 use crate::{Ambient, Location, Machine, Store, file_io, files};
-use provision_diagnostic::Failure;
-use provision_model::Time;
-use provision_model::{Json, Map};
+use provision_diagnostic::{Code, Failure};
+use provision_model::{Json, Map, Time};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,11 +122,8 @@ fn is_good(file: &Path) -> bool {
 /// Goes back to a backup: the newest good one, or the one named. What is there now is put aside, not thrown away.
 pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &str) -> Result<Restored, Failure> {
     if location.url.is_some() {
-        return Err(Failure::new(
-            "provision::state::no_backup",
-            "the state is kept in a database, which has its own backups",
-        )
-        .with_help("Restore the database with its own tools, pg_restore for instance."));
+        return Err(Failure::new(Code::StateNoBackup, "the state is kept in a database, which has its own backups")
+            .with_help("Restore the database with its own tools, pg_restore for instance."));
     }
     let folder = location.folder(project);
     refuse_live(&folder)?;
@@ -135,7 +131,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
         Some(file) if is_good(file) => Some(file.to_path_buf()),
         Some(file) => {
             return Err(Failure::new(
-                "provision::state::corrupt",
+                Code::StateCorrupt,
                 format!("the backup {} cannot be read or is damaged", file.display()),
             )
             .with_help("Name another one; `provision state backups` lists them."));
@@ -143,7 +139,7 @@ pub fn restore(project: &Path, location: &Location, from: Option<&Path>, user: &
         None => list(&folder).into_iter().map(|row| PathBuf::from(row.file)).find(|file| is_good(file)),
     };
     let chosen = chosen.ok_or_else(|| {
-        Failure::new("provision::state::no_backup", format!("there is no good backup in {}", folder.display()))
+        Failure::new(Code::StateNoBackup, format!("there is no good backup in {}", folder.display()))
             .with_help("Name a backup with --from, or begin anew and adopt what is there with `provision import`.")
     })?;
     let head = crate::head::head_in(&folder);
@@ -225,7 +221,7 @@ fn refuse_live(folder: &Path) -> Result<(), Failure> {
     };
     match owner.and_then(|owner| serde_json::from_str::<crate::LeaseInfo>(&owner).ok()) {
         Some(info) if !info.is_dead(&crate::LeaseInfo::here("", 0)) => {
-            Err(Failure::new("provision::lease::held", format!("the state is in use by {info}"))
+            Err(Failure::new(Code::LeaseHeld, format!("the state is in use by {info}"))
                 .with_help("Wait for it to finish, or stop that process."))
         }
         _ => Ok(()),

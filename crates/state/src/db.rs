@@ -1,6 +1,6 @@
 //! Owns the one way the state speaks to a database: statements with values in, rows out, whatever the database is.
 
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::Time;
 use std::fmt;
 
@@ -135,31 +135,31 @@ impl DbError {
     pub fn failure(&self, what: &str) -> Failure {
         let message = format!("cannot {what} the state: {}", self.message);
         let (code, help) = match self.trouble {
-            Trouble::Full => ("provision::state::io", crate::FREE),
+            Trouble::Full => (Code::StateIo, crate::FREE),
             Trouble::Locked => (
-                "provision::lease::held",
+                Code::LeaseHeld,
                 "Another process has been writing to it for long, or was stopped while it did: `provision lock show` tells which. Wait for it or end it; what it began is settled first.",
             ),
             Trouble::ReadOnly => {
-                ("provision::state::io", "Make the project's `.provision` folder and its files writable for you.")
+                (Code::StateIo, "Make the project's `.provision` folder and its files writable for you.")
             }
             Trouble::Vanished => (
-                "provision::state::io",
+                Code::StateIo,
                 "Put the folder `.provision` back, from a backup if need be, then run the command again: what was begun is settled first.",
             ),
             Trouble::Insecure => (
-                "provision::state::insecure",
+                Code::StateInsecure,
                 "Give the certificate of its authority with `sslrootcert=/PATH.pem` in PROVISION_STATE; only where nobody else can reach the connection write `sslmode=disable`.",
             ),
             Trouble::Corrupt => (
-                "provision::state::corrupt",
+                Code::StateCorrupt,
                 "Run `provision state restore` to go back to the newest good backup; `provision refresh` then lists what was made since.",
             ),
             Trouble::Lost => (
-                "provision::state::unreachable",
+                Code::StateUnreachable,
                 "Check that the database of the state is reachable, then run the command again: open operations are settled first.",
             ),
-            Trouble::Other => ("provision::state::io", crate::WRITABLE),
+            Trouble::Other => (Code::StateIo, crate::WRITABLE),
         };
         Failure::new(code, message).with_help(help)
     }

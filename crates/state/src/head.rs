@@ -6,9 +6,8 @@ use crate::db::{Database, DbError, Dialect, vals};
 use crate::schema::PROVED_FROM;
 use crate::store::set_meta;
 use crate::{Lease, Sealer, Store, file_io};
-use provision_diagnostic::Failure;
-use provision_model::Time;
-use provision_model::{Json, Map};
+use provision_diagnostic::{Code, Failure};
+use provision_model::{Json, Map, Time};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -219,7 +218,7 @@ impl Store {
     /// Refuses to go on with a state that its head shows to be older than it was, or that has none.
     pub fn refuse_older(&self) -> Result<(), Failure> {
         let Some(problem) = self.standing()?.problem() else { return Ok(()) };
-        Err(Failure::new("provision::state::older", problem).with_help(
+        Err(Failure::new(Code::StateOlder, problem).with_help(
             "Put the newest state back with its audit.head. Where it is lost, run `provision recover`: it writes into the audit log what is gone, and the next plan adopts what the clouds hold.",
         ))
     }

@@ -4,9 +4,8 @@ use crate::db::{Database, DbError, Trouble, vals};
 use crate::resources::sum;
 use crate::store::{parsed, text_of};
 use crate::{AuditEntry, Lease, Store, io};
-use provision_diagnostic::Failure;
-use provision_model::Time;
-use provision_model::{Address, Json, Lifecycle, Map, Resource};
+use provision_diagnostic::{Code, Failure};
+use provision_model::{Address, Json, Lifecycle, Map, Resource, Time};
 use serde::{Deserialize, Serialize};
 
 /// Changes that are kept at least; when there are twice as many the oldest go.
@@ -335,10 +334,8 @@ impl Store {
         let rows = self.rows("select data from history where serial = ?1", vals![serial])?;
         match rows.first() {
             Some(row) => parsed(row.text(0)),
-            None => {
-                Err(Failure::new("provision::state::unknown_serial", format!("the history has no change {serial}"))
-                    .with_help("See `provision history`; the oldest changes are not kept."))
-            }
+            None => Err(Failure::new(Code::StateUnknownSerial, format!("the history has no change {serial}"))
+                .with_help("See `provision history`; the oldest changes are not kept.")),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::db::{Database, DbError, Trouble, vals};
 use crate::owner::{LeaseInfo, own_task};
 use crate::{Silence, Store, io};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::Time;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -100,7 +100,7 @@ impl Lease {
             }
             Err(holder) => {
                 let who = holder.map_or_else(|| "somebody".to_owned(), |holder| holder.to_string());
-                Err(Failure::new("provision::lease::held", format!("the state is in use by {who}")).with_help(
+                Err(Failure::new(Code::LeaseHeld, format!("the state is in use by {who}")).with_help(
                     "Wait for it to finish, then run the command again; `provision lock show` tells about it.",
                 ))
             }
@@ -233,7 +233,7 @@ impl Store {
     /// more, and the lease is free once what it sent last has arrived.
     pub fn break_lease(&self, user: &str, reason: &str, force: bool) -> Result<LeaseRow, Failure> {
         let Some(row) = self.lease_row()? else {
-            return Err(Failure::new("provision::lease::free", "nobody holds the lease of the state")
+            return Err(Failure::new(Code::LeaseFree, "nobody holds the lease of the state")
                 .with_help("There is nothing to break; run the command you wanted to run."));
         };
         let (here, chain, time) = (LeaseInfo::here(user, 0), self.chain(), self.now());
@@ -283,12 +283,12 @@ impl Store {
                 (format!("{who} does not renew the lease any more, but what they sent last may still be on its way"), later)
             }
         };
-        Err(Failure::new("provision::lease::held", message).with_help(help))
+        Err(Failure::new(Code::LeaseHeld, message).with_help(help))
     }
 }
 
 pub(crate) fn lost() -> Failure {
-    Failure::new("provision::lease::lost", "this process lost the lease of the state")
+    Failure::new(Code::LeaseLost, "this process lost the lease of the state")
         .with_help("Run `provision apply` again; open operations are settled first.")
 }
 

@@ -51,6 +51,7 @@ pub use store::{Location, Store};
 pub use transfer::Imported;
 pub use verify::{AuditProblem, Verified};
 
+use provision_diagnostic::Code;
 use provision_diagnostic::Failure;
 
 /// What to do when a file of the state cannot be read or written.
@@ -59,7 +60,7 @@ pub(crate) const WRITABLE: &str = "Check that the project's `.provision` folder 
 pub(crate) const FREE: &str = "Free some space, then run the command again: open operations are settled first.";
 
 pub(crate) fn io(what: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new("provision::state::io", format!("cannot {what} the state: {error}")).with_help(WRITABLE)
+    Failure::new(Code::StateIo, format!("cannot {what} the state: {error}")).with_help(WRITABLE)
 }
 
 /// The same of a file, where a disk without room is told from the rest.

@@ -7,8 +7,7 @@ use crate::resources::put_resource;
 use crate::store::{parsed, text_of};
 use crate::{Entry, Lease, Phase, Record, Store, io};
 use provision_diagnostic::Failure;
-use provision_model::Time;
-use provision_model::{Action, Address, Json, Map, Resource};
+use provision_model::{Action, Address, Json, Map, Resource, Time};
 
 /// Whether an entry is written already. The second condition is that of the index; without it the whole journal is read.
 const KNOWN: &str = "select id from journal where uid = ?1 and uid <> ''";

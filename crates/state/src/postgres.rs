@@ -6,7 +6,7 @@ use postgres::config::SslMode;
 use postgres::error::SqlState;
 use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, Config, NoTls, Statement};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::collections::HashMap;
@@ -48,7 +48,7 @@ impl Postgres {
             schema = format!("{schema}_{}", environment.replace('-', "_"));
         }
         let wrong = |what: &str| {
-            Failure::new("provision::config::invalid", format!("the address of the state is not valid: {what}"))
+            Failure::new(Code::ConfigInvalid, format!("the address of the state is not valid: {what}"))
                 .with_help("Write it as postgresql://user@host:5432/database?schema=shop.")
         };
         // The error of a URL may quote it, password and all.
@@ -99,7 +99,7 @@ impl Address {
             && schema.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
             && schema.len() <= 63;
         if !valid {
-            return Err(Failure::new("provision::config::invalid", "the schema of the state's address is not valid")
+            return Err(Failure::new(Code::ConfigInvalid, "the schema of the state's address is not valid")
                 .with_help("Use lower-case letters, digits and `_`, starting with a letter."));
         }
         if !rest.is_empty() {
@@ -117,7 +117,7 @@ fn is_clear(mode: &str) -> Result<bool, Failure> {
         "require" | "verify-ca" | "verify-full" => Ok(false),
         _ => {
             let message = format!("the state's address says `sslmode={mode}`, which does not keep the password safe");
-            Err(Failure::new("provision::config::invalid", message)
+            Err(Failure::new(Code::ConfigInvalid, message)
                 .with_help("Leave sslmode out, which is verify-full, or write `sslmode=disable` for no encryption."))
         }
     }
@@ -127,7 +127,7 @@ fn root_file(path: &str) -> Result<PathBuf, Failure> {
     let path = PathBuf::from(path.replace("%2F", "/").replace("%2f", "/"));
     match path.is_absolute() {
         true => Ok(path),
-        false => Err(Failure::new("provision::config::invalid", "the sslrootcert of the state's address is not valid")
+        false => Err(Failure::new(Code::ConfigInvalid, "the sslrootcert of the state's address is not valid")
             .with_help("Give the absolute path of a file with certificates in PEM, or `system`.")),
     }
 }
@@ -268,7 +268,7 @@ mod tests {
         let more = "postgresql://h/d?connect_timeout=3".to_owned();
         assert_eq!(of(url), Address { plain: more, schema: "shop".into(), clear: true, roots: None });
         let error = Address::of("postgresql://h/d?schema=a;drop").unwrap_err();
-        assert_eq!(error.code(), "provision::config::invalid");
+        assert_eq!(error.code(), Code::ConfigInvalid);
         let Err(error) = Postgres::connect("postgresql://u:canary@[", None, None) else { panic!() };
         assert!(!error.to_string().contains("canary"), "{error}");
     }
@@ -281,7 +281,7 @@ mod tests {
         }
         assert!(Address::of("h?sslmode=disable").unwrap().clear);
         for url in ["h?sslmode=prefer", "h?sslmode=allow", "h?sslmode=", "h?sslrootcert=a.pem"] {
-            assert_eq!(Address::of(url).unwrap_err().code(), "provision::config::invalid", "{url}");
+            assert_eq!(Address::of(url).unwrap_err().code(), Code::ConfigInvalid, "{url}");
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Owns giving a state another key: everything that is sealed is sealed anew, in one transaction, and what was signed is
 //! signed anew.
 
-use crate::audit;
 use crate::db::{Database, DbError, Dialect, Trouble};
 use crate::proofs::{self, Chain};
 use crate::resources::{policies_text, sum};
 use crate::store::{FILE, set_meta};
-use crate::{Lease, Sealer, Store, file_io};
+use crate::{Lease, Sealer, Store, audit, file_io};
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map};
 use serde::{Deserialize, Serialize};

@@ -6,9 +6,8 @@ use crate::journal::PolicyInForce;
 use crate::proofs::{self, POLICIES};
 use crate::store::{meta, parsed, set_meta, text_of};
 use crate::{Lease, Store};
-use provision_diagnostic::Failure;
-use provision_model::Time;
-use provision_model::{Address, Json, Map, Resource, short_hash};
+use provision_diagnostic::{Code, Failure};
+use provision_model::{Address, Json, Map, Resource, Time, short_hash};
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
 
@@ -93,7 +92,7 @@ impl Store {
         match self.read(|database| newest_version(database, address))? {
             Some(version) => Ok((version.resource, true)),
             None => Err(Failure::new(
-                "provision::state::corrupt",
+                Code::StateCorrupt,
                 format!("the row of `{address}` is damaged, and the history has no good one"),
             )
             .with_help("Run `provision state restore` to go back to the newest good backup.")),
@@ -262,7 +261,7 @@ impl Store {
             (Some(in_force), (_, true)) => Ok(Some(in_force)),
             (in_force, _) => {
                 let what = if in_force.is_some() { "were not written by this state" } else { "are gone" };
-                Err(Failure::new("provision::state::forged", format!("the policies in force {what}")).with_help(
+                Err(Failure::new(Code::StateForged, format!("the policies in force {what}")).with_help(
                     "Somebody changed the state's file: run `provision audit verify`, and put back a state that is whole.",
                 ))
             }

@@ -1,7 +1,7 @@
 //! Owns the tables and their migrations, forward only.
 
 use crate::db::{Database, DbError, Dialect};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 
 /// The version this build writes.
 pub const SCHEMA_VERSION: i64 = 5;
@@ -205,7 +205,7 @@ pub fn refuse_other(database: &mut dyn Database) -> Result<(), Failure> {
     refuse_newer(found)?;
     if found < SCHEMA_VERSION {
         let message = format!("the state has version {found} and may only be read; this build reads {SCHEMA_VERSION}");
-        return Err(Failure::new("provision::state::version", message)
+        return Err(Failure::new(Code::StateVersion, message)
             .with_help("Run a command that may write it once: it is brought forward then."));
     }
     Ok(())
@@ -234,7 +234,7 @@ fn step(database: &mut dyn Database, at: i64) -> Result<(), DbError> {
 pub fn refuse_newer(found: i64) -> Result<(), Failure> {
     if found > SCHEMA_VERSION {
         return Err(Failure::new(
-            "provision::state::version",
+            Code::StateVersion,
             format!("the state has version {found}, this build knows versions up to {SCHEMA_VERSION}"),
         )
         .with_help("Update nu-provision to a version that knows this state."));

@@ -4,7 +4,7 @@ use crate::{file_io, io};
 use age::secrecy::ExposeSecret;
 use base64::Engine;
 use hmac::{Hmac, Mac};
-use provision_diagnostic::{Failure, SecretTexts};
+use provision_diagnostic::{Code, Failure, SecretTexts};
 use provision_model::{Json, Map, canonical, secret_texts};
 use sha2::Sha256;
 use std::path::Path;
@@ -76,7 +76,7 @@ impl Sealer {
     /// A key that is not kept in a file.
     pub fn from_key(text: &str) -> Result<Sealer, Failure> {
         let identity = text.trim().parse().map_err(|_| {
-            Failure::new("provision::state::io", "the key of the state is no age identity: PROVISION_STATE_KEY")
+            Failure::new(Code::StateIo, "the key of the state is no age identity: PROVISION_STATE_KEY")
                 .with_help("Set it to the line of the state's identity.txt that begins with AGE-SECRET-KEY-.")
         })?;
         Ok(Sealer::of(identity))

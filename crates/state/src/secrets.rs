@@ -8,6 +8,7 @@ mod recipients;
 use age::secrecy::{ExposeSecret, SecretString};
 use files::{collect, io, is_name, place, read, write};
 use keys::{Identity, LIMIT, Recipient, Sealed};
+use provision_diagnostic::Code;
 use provision_diagnostic::Failure;
 use provision_model::{Json, canonical, lookup};
 use recipients::RecipientsFile;
@@ -188,7 +189,7 @@ impl Secrets {
     /// A field of a value, by dotted path.
     pub fn pick(value: &Json, what: &str, field: &str) -> Result<Json, Failure> {
         lookup(value, field).cloned().ok_or_else(|| {
-            Failure::new("provision::secret::unknown", format!("{what} has no field `{field}`"))
+            Failure::new(Code::SecretUnknown, format!("{what} has no field `{field}`"))
                 .with_help("Name one that it has: `provision secret decrypt NAME | describe` shows them.")
         })
     }
@@ -226,7 +227,7 @@ impl Secrets {
         let publics: Vec<String> = identities.iter().filter_map(|identity| identity.public.clone()).collect();
         if !new_identity && !recipients.iter().any(|recipient| publics.contains(&recipient.text)) {
             return Err(Failure::new(
-                "provision::secret::recipient",
+                Code::SecretRecipient,
                 "you are none of the recipients, and could not read the secrets afterwards",
             )
             .with_help("Run `provision secret init` to add your public key, or let somebody rotate who stays."));
@@ -262,7 +263,7 @@ impl Secrets {
     fn renew(&self, old: &[String]) -> Result<(), Failure> {
         if self.identity.is_some() {
             return Err(Failure::new(
-                "provision::secret::no_identity",
+                Code::SecretNoIdentity,
                 format!("a new identity is kept in your own file, which {IDENTITY} hides"),
             )
             .with_help(format!("Put that key into your own file, unset {IDENTITY}, and run the command again.")));
@@ -346,7 +347,7 @@ impl Secrets {
             sealed.open(&self.identities()?)?
         };
         serde_json::from_slice(&plain).map_err(|_| {
-            Failure::new("provision::secret::malformed", format!("{what} opens, but what it holds is no JSON"))
+            Failure::new(Code::SecretMalformed, format!("{what} opens, but what it holds is no JSON"))
                 .with_help("Encrypt it again, for example `age -d FILE | provision secret encrypt NAME`.")
         })
     }
@@ -354,7 +355,7 @@ impl Secrets {
     /// The file of a name; a name cannot lead out of the folder.
     fn path(&self, name: &str) -> Result<PathBuf, Failure> {
         if name.split('/').count() > PARTS || !name.split('/').all(is_name) {
-            return Err(Failure::new("provision::secret::name", format!("`{name}` is no name for a secret"))
+            return Err(Failure::new(Code::SecretName, format!("`{name}` is no name for a secret"))
                 .with_help("Use lower-case letters, digits, `_` and `-`, starting with a letter; `/` makes folders."));
         }
         Ok(self.folder.join(format!("{name}.age")))
@@ -375,7 +376,7 @@ impl Secrets {
             format!("See `provision secret list`, or write it with `provision secret encrypt {name}`.")
         });
         let message = format!("there is no secret `{name}` in this project");
-        Failure::new("provision::secret::unknown", message).with_help(help)
+        Failure::new(Code::SecretUnknown, message).with_help(help)
     }
 
     fn names(&self) -> Result<Vec<String>, Failure> {
@@ -401,13 +402,13 @@ fn plain(value: &Json) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 fn no_identity(message: impl Into<String>) -> Failure {
-    Failure::new("provision::secret::no_identity", message).with_help(format!(
+    Failure::new(Code::SecretNoIdentity, message).with_help(format!(
         "Run `provision secret init`, or set {IDENTITY} to an age secret key or to the path of an age or SSH one."
     ))
 }
 
 fn no_passphrase(message: String) -> Failure {
-    Failure::new("provision::secret::no_identity", message)
+    Failure::new(Code::SecretNoIdentity, message)
         .with_help(format!("Set it for this session: `$env.{PASSPHRASE} = (input --suppress-output)`."))
 }
 
@@ -445,7 +446,7 @@ mod tests {
         assert_eq!(ada.get("app/db").unwrap(), value);
         assert_eq!(Secrets::pick(&value, "`app/db`", "password").unwrap(), json!("canary-1"));
         let missing = Secrets::pick(&value, "`app/db`", "passwort").unwrap_err();
-        assert!(missing.code() == "provision::secret::unknown" && !missing.to_string().contains("canary"));
+        assert!(missing.code() == Code::SecretUnknown && !missing.to_string().contains("canary"));
         let rows = ada.list().unwrap();
         assert_eq!((rows.len(), rows[0].recipients, rows[0].readable), (1, 1, true));
         #[cfg(unix)]
@@ -467,14 +468,14 @@ mod tests {
         ada.init(&[]).unwrap();
         ada.put("db", &json!("canary-2"), Audience::Project).unwrap();
         let bobs = bob.init(&[]).unwrap().recipient;
-        assert_eq!(bob.get("db").unwrap_err().code(), "provision::secret::not_a_recipient");
+        assert_eq!(bob.get("db").unwrap_err().code(), Code::SecretNotARecipient);
         assert_eq!(ada.rotate(false).unwrap()[0].recipients, 2);
         assert_eq!(bob.get("db").unwrap(), json!("canary-2"));
         assert!(ada.remove_recipient(&bobs).unwrap() && !ada.remove_recipient(&bobs).unwrap());
         ada.rotate(false).unwrap();
-        assert_eq!(bob.get("db").unwrap_err().code(), "provision::secret::not_a_recipient");
+        assert_eq!(bob.get("db").unwrap_err().code(), Code::SecretNotARecipient);
         assert!(!bob.list().unwrap()[0].readable);
-        assert_eq!(bob.rotate(false).unwrap_err().code(), "provision::secret::recipient");
+        assert_eq!(bob.rotate(false).unwrap_err().code(), Code::SecretRecipient);
         assert_eq!(ada.get("db").unwrap(), json!("canary-2"));
     }
 
@@ -491,8 +492,8 @@ mod tests {
         assert!(recipients.len() == 1 && recipients[0] != old);
         assert_eq!(ada.init(&[]).unwrap().recipient, recipients[0]);
         let with_old = of(folder.path(), "x", &[(IDENTITY, key.as_str())]);
-        assert_eq!(with_old.get("db").unwrap_err().code(), "provision::secret::not_a_recipient");
-        assert_eq!(with_old.rotate(true).unwrap_err().code(), "provision::secret::not_a_recipient");
+        assert_eq!(with_old.get("db").unwrap_err().code(), Code::SecretNotARecipient);
+        assert_eq!(with_old.rotate(true).unwrap_err().code(), Code::SecretNotARecipient);
         // It is still there for what other projects encrypted to it.
         let kept = std::fs::read_to_string(identity(folder.path(), "ada")).unwrap();
         assert!(kept.ends_with(&key) && kept.len() > key.len());
@@ -507,9 +508,9 @@ mod tests {
         assert_eq!(with.update("db", None, &json!([2])).unwrap().recipients, 0);
         assert_eq!(with.get("db").unwrap(), json!([2]));
         let wrong = of(folder.path(), "ada", &[(PASSPHRASE, "battery staple")]).get("db").unwrap_err();
-        assert!(wrong.code() == "provision::secret::not_a_recipient" && !wrong.to_string().contains("staple"));
+        assert!(wrong.code() == Code::SecretNotARecipient && !wrong.to_string().contains("staple"));
         let without = of(folder.path(), "ada", &[]).get("db").unwrap_err();
-        assert_eq!(without.code(), "provision::secret::no_identity");
+        assert_eq!(without.code(), Code::SecretNoIdentity);
     }
 
     #[test]
@@ -517,7 +518,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ada = of(folder.path(), "ada", &[]);
         let code = |result: Result<(), Failure>| result.unwrap_err().code().to_owned();
-        assert_eq!(code(ada.put("db", &json!(1), Audience::Project).map(drop)), "provision::secret::recipient");
+        assert_eq!(code(ada.put("db", &json!(1), Audience::Project).map(drop)), Code::SecretRecipient);
         let key = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J3";
         let failures = [
             ada.init(&[key.to_owned()]).unwrap_err(),
@@ -533,18 +534,18 @@ mod tests {
         let unknown = ada.get("databas").unwrap_err();
         assert_eq!(unknown.first.help.as_deref(), Some("Did you mean `database`?"));
         for name in ["", "Db", "../db", "a//b", "a/", ".a", "1a", "a/b/c/d/e/f/g/h/i"] {
-            assert_eq!(code(ada.check(name)), "provision::secret::name", "{name}");
+            assert_eq!(code(ada.check(name)), Code::SecretName, "{name}");
         }
         let large = json!("x".repeat(LIMIT));
-        assert_eq!(code(ada.put("large", &large, Audience::Project).map(drop)), "provision::secret::malformed");
+        assert_eq!(code(ada.put("large", &large, Audience::Project).map(drop)), Code::SecretMalformed);
         let text = ada.encrypt(&json!(1), Audience::Project).unwrap();
         let damaged = text.replace("-----END", "AAAA\n-----END");
         for wrong in ["", "no", damaged.as_str()] {
-            assert_eq!(code(ada.decrypt(wrong.as_bytes()).map(drop)), "provision::secret::malformed", "{wrong}");
+            assert_eq!(code(ada.decrypt(wrong.as_bytes()).map(drop)), Code::SecretMalformed, "{wrong}");
         }
         std::fs::write(folder.path().join("p/secrets/recipients.txt"), "# us\nage1nobody\n").unwrap();
         let line = ada.rotate(false).unwrap_err();
-        assert_eq!(line.code(), "provision::secret::recipient");
+        assert_eq!(line.code(), Code::SecretRecipient);
         assert!(line.first.message.contains("line 2 of"), "{line}");
     }
 }

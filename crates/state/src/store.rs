@@ -6,7 +6,7 @@ use crate::files::{self, Presence};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::{Ambient, AuditEntry, Lease, Machine, NewChange, Sealer, file_io, io, lease, schema};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Json, Map, Time};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -105,7 +105,7 @@ impl Store {
         let database: Box<dyn Database> = match &location.url {
             None if is_lost(&folder) => {
                 return Err(Failure::new(
-                    "provision::state::corrupt",
+                    Code::StateCorrupt,
                     format!("the state is empty, but there was one: {}", folder.join(FILE).display()),
                 )
                 .with_help(
@@ -474,7 +474,7 @@ fn is_lost(folder: &Path) -> bool {
 /// Data of a column.
 pub(crate) fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
     serde_json::from_str(text).map_err(|error| {
-        Failure::new("provision::state::corrupt", format!("the state holds data that cannot be read: {error}"))
+        Failure::new(Code::StateCorrupt, format!("the state holds data that cannot be read: {error}"))
             .with_help("Run `provision state restore` to go back to the newest good backup.")
     })
 }
@@ -503,7 +503,7 @@ fn open_sealer(known: Option<String>, folder: &Path, key: Option<&str>) -> Resul
             Some(_) => format!("the key of the state {what}: PROVISION_STATE_KEY"),
             None => format!("the key of the state {what}: {}", place.display()),
         };
-        Failure::new("provision::state::io", message)
+        Failure::new(Code::StateIo, message)
             .with_help("Put the key back from a backup; what it sealed cannot be opened without it.")
     };
     let sealer = match key {

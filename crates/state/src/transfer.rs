@@ -1,12 +1,11 @@
 //! Owns carrying a state elsewhere: export and import between databases.
 
-use crate::audit;
 use crate::db::Val;
 use crate::head::Checkpoint;
 use crate::proofs::{self, Chain};
 use crate::schema::{PROVED_FROM, SCHEMA_VERSION, SINCE, TABLES, refuse_newer};
-use crate::{AuditEntry, Entry, HistoryRow, Lease, Store, Version};
-use provision_diagnostic::Failure;
+use crate::{AuditEntry, Entry, HistoryRow, Lease, Store, Version, audit};
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Json, Map, Resource};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +22,7 @@ pub struct Imported {
 }
 
 fn malformed(what: &str) -> Failure {
-    Failure::new("provision::state::malformed", format!("this is no exported state: {what}"))
+    Failure::new(Code::StateMalformed, format!("this is no exported state: {what}"))
         .with_help("Give what `provision state export` gave.")
 }
 
@@ -61,7 +60,7 @@ impl Store {
     pub fn import(&self, lease: &Lease, exported: &Json) -> Result<Imported, Failure> {
         let version = Self::check_exported(exported)?;
         if self.serial()? > 0 || !self.resources()?.is_empty() {
-            return Err(Failure::new("provision::state::not_empty", "there is a state here already")
+            return Err(Failure::new(Code::StateNotEmpty, "there is a state here already")
                 .with_help("Import into a project whose `.provision` folder, or database schema, is new."));
         }
         let mut tables = Vec::new();
@@ -99,7 +98,7 @@ impl Store {
             })
         };
         if find("public_key").as_deref() != Some(self.sealer().public_key().as_str()) {
-            return Err(Failure::new("provision::state::io", "the exported state was sealed with another key")
+            return Err(Failure::new(Code::StateIo, "the exported state was sealed with another key")
                 .with_help(
                     "Put the identity.txt of the old state's `.provision` folder into this one, or set PROVISION_STATE_KEY, then import again.",
                 ));

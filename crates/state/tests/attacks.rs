@@ -294,7 +294,7 @@ fn what_was_forged_lets_nobody_pass() {
     store.put_approval(&approval(&Machine.id(), "lea")).unwrap();
     assert_eq!(store.approvals().unwrap().iter().filter(|it| store.is_vouched(it).unwrap()).count(), 2);
     scene.sql("update policies set digest = 'x'");
-    assert_eq!(store.policies().unwrap_err().code(), "provision::state::forged");
+    assert_eq!(store.policies().unwrap_err().code().as_str(), "provision::state::forged");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_state_that_is_older_than_its_head_is_refused_until_it_is_owned() {
             std::fs::remove_file(scene.file("audit.head")).unwrap();
         }
         let store = Store::open(scene.project.path()).unwrap();
-        assert_eq!(store.refuse_older().unwrap_err().code(), "provision::state::older", "{what}");
+        assert_eq!(store.refuse_older().unwrap_err().code().as_str(), "provision::state::older", "{what}");
         let lease = Lease::acquire(&store, "ada").unwrap();
         assert!(store.own_older(&lease).unwrap() && store.is_behind().unwrap());
         store.refuse_older().unwrap();
@@ -318,6 +318,6 @@ fn a_state_that_is_older_than_its_head_is_refused_until_it_is_owned() {
     // One whose log of SQLite is gone before anything reached the file is not taken for new.
     let scene = Scene::new();
     std::fs::remove_file(scene.file("state.db")).unwrap();
-    assert_eq!(Store::open(scene.project.path()).err().unwrap().code(), "provision::state::corrupt");
+    assert_eq!(Store::open(scene.project.path()).err().unwrap().code().as_str(), "provision::state::corrupt");
     assert_eq!(SCHEMA_VERSION, 5);
 }

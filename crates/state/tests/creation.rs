@@ -19,7 +19,7 @@ fn write(store: &std::sync::Arc<Store>, written: &AtomicUsize) {
                 written.fetch_add(1, Ordering::SeqCst);
                 return;
             }
-            Err(failure) => assert_eq!(failure.code(), "provision::lease::held"),
+            Err(failure) => assert_eq!(failure.code().as_str(), "provision::lease::held"),
         }
         std::thread::sleep(std::time::Duration::from_millis(2));
     }

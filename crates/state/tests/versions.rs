@@ -87,7 +87,7 @@ fn a_state_of_every_earlier_version_is_opened_and_goes_on() {
         assert!(store.open_entries().unwrap().is_empty());
         let begun = store.history().unwrap();
         // Used up, it lets no other change begin.
-        assert_eq!(begin().unwrap_err().code(), "provision::apply::approval");
+        assert_eq!(begin().unwrap_err().code().as_str(), "provision::apply::approval");
         assert_eq!(store.history().unwrap(), begun);
         assert!(store.revoke_approval(&approval.id, "lea").is_err());
     }

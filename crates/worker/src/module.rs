@@ -2,7 +2,7 @@
 
 use crate::process::Process;
 use crate::{Asked, Fault, Raised, program, script};
-use provision_diagnostic::{Diagnostic, Excerpt, Failure, Severity, Source, excerpt, nearest};
+use provision_diagnostic::{Code, Diagnostic, Excerpt, Failure, Severity, Source, excerpt, nearest};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +14,7 @@ pub const MODULE: &str = "mod.nu";
 pub const COMMANDS: [&str; 6] = ["schema", "create", "read", "list", "update", "delete"];
 /// How long a module may take to say what it has.
 const LIMIT: Duration = Duration::from_secs(30);
-const WRONG: &str = "provision::provider::module";
+const WRONG: Code = Code::ProviderModule;
 
 /// What a module has.
 pub struct Described {
@@ -31,15 +31,12 @@ pub struct Described {
 pub fn describe(folder: &Path, wanted: &[&str], env: &[(String, String)]) -> Result<Described, Failure> {
     let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
     let program = program::find(path).map_err(|why| {
-        Failure::new(
-            "provision::provider::no_nu",
-            format!("the provider in {} is a Nushell module: {why}", folder.display()),
-        )
-        .with_help("Install Nushell, or put it in PATH.")
+        Failure::new(Code::ProviderNoNu, format!("the provider in {} is a Nushell module: {why}", folder.display()))
+            .with_help("Install Nushell, or put it in PATH.")
     })?;
     let start = |script: &str| {
         Process::start(&program, folder, script, env).map_err(|error| {
-            Failure::new("provision::provider::no_nu", format!("{} cannot be started: {error}", program.display()))
+            Failure::new(Code::ProviderNoNu, format!("{} cannot be started: {error}", program.display()))
         })
     };
     let never = AtomicBool::new(false);

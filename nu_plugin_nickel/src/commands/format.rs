@@ -4,7 +4,7 @@ use crate::NickelPlugin;
 use crate::input::{Prepared, Sources};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value, record};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nickel::{Request, Source};
 use std::io::Write;
 use std::path::Path;
@@ -105,17 +105,17 @@ impl PluginCommand for Format {
             }
             let message = format!("not formatted: {}", unformatted.join(", "));
             let next = "Run `nickel format --in-place` on it.";
-            return Err(raise(Failure::new("nickel::format", message).with_help(next)));
+            return Err(raise(Failure::new(Code::NickelFormat, message).with_help(next)));
         }
         if call.has_flag("in-place")? {
             for one in all.iter().filter(|one| one.before != one.after) {
                 let Some(file) = &one.file else {
                     let message = "text on the pipeline has no place to be written to";
-                    return Err(raise(Failure::new("nickel::io", message).with_help("Leave out --in-place.")));
+                    return Err(raise(Failure::new(Code::NickelIo, message).with_help("Leave out --in-place.")));
                 };
                 replace(file, &one.after).map_err(|error| {
                     let message = format!("`{}` cannot be written: {error}", one.name);
-                    raise(Failure::new("nickel::io", message).with_help("Check that its folder may be written to."))
+                    raise(Failure::new(Code::NickelIo, message).with_help("Check that its folder may be written to."))
                 })?;
             }
             return Ok(rows(&all));
@@ -123,7 +123,7 @@ impl PluginCommand for Format {
         match &all[..] {
             [one] => Ok(PipelineData::value(Value::string(&one.after, span), None)),
             _ => Err(raise(
-                Failure::new("nickel::config", "several files have no one text")
+                Failure::new(Code::NickelConfig, "several files have no one text")
                     .with_help("Give one file, or --in-place, or --check."),
             )),
         }
@@ -140,7 +140,7 @@ fn format(plugin: &NickelPlugin, source: &Source, request: &Request, here: &Path
                     std::io::ErrorKind::NotFound => format!("there is no file `{name}`"),
                     _ => format!("`{name}` cannot be read: {error}"),
                 };
-                Failure::new("nickel::io", message).with_help("Check that the path exists and is readable.")
+                Failure::new(Code::NickelIo, message).with_help("Check that the path exists and is readable.")
             })?;
             (name, Some(path.clone()), text)
         }

@@ -4,7 +4,7 @@ use crate::NickelPlugin;
 use crate::input::{Prepared, Sources, import_path_flag};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Record, Signature, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nickel::TestRow;
 
 pub struct Test;
@@ -82,7 +82,7 @@ impl PluginCommand for Test {
             let message = format!("{} of {} examples failed; the first is {}", failed.len(), all.len(), first.test);
             let told = first.message.as_deref().unwrap_or_default();
             let failure =
-                Failure::new("nickel::eval::contract", message).with_help(format!("In {}:\n{told}", first.file));
+                Failure::new(Code::NickelEvalContract, message).with_help(format!("In {}:\n{told}", first.file));
             let whole = sources.first().map_or(call.head, |sources| sources.span);
             return Err(provision_nu_bridge::labeled(&failure, whole, "while testing this"));
         }

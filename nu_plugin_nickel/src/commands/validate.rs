@@ -8,7 +8,7 @@ use nu_protocol::{
     Example, LabeledError, ListStream, PipelineData, Record, ShellError, Signature, Span, Spanned, SyntaxShape, Type,
     Value, record,
 };
-use provision_diagnostic::{Diagnostic, Failure};
+use provision_diagnostic::{Code, Diagnostic, Failure};
 use provision_nickel::{Request, RowVerdict, Validation};
 use provision_nu_bridge::{diagnostics_table, from_json, labeled, to_json};
 use serde_json::Value as Json;
@@ -105,7 +105,7 @@ impl PluginCommand for Validate {
                 Ok(PipelineData::list_stream(stream, metadata))
             }
             PipelineData::Empty => {
-                let failure = Failure::new("nickel::io", "there is nothing on the pipeline to validate");
+                let failure = Failure::new(Code::NickelIo, "there is nothing on the pipeline to validate");
                 Err(sources.error(&failure.with_help("Pipe in a value, a table or a stream.")))
             }
             other => {
@@ -209,7 +209,7 @@ fn ordered(value: Value, row: &Value) -> Value {
 
 /// What a row that cannot cross is told as.
 fn no_data(error: &ShellError) -> Diagnostic {
-    Diagnostic::error("nickel::eval::not_serializable", error.to_string()).with_help(
+    Diagnostic::error(Code::NickelEvalNotSerializable, error.to_string()).with_help(
         "Give text, numbers, booleans, dates, durations, sizes, binary, null, and lists and records of them.",
     )
 }

@@ -8,7 +8,7 @@ use nu_protocol::{
     Completion, Example, Flag, LabeledError, PipelineData, ShellError, Signature, Span, Spanned, SyntaxShape, Type,
     Value, record,
 };
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{from_serialize, in_parallel, rows, shell, stream, until_error};
 use provision_policy::{Decision, Partial, PolicyError, Question, Reason, Verdict};
 use std::collections::HashMap;
@@ -160,7 +160,7 @@ impl Work {
             Some(other) => {
                 let span = given.as_ref().map_or(call.head, |given| given.span);
                 return Err(LabeledError::new(format!("`{other}` is not a decision"))
-                    .with_code("policy::request")
+                    .with_code(Code::PolicyRequest)
                     .with_help("Give --only allow, --only deny, or --only pending.")
                     .with_label("expected allow, deny or pending", span));
             }
@@ -243,7 +243,7 @@ impl Work {
         let message =
             format!("whether {asked} is not certain: `{policy}` cannot be evaluated: {message} ({file}:{line})");
         Some(
-            Failure::new("policy::evaluate", message)
+            Failure::new(Code::PolicyEvaluate, message)
                 .with_help("Guard the attribute with `has`, or give the request the attribute."),
         )
     }
@@ -259,14 +259,14 @@ fn denied(question: &Question, decision: &Decision) -> Failure {
     let asked = format!("{} may not {} {}", question.principal, question.action, question.resource);
     match decision.reasons.first() {
         Some(reason) => Failure::new(
-            "policy::denied",
+            Code::PolicyDenied,
             format!("{asked}: forbidden by `{}` ({}:{})", reason.policy, reason.file, reason.line),
         )
         .with_help(match reason.annotations.get("advice") {
             Some(advice) => advice.clone(),
             None => "Change the request, or the policy named.".to_owned(),
         }),
-        None => Failure::new("policy::denied", format!("{asked}: no policy permits it"))
+        None => Failure::new(Code::PolicyDenied, format!("{asked}: no policy permits it"))
             .with_help("Add a policy that permits it."),
     }
 }

@@ -4,7 +4,7 @@ use crate::PolicyPlugin;
 use crate::given::{generated, policies, policy_flags, schema, text};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
-use provision_diagnostic::{Diagnostic, Failure, Severity};
+use provision_diagnostic::{Code, Diagnostic, Failure, Severity};
 use provision_nu_bridge::{diagnostics_table, labeled};
 
 /// Said where a schema was taken that was not given.
@@ -76,7 +76,7 @@ impl PluginCommand for Check {
                 }
             }
             Ok(set) if set.is_empty() => found.push(
-                Diagnostic::error("policy::io", "there is no policy in what was checked")
+                Diagnostic::error(Code::PolicyIo, "there is no policy in what was checked")
                     .with_help("Without a policy every request is denied. Check the path given with --policies, and that its files end with `.cedar`."),
             ),
             Ok(set) => match own.map(|own| own.what) {

@@ -5,7 +5,7 @@ use crate::asking::{Answering, Asking, request_flags};
 use crate::given::{policies_of, solver, solver_flags};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, ShellError, Signature, Span, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{from_json, from_serialize, labeled, rows, shell, stream, until_error};
 use provision_policy::{Difference, PolicySet, Question, Verdict, difference};
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl PluginCommand for Diff {
             return Ok(PipelineData::value(Value::list(all, head), None));
         }
         if matches!(input, PipelineData::Empty | PipelineData::Value(Value::Nothing { .. }, _)) {
-            let failure = Failure::new("policy::request", "no question was asked of the two sets")
+            let failure = Failure::new(Code::PolicyRequest, "no question was asked of the two sets")
                 .with_help("Pipe questions in, or give --all to look among all there can be.");
             return Err(labeled(&failure, head, "needs questions"));
         }

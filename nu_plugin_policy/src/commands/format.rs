@@ -4,7 +4,7 @@ use crate::PolicyPlugin;
 use crate::given::text;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::labeled;
 use provision_policy::{format, policies_from_json};
 
@@ -52,7 +52,7 @@ impl PluginCommand for Format {
     ) -> Result<PipelineData, LabeledError> {
         let span = input.span().unwrap_or(call.head);
         let Some((source, span)) = text(call, input)? else {
-            let failure = Failure::new("policy::parse", "there is no text to format");
+            let failure = Failure::new(Code::PolicyParse, "there is no text to format");
             return Err(labeled(
                 &failure.with_help("Pipe Cedar text in: `open --raw x.cedar | policy format`."),
                 span,

@@ -4,7 +4,7 @@ use crate::PolicyPlugin;
 use crate::given::{policies, policy_flag};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, ShellError, Signature, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{from_serialize, labeled, rows, shell, stream, to_json, until_error};
 use provision_policy::{Link as Filled, PolicySet};
 
@@ -72,7 +72,7 @@ impl PluginCommand for Link {
 
 fn link(set: &PolicySet, row: &Value) -> Result<provision_policy::LinkedPolicy, ShellError> {
     let filled: Filled = serde_json::from_value(to_json(row)?).map_err(|error| {
-        let failure = Failure::new("policy::request", format!("this is no link: {error}"))
+        let failure = Failure::new(Code::PolicyRequest, format!("this is no link: {error}"))
             .with_help("Give rows with `template`, `id`, and `principal` or `resource`.");
         shell(&failure, row.span(), "this row")
     })?;

@@ -5,7 +5,7 @@ use crate::asking::{Answering, Asking, one_row, request_flags};
 use crate::given::policy_flags;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value, record};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{from_serialize, labeled, to_json};
 use provision_policy::{EntityRef, Query as Asked};
 use serde_json::{Map, Value as Json};
@@ -75,7 +75,7 @@ impl PluginCommand for Query {
         let span = row.span();
         if !asking.is_constant() {
             return Err(labeled(
-                &Failure::new("policy::request", "a query has no row for a closure to look at")
+                &Failure::new(Code::PolicyRequest, "a query has no row for a closure to look at")
                     .with_help("Give constants, or ask row by row with `each {|row| policy query …}`."),
                 call.head,
                 "this query",
@@ -89,7 +89,7 @@ impl PluginCommand for Query {
         let entity = |name: &str| -> Result<Option<EntityRef>, LabeledError> {
             let Some(value) = part(name) else { return Ok(None) };
             let told = |error: serde_json::Error| {
-                let failure = Failure::new("policy::request", error.to_string());
+                let failure = Failure::new(Code::PolicyRequest, error.to_string());
                 labeled(&failure.with_help("Write it as `Type::\"id\"` or `{type, id}`."), span, "this query")
             };
             serde_json::from_value(value.clone()).map(Some).map_err(told)

@@ -5,7 +5,7 @@ use crate::asking::Answering;
 use crate::given::policy_flags;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Record, Signature, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{from_serialize, labeled, to_json};
 use provision_policy::{Case, CaseResult, Verdict, read_cases};
 use serde_json::Value as Json;
@@ -92,7 +92,7 @@ impl PluginCommand for Test {
             let value = input.into_value(span)?;
             if value.is_nothing() {
                 return Err(labeled(
-                    &Failure::new("policy::request", "there are no cases to run")
+                    &Failure::new(Code::PolicyRequest, "there are no cases to run")
                         .with_help("Name a file of cases, or pipe cases in."),
                     call.head,
                     "needs cases",
@@ -105,7 +105,7 @@ impl PluginCommand for Test {
         let strict = call.has_flag("strict")?;
         let whole = files.first().map_or(call.head, |file| file.span);
         if strict && cases.is_empty() {
-            let failure = Failure::new("policy::test", "there are no cases, so nothing was tested");
+            let failure = Failure::new(Code::PolicyTest, "there are no cases, so nothing was tested");
             return Err(labeled(&failure, whole, "while testing this"));
         }
         let mut results = Vec::with_capacity(cases.len());
@@ -118,7 +118,7 @@ impl PluginCommand for Test {
             let message =
                 format!("{} of {} cases failed; the first is `{}`: {told}", failed.len(), cases.len(), first.case);
             let help = "`policy explain` says why a question is decided as it is.";
-            return Err(labeled(&Failure::new("policy::test", message).with_help(help), whole, "while testing this"));
+            return Err(labeled(&Failure::new(Code::PolicyTest, message).with_help(help), whole, "while testing this"));
         }
         if call.has_flag("coverage")? {
             let mut asked = Vec::with_capacity(cases.len());
@@ -137,11 +137,11 @@ impl PluginCommand for Test {
 fn read_json(path: &Path) -> Result<Json, Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|_| {
-        Failure::new("policy::io", format!("there is no file `{name}`"))
+        Failure::new(Code::PolicyIo, format!("there is no file `{name}`"))
             .with_help("A case's `entities` are rows, or a JSON file beside the file of cases.")
     })?;
     provision_policy::read_json(&text)
-        .map_err(|error| Failure::new("policy::entity", format!("`{name}` cannot be read: {error}")))
+        .map_err(|error| Failure::new(Code::PolicyEntity, format!("`{name}` cannot be read: {error}")))
 }
 
 /// What could not be asked is an error, not a failed expectation.

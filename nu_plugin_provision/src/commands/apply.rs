@@ -11,7 +11,7 @@ use nu_protocol::{
     Example, FromValue, HandlerGuard, LabeledError, PipelineData, Record, SignalAction, Signals, Signature, Span,
     Spanned, SyntaxShape, Type, Value,
 };
-use provision_diagnostic::{Failure, isolated, locked};
+use provision_diagnostic::{Code, Failure, isolated, locked};
 use provision_engine::{ApplyOptions, Event, Session, Status, Stop, is_plan_file};
 use provision_nu_bridge::{Kind, labeled, resolve_path, rows, shell, stream, to_json};
 use std::path::{Path, PathBuf};
@@ -121,15 +121,14 @@ impl PluginCommand for Apply {
                 let message =
                     format!("both a plan file, {}, and {} rows on the pipeline were given", file.item, rows.len());
                 return Err(raised(
-                    Failure::new("provision::apply::two_plans", message)
+                    Failure::new(Code::ApplyTwoPlans, message)
                         .with_help("Give one of them: `provision apply FILE`, or rows of a plan on the pipeline."),
                 ));
             }
             let text = std::fs::read_to_string(resolve_path(engine, &file.item)?).map_err(|error| {
                 let message = format!("the plan {} cannot be read: {error}", file.item);
                 raised(
-                    Failure::new("provision::plan::file", message)
-                        .with_help("Give a file that `provision plan --out` wrote."),
+                    Failure::new(Code::PlanFile, message).with_help("Give a file that `provision plan --out` wrote."),
                 )
             })?;
             let value: provision_engine::Json = serde_json::from_str(&text).unwrap_or_default();

@@ -5,6 +5,7 @@ use crate::commands::approvals::shown;
 use crate::open::{project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value};
+use provision_diagnostic::Code;
 use provision_engine::{Address, ApproveOptions};
 use provision_nu_bridge::labeled;
 use std::time::Duration;
@@ -75,7 +76,7 @@ impl PluginCommand for Approve {
                 let nanos = u64::try_from(value.as_duration()?).ok().filter(|nanos| *nanos > 0);
                 Some(Duration::from_nanos(nanos.ok_or_else(|| {
                     LabeledError::new("an approval holds for some time")
-                        .with_code("provision::apply::approval")
+                        .with_code(Code::ApplyApproval)
                         .with_help("Give a duration above zero, `8hr` for instance.")
                         .with_label("not above zero", value.span())
                 })?))

@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, session, stoppable};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_engine::ImportOptions;
 use provision_nu_bridge::labeled;
 
@@ -120,7 +120,7 @@ impl PluginCommand for Import {
 }
 
 fn wrong(what: &str, span: Span) -> LabeledError {
-    let failure = Failure::new("provision::import::arguments", what).with_help(
+    let failure = Failure::new(Code::ImportArguments, what).with_help(
         "Give `ADDRESS ID --type hetzner.server` for one resource, or `--label team=shop` for all that carry it.",
     );
     labeled(&failure, span, "here")

@@ -3,8 +3,7 @@
 use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::Spanned;
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
 use provision_nu_bridge::{from_json, labeled};
 
 pub struct Output;

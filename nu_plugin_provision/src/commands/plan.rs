@@ -9,7 +9,7 @@ use nu_protocol::{
     Example, LabeledError, PipelineData, PipelineMetadata, Record, Signals, Signature, Span, Spanned, SyntaxShape,
     Type, Value, record,
 };
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_engine::{Input, PlanOptions, Session, SourceNote, find_project};
 use provision_nu_bridge::{labeled, resolve_path, stream, to_json};
 use std::path::PathBuf;
@@ -123,16 +123,14 @@ impl PluginCommand for Plan {
             (Some(project), _) => project,
             (None, Some(folder)) => find_project(&folder).unwrap_or(folder),
             (None, None) => {
-                let failure =
-                    Failure::new("provision::config::no_project", "there is no infra.ncl here or in a folder above")
-                        .with_help("Go to a project folder, name one with --project, or give a Nickel file.");
+                let failure = Failure::new(Code::ConfigNoProject, "there is no infra.ncl here or in a folder above")
+                    .with_help("Go to a project folder, name one with --project, or give a Nickel file.");
                 return Err(labeled(&failure, call.head, "this needs a project"));
             }
         };
         if !project.is_dir() {
-            let failure =
-                Failure::new("provision::config::no_project", format!("there is no folder {}", project.display()))
-                    .with_help("Check the path of the file.");
+            let failure = Failure::new(Code::ConfigNoProject, format!("there is no folder {}", project.display()))
+                .with_help("Check the path of the file.");
             return Err(labeled(&failure, span, "this file"));
         }
         let session = session_in(plugin, engine, span, &project, environment(engine, call)?)?;

@@ -9,15 +9,12 @@ use crate::operations::events::{Sink, event};
 use crate::operations::settle::settle_open;
 use crate::planning::options::PlanOptions;
 use crate::planning::planned::Plan;
-use crate::planning::subset::Subset;
-use crate::planning::subset::{check_rows, load_rows};
+use crate::planning::subset::{Subset, check_rows, load_rows};
 use crate::policy::gate::open_gate;
-use crate::workspace::Workspace;
-use crate::workspace::writer;
-use provision_diagnostic::Failure;
+use crate::workspace::{Workspace, writer};
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Action, Address, Event, Json, Outcome, Recovered, Status};
-use provision_state::Lease;
-use provision_state::NewChange;
+use provision_state::{Lease, NewChange};
 use std::collections::HashSet;
 
 /// How to apply.
@@ -50,7 +47,7 @@ impl Session {
         if rows.is_none() && !options.yes {
             let what = if options.destroy { "provision destroy" } else { "provision apply" };
             return Err(Failure::new(
-                "provision::apply::consent",
+                Code::ApplyConsent,
                 format!("{what} was given no plan rows and no consent"),
             )
             .with_help(match options.destroy {

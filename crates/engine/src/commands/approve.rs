@@ -3,7 +3,7 @@
 use crate::commands::Session;
 use crate::policy::approvals::{kept_plan, may_approve, roles_needed};
 use crate::policy::gate::open_gate;
-use provision_diagnostic::{Failure, did_you_mean};
+use provision_diagnostic::{Code, Failure, did_you_mean};
 use provision_model::Address;
 use provision_state::Approval;
 use std::collections::BTreeSet;
@@ -31,8 +31,9 @@ impl Session {
             if plan.find(address.as_str()).is_none() {
                 let known = plan.rows.iter().map(|planned| planned.row.address.as_str());
                 let help = did_you_mean(address.as_str(), known, || "Name rows of the plan.".to_owned());
-                return Err(Failure::new("provision::apply::approval", format!("the plan has no row `{address}`"))
-                    .with_help(help));
+                return Err(
+                    Failure::new(Code::ApplyApproval, format!("the plan has no row `{address}`")).with_help(help)
+                );
             }
         }
         let gate = open_gate(&self.workspace, &self.actor, plan.policies.as_deref(), None)?;
@@ -41,7 +42,7 @@ impl Session {
             None => roles_needed(&self.workspace, &self.actor, &gate, &plan)?,
         };
         if roles.is_empty() {
-            return Err(Failure::new("provision::apply::approval", "the plan waits for no approval")
+            return Err(Failure::new(Code::ApplyApproval, "the plan waits for no approval")
                 .with_help("Apply its rows; or name a role with --role to approve it all the same."));
         }
         for role in &roles {
@@ -49,7 +50,7 @@ impl Session {
         }
         let at = self.workspace.host.now();
         let until = at.after(options.holds.unwrap_or(HOLDS)).ok_or_else(|| {
-            Failure::new("provision::apply::approval", "the approval would hold longer than time is counted")
+            Failure::new(Code::ApplyApproval, "the approval would hold longer than time is counted")
                 .with_help("Give --for a shorter duration, `8hr` for instance.")
         })?;
         let addresses: Vec<Option<Address>> = match options.addresses.is_empty() {

@@ -3,16 +3,20 @@
 use crate::commands::Session;
 use crate::configuration::accounts::open_account;
 use crate::configuration::reading::configured;
-use provision_diagnostic::{Failure, did_you_mean};
+use provision_diagnostic::{Code, Failure, did_you_mean};
 use provision_model::{Json, Map};
 
 impl Session {
     /// What the account of a provider offers: all catalogues of its manifest, or one. Every row has every column.
     pub fn catalog(&self, provider: &str, only: Option<&str>, region: Option<&str>) -> Result<Vec<Map>, Failure> {
         let Some(manifest) = self.workspace.project.registry.manifest(provider).cloned() else {
-            return Err(self.workspace.project.registry.type_of(provider).err().unwrap_or_else(|| {
-                Failure::new("provision::provider::unknown", format!("there is no provider `{provider}`"))
-            }));
+            return Err(self
+                .workspace
+                .project
+                .registry
+                .type_of(provider)
+                .err()
+                .unwrap_or_else(|| Failure::new(Code::ProviderUnknown, format!("there is no provider `{provider}`"))));
         };
         let names: Vec<&String> =
             manifest.listings.keys().filter(|name| only.is_none_or(|only| only == name.as_str())).collect();
@@ -30,7 +34,7 @@ impl Session {
                     "Add `listings` to it; docs/manifest.md shows how.".to_owned(),
                 ),
             };
-            return Err(Failure::new("provision::provider::no_catalog", message).with_help(help));
+            return Err(Failure::new(Code::ProviderNoCatalog, message).with_help(help));
         }
         let config = configured(&self.workspace).unwrap_or_default();
         let kind = format!("{provider}.{}", manifest.types.keys().next().map_or("", String::as_str));

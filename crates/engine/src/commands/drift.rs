@@ -8,8 +8,7 @@ use crate::observation::places::other_places;
 use crate::observation::refresh::look_at;
 use crate::observation::strays::{Stray, own_strays};
 use provision_diagnostic::{Diagnostic, Failure};
-use provision_model::Json;
-use provision_model::Time;
+use provision_model::{Json, Time};
 
 impl Session {
     /// What is not as it was last applied, path by path; resources that are gone, and strays. `deep` also reads each

@@ -5,11 +5,10 @@ use crate::commands::Session;
 use crate::configuration::deferred::Order;
 use crate::configuration::desired::needs;
 use crate::configuration::reading::configured;
-use provision_diagnostic::{Failure, did_you_mean};
+use provision_diagnostic::{Code, Failure, did_you_mean};
 use provision_model::{Address, Declaration, Graph, cycle_of};
 use rust_sugiyama::configure::{Config, RankingType};
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 /// A picture of more than this nobody can read, and laying it out would take long.
@@ -54,9 +53,7 @@ impl Picture {
             "svg" => Picture::Svg,
             _ => {
                 let help = did_you_mean(name, Self::NAMES, || format!("Use one of {}.", Self::NAMES.join(", ")));
-                return Err(
-                    Failure::new("provision::graph::format", format!("a graph has no format `{name}`")).with_help(help)
-                );
+                return Err(Failure::new(Code::GraphFormat, format!("a graph has no format `{name}`")).with_help(help));
             }
         })
     }
@@ -141,13 +138,13 @@ fn mermaid(nodes: &[Node]) -> String {
 fn svg(project: &str, nodes: &[Node]) -> Result<String, Failure> {
     if nodes.len() > MOST {
         return Err(Failure::new(
-            "provision::graph::drawing",
+            Code::GraphDrawing,
             format!("the graph has {} resources, more than the {MOST} of a picture", nodes.len()),
         )
         .with_help("Use --format dot with a program for large graphs."));
     }
     if let Err(cycle) = Graph::new(nodes.iter().map(|node| (&node.address, node.needs.as_slice()))).order() {
-        return Err(Failure::new("provision::plan::cycle", format!("references form a cycle: {}", cycle_of(&cycle)))
+        return Err(Failure::new(Code::PlanCycle, format!("references form a cycle: {}", cycle_of(&cycle)))
             .with_help("Remove one of the references of the cycle."));
     }
     let edges = edges(nodes);
@@ -252,7 +249,7 @@ fn placed(nodes: &[Node], edges: &[(usize, usize)]) -> Result<Vec<(f64, f64)>, F
 }
 
 fn failed() -> Failure {
-    Failure::new("provision::graph::drawing", "the graph could not be laid out")
+    Failure::new(Code::GraphDrawing, "the graph could not be laid out")
         .with_help("Use --format dot with another program, and report the graph.")
 }
 
@@ -314,11 +311,11 @@ mod tests {
     #[test]
     fn cycles_and_crowds_are_told() {
         let cycle = nodes(&[("a", &["b"]), ("b", &["a"])]);
-        assert_eq!(svg("s", &cycle).unwrap_err().code(), "provision::plan::cycle");
+        assert_eq!(svg("s", &cycle).unwrap_err().code(), Code::PlanCycle);
         let names: Vec<String> = (0..=MOST).map(|at| format!("n{at}")).collect();
         let many: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), &[] as &[&str])).collect();
-        assert_eq!(svg("s", &nodes(&many)).unwrap_err().code(), "provision::graph::drawing");
-        assert_eq!(Picture::named("png").unwrap_err().code(), "provision::graph::format");
+        assert_eq!(svg("s", &nodes(&many)).unwrap_err().code(), Code::GraphDrawing);
+        assert_eq!(Picture::named("png").unwrap_err().code(), Code::GraphFormat);
         assert_eq!(Picture::named("svgs").unwrap_err().first.help.as_deref(), Some("Did you mean `svg`?"));
     }
 

@@ -8,9 +8,8 @@ use crate::observation::finding::{
     region, valid,
 };
 use crate::observation::refresh::bounded;
-use crate::operations::taking::ImportedRow;
-use crate::operations::taking::take_in;
-use provision_diagnostic::Failure;
+use crate::operations::taking::{ImportedRow, take_in};
+use provision_diagnostic::{Code, Failure};
 use provision_model::Address;
 use std::collections::HashSet;
 
@@ -23,7 +22,7 @@ impl Session {
         let address = valid(address)?;
         if spec.read.is_none() {
             return Err(Failure::new(
-                "provision::import::not_importable",
+                Code::ImportNotImportable,
                 format!("{kind} cannot be read by an id, so it cannot be imported"),
             )
             .with_help("Declare it in infra.ncl; `provision apply` makes it."));
@@ -33,7 +32,7 @@ impl Session {
         let account = account_of(&self.workspace, &config, manifest, kind, options.account.as_deref())?;
         let region = region(manifest, kind, &account, options.region.as_deref())?;
         let Some(remote) = read_by_id(&self.workspace, &account, kind, region.as_deref(), id)? else {
-            return Err(Failure::new("provision::import::not_found", format!("there is no {kind} with the id `{id}`"))
+            return Err(Failure::new(Code::ImportNotFound, format!("there is no {kind} with the id `{id}`"))
                 .with_help(match manifest.region {
                     Some(_) => "Check the id, the account and the region (--region).",
                     None => "Check the id and the account (--account).",
@@ -41,14 +40,14 @@ impl Session {
         };
         if is_someone_elses(&self.workspace, &remote) && !options.adopt {
             return Err(Failure::new(
-                "provision::import::someone_elses",
+                Code::ImportSomeoneElses,
                 format!("the {kind} `{id}` carries the mark of another state"),
             )
             .with_help("Have the other project let go of it first, or take it all the same with --adopt."));
         }
         let found = Found { address, kind: kind.to_owned(), manifest, spec, account, region, remote };
         let mut rows = take_in(&self.workspace, &self.actor, &config, &state, vec![found])?;
-        rows.pop().ok_or_else(|| Failure::new("provision::import::not_found", format!("there is no {kind} `{id}`")))
+        rows.pop().ok_or_else(|| Failure::new(Code::ImportNotFound, format!("there is no {kind} `{id}`")))
     }
 
     /// Takes everything with a label into the state, of some types or all, of one provider or all. What is in a state
@@ -67,7 +66,7 @@ impl Session {
             && !known_accounts(&self.workspace, &config)?.contains_key(name)
             && self.workspace.project.registry.manifest(name).is_none()
         {
-            return Err(Failure::new("provision::config::invalid", format!("there is no account `{name}`"))
+            return Err(Failure::new(Code::ConfigInvalid, format!("there is no account `{name}`"))
                 .with_help("Name one of `providers` in infra.ncl, or a provider for its own account."));
         }
         let named = kinds.is_some() || provider.is_some() || options.account.is_some();

@@ -1,6 +1,6 @@
 //! Owns beginning a project: the files that a new one consists of.
 
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::Address;
 use provision_registry::Registry;
 use serde::Serialize;
@@ -34,18 +34,15 @@ pub struct Begun {
 /// files that are there stay as they are.
 pub fn init(folder: &Path, name: &str, registry: &Registry) -> Result<Begun, Failure> {
     if !Address::valid_part(name) {
-        return Err(Failure::new("provision::config::invalid", format!("`{name}` is not a valid name of a project"))
+        return Err(Failure::new(Code::ConfigInvalid, format!("`{name}` is not a valid name of a project"))
             .with_help("Use lower-case letters, digits, `_` and `-`, starting with a letter: `provision init shop`."));
     }
     if folder.join("infra.ncl").exists() {
-        return Err(Failure::new(
-            "provision::config::exists",
-            format!("there is a project in {} already", folder.display()),
-        )
-        .with_help("Run `provision plan` there, or choose another name."));
+        return Err(Failure::new(Code::ConfigExists, format!("there is a project in {} already", folder.display()))
+            .with_help("Run `provision plan` there, or choose another name."));
     }
     let failed = |error: std::io::Error| {
-        Failure::new("provision::config::exists", format!("cannot write to {}: {error}", folder.display()))
+        Failure::new(Code::ConfigExists, format!("cannot write to {}: {error}", folder.display()))
             .with_help("Choose a folder that you may write to.")
     };
     let mut files = Vec::new();

@@ -3,7 +3,7 @@
 use crate::commands::Session;
 use crate::configuration::desired::attribute_of;
 use crate::workspace::Workspace;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Address, Json, Map, SENSITIVE, resolve};
 
 impl Session {
@@ -26,7 +26,7 @@ impl Session {
     pub fn output(&self, name: &str) -> Result<Json, Failure> {
         let written = self.workspace.store.outputs()?;
         let Some(value) = written.get(name) else {
-            return Err(Failure::new("provision::output::unknown", format!("there is no output `{name}`")).with_help(
+            return Err(Failure::new(Code::OutputUnknown, format!("there is no output `{name}`")).with_help(
                 provision_diagnostic::did_you_mean(name, written.keys().map(String::as_str), || {
                     "Run `provision output` for all of them.".to_owned()
                 }),
@@ -34,7 +34,7 @@ impl Session {
         };
         value_of(&self.workspace, value)?.map(|(value, _)| value).ok_or_else(|| {
             Failure::new(
-                "provision::output::unresolved",
+                Code::OutputUnresolved,
                 format!("the output `{name}` refers to something that is not there yet"),
             )
             .with_help("Run `provision apply`.")

@@ -13,7 +13,7 @@ use crate::planning::selection::known;
 use crate::planning::strays::{placed_strays, places_to_look};
 use crate::policy::policies::project_rules;
 use crate::policy::question::attach;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::Resource;
 
 impl Session {
@@ -27,7 +27,7 @@ impl Session {
         // Where Nickel could not evaluate a field, its absence is no second mistake.
         let holes = !diagnostics.is_empty() || !problems.is_empty();
         let found = validate(&self.workspace, &located.config);
-        problems.extend(found.into_iter().filter(|it| !holes || it.code != "provision::plan::missing_field"));
+        problems.extend(found.into_iter().filter(|it| !holes || it.code != Code::PlanMissingField));
         if let Some(target) = &options.target {
             let state = self.workspace.store.resources()?;
             let names = state.iter().map(|resource| resource.address.as_str());
@@ -68,7 +68,7 @@ impl Session {
         attach(&self.workspace, &self.actor, &rules.people, &mut plan, &desired);
         plan.seal();
         let body = serde_json::to_string(&plan)
-            .map_err(|error| Failure::new("provision::state::io", format!("cannot store the plan: {error}")))?;
+            .map_err(|error| Failure::new(Code::StateIo, format!("cannot store the plan: {error}")))?;
         self.workspace.store.put_plan(&plan.digest, body)?;
         Ok(plan)
     }

@@ -2,7 +2,7 @@
 
 use crate::commands::Session;
 use crate::planning::planned::Plan;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Json, canonical};
 use serde_json::json;
 use std::path::Path;
@@ -31,7 +31,7 @@ impl Session {
             "plan": body,
         });
         let failed = |error: std::io::Error| {
-            Failure::new("provision::plan::file", format!("cannot write the plan to {}: {error}", file.display()))
+            Failure::new(Code::PlanFile, format!("cannot write the plan to {}: {error}", file.display()))
                 .with_help("Choose a folder that is there and writable.")
         };
         provision_state::write_whole(file, &text.to_string()).map_err(failed)
@@ -39,7 +39,7 @@ impl Session {
 
     /// Takes a plan file over into the state, and gives its rows; refuses one that this state's key did not sign.
     pub fn take_plan(&self, value: &Json) -> Result<Vec<Json>, Failure> {
-        let wrong = |what: &str, help: &str| Failure::new("provision::plan::file", what).with_help(help);
+        let wrong = |what: &str, help: &str| Failure::new(Code::PlanFile, what).with_help(help);
         if !is_plan_file(value) {
             return Err(wrong("this is no plan file", "Give a file that `provision plan --out` wrote."));
         }
@@ -61,12 +61,12 @@ impl Session {
         }
         let signature = value["signature"].as_str().unwrap_or_default();
         if !self.workspace.store.sealer().is_signed(&canonical(&value["plan"]), signature) {
-            return Err(Failure::new("provision::plan::tampered", "the plan file is not as it was signed")
+            return Err(Failure::new(Code::PlanTampered, "the plan file is not as it was signed")
                 .with_help("Plan again; a plan is applied as it was made."));
         }
         let mut plan: Plan = serde_json::from_value(value["plan"].clone()).map_err(|error| unreadable(&error))?;
         if plan.own_digest() != plan.digest {
-            return Err(Failure::new("provision::plan::tampered", "the plan file is not what its digest says")
+            return Err(Failure::new(Code::PlanTampered, "the plan file is not what its digest says")
                 .with_help("Plan again; a plan is applied as it was made."));
         }
         self.workspace.store.put_plan(&plan.digest, value["plan"].to_string())?;
@@ -75,6 +75,6 @@ impl Session {
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new("provision::plan::file", format!("the plan file cannot be read: {error}"))
+    Failure::new(Code::PlanFile, format!("the plan file cannot be read: {error}"))
         .with_help("Plan again with this version of nu-provision.")
 }

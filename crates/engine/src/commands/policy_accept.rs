@@ -1,8 +1,7 @@
 //! Owns accepting policies: those in force decide whether.
 
 use crate::commands::Session;
-use crate::configuration::reading::Input;
-use crate::configuration::reading::read_input;
+use crate::configuration::reading::{Input, read_input};
 use crate::policy::gate::{Gate, asked_of_project, in_force_beside};
 use crate::policy::policies::{Rules, project_rules, rules_in};
 use crate::workspace::writer;

@@ -1,8 +1,7 @@
 //! Owns recover: settling what a crash left open, and looking for what the state lost.
 
 use crate::commands::Session;
-use crate::configuration::reading::Input;
-use crate::configuration::reading::read_input;
+use crate::configuration::reading::{Input, read_input};
 use crate::observation::places::other_places;
 use crate::observation::refresh::look_at;
 use crate::observation::strays::{Origin, origins, own_strays};

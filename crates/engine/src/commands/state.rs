@@ -7,9 +7,8 @@ use crate::planning::planned::PlannedRow;
 use crate::policy::alone::{may_do, noted};
 use crate::policy::gate::open_gate;
 use crate::workspace::writer;
-use provision_diagnostic::{Failure, did_you_mean};
-use provision_model::Time;
-use provision_model::{Action, Address, Json, Map, Resource, SENSITIVE};
+use provision_diagnostic::{Code, Failure, did_you_mean};
+use provision_model::{Action, Address, Json, Map, Resource, SENSITIVE, Time};
 use provision_state::{Edit, Lease, NewChange};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -160,15 +159,12 @@ impl Session {
         let lease = writer(&self.workspace, &self.actor)?;
         let resource = self.find(from)?;
         if !to.split('.').all(Address::valid_part) {
-            return Err(Failure::new("provision::plan::address", format!("`{to}` is not a valid address"))
+            return Err(Failure::new(Code::PlanAddress, format!("`{to}` is not a valid address"))
                 .with_help("Use lower-case letters, digits, `_` and `-`, starting with a letter."));
         }
         if self.workspace.store.resource(to)?.is_some() {
-            return Err(Failure::new(
-                "provision::import::address_taken",
-                format!("the state has a resource `{to}` already"),
-            )
-            .with_help("Give it an address that is free."));
+            return Err(Failure::new(Code::ImportAddressTaken, format!("the state has a resource `{to}` already"))
+                .with_help("Give it an address that is free."));
         }
         let (from, to) = (resource.address.clone(), Address::new(to));
         self.may_alter(&lease, "move", &resource, &[&from, &to])?;
@@ -186,15 +182,16 @@ impl Session {
             return Ok(resource);
         }
         let all = self.workspace.store.resources()?;
-        Err(Failure::new("provision::state::unknown_address", format!("the state has no resource `{address}`"))
-            .with_help(did_you_mean(address, all.iter().map(|resource| resource.address.as_str()), || {
+        Err(Failure::new(Code::StateUnknownAddress, format!("the state has no resource `{address}`")).with_help(
+            did_you_mean(address, all.iter().map(|resource| resource.address.as_str()), || {
                 "See `provision state list`.".to_owned()
-            })))
+            }),
+        ))
     }
 }
 
 fn protected(address: &str) -> Failure {
-    Failure::new("provision::plan::protected", format!("`{address}` is protected"))
+    Failure::new(Code::PlanProtected, format!("`{address}` is protected"))
         .with_help(format!("Run `provision state unprotect {address}` first."))
 }
 

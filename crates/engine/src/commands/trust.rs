@@ -2,11 +2,10 @@
 
 use crate::configuration::environments::location;
 use crate::host::Environment;
-use provision_diagnostic::{Failure, did_you_mean};
+use provision_diagnostic::{Code, Failure, did_you_mean};
 use provision_model::{Json, Map};
 use provision_registry::{Consent, Destination, Lock, built_in, built_in_names, folder_digest, folder_of};
-use provision_state::Lease;
-use provision_state::Store;
+use provision_state::{Lease, Store};
 use std::path::{Component, Path, PathBuf};
 
 /// The words for what can be trusted.
@@ -28,7 +27,7 @@ impl Wanted<'_> {
         match self.kind {
             "host" => {
                 let provider = self.provider.ok_or_else(|| {
-                    Failure::new("provision::trust::kind", "a host is trusted with the credentials of one provider")
+                    Failure::new(Code::TrustKind, "a host is trusted with the credentials of one provider")
                         .with_help("Name it with --provider.")
                 })?;
                 known(provider, project, user_dir)?;
@@ -39,18 +38,18 @@ impl Wanted<'_> {
                 let is_name = !self.what.is_empty() && !self.what.contains(['/', '\\', '.']);
                 if !is_name || built_in(self.what).is_none() || !folder.is_dir() {
                     let message = format!("`{}` is not an extension that replaces a built-in provider", self.what);
-                    return Err(Failure::new("provision::trust::unknown", message).with_help(
+                    return Err(Failure::new(Code::TrustUnknown, message).with_help(
                         "Only those in extensions/providers with the name of a built-in provider need consent.",
                     ));
                 }
                 let digest = folder_digest(&folder).map_err(|error| {
                     let message = format!("cannot read {}: {error}", folder.display());
-                    Failure::new("provision::trust::unknown", message).with_help("Check its permissions.")
+                    Failure::new(Code::TrustUnknown, message).with_help("Check its permissions.")
                 })?;
                 Ok(Consent::Provider { provider: self.what.to_owned(), digest })
             }
             "import" => Ok(Consent::Import { path: outside(project, &here.join(self.what))? }),
-            other => Err(Failure::new("provision::trust::kind", format!("`{other}` cannot be trusted"))
+            other => Err(Failure::new(Code::TrustKind, format!("`{other}` cannot be trusted"))
                 .with_help(did_you_mean(other, KINDS, || format!("Say one of {}.", KINDS.join(", "))))),
         }
     }
@@ -69,8 +68,9 @@ pub fn trust(
     if given {
         lock.trust.add(consent);
     } else if !lock.trust.remove(consent) {
-        return Err(Failure::new("provision::trust::unknown", "there is no such consent")
-            .with_help("See `provision trust list`."));
+        return Err(
+            Failure::new(Code::TrustUnknown, "there is no such consent").with_help("See `provision trust list`.")
+        );
     }
     let store = Store::open_at(project, &location(&**env, environment)?)?;
     let lease = Lease::acquire(&store, user)?;
@@ -91,14 +91,17 @@ fn known(provider: &str, project: &Path, user_dir: Option<&Path>) -> Result<(), 
     if is_name && (built_in(provider).is_some() || there()) {
         return Ok(());
     }
-    Err(Failure::new("provision::provider::unknown", format!("there is no provider `{provider}`"))
-        .with_help(did_you_mean(provider, built_in_names(), || "See `provision provider list`.".to_owned())))
+    Err(Failure::new(Code::ProviderUnknown, format!("there is no provider `{provider}`")).with_help(did_you_mean(
+        provider,
+        built_in_names(),
+        || "See `provision provider list`.".to_owned(),
+    )))
 }
 
 /// A path outside the project, links resolved, as the lock keeps it: relative to the project.
 fn outside(project: &Path, path: &Path) -> Result<String, Failure> {
     let wrong = |why: String| {
-        Failure::new("provision::trust::unknown", format!("{} cannot be trusted: {why}", path.display()))
+        Failure::new(Code::TrustUnknown, format!("{} cannot be trusted: {why}", path.display()))
             .with_help("Name a file or a folder outside the project that is there.")
     };
     let target = path.canonicalize().map_err(|error| wrong(error.to_string()))?;
@@ -131,14 +134,14 @@ mod tests {
         assert_eq!(ask("import", "../shared/lib", None).unwrap(), Consent::Import { path: "../shared/lib".into() });
         assert!(matches!(ask("provider", "hetzner", None).unwrap(), Consent::Provider { .. }));
         for (kind, what, provider, code) in [
-            ("host", "https://a.example", None, "provision::trust::kind"),
-            ("host", "a.example", Some("acme"), "provision::config::invalid"),
-            ("host", "https://a.example", Some("acne"), "provision::provider::unknown"),
-            ("provider", "acme", None, "provision::trust::unknown"),
-            ("provider", "../hetzner", None, "provision::trust::unknown"),
-            ("import", "extensions", None, "provision::trust::unknown"),
-            ("import", "../nothing", None, "provision::trust::unknown"),
-            ("imports", "x", None, "provision::trust::kind"),
+            ("host", "https://a.example", None, Code::TrustKind),
+            ("host", "a.example", Some("acme"), Code::ConfigInvalid),
+            ("host", "https://a.example", Some("acne"), Code::ProviderUnknown),
+            ("provider", "acme", None, Code::TrustUnknown),
+            ("provider", "../hetzner", None, Code::TrustUnknown),
+            ("import", "extensions", None, Code::TrustUnknown),
+            ("import", "../nothing", None, Code::TrustUnknown),
+            ("imports", "x", None, Code::TrustKind),
         ] {
             let failure = ask(kind, what, provider).unwrap_err();
             assert_eq!(failure.code(), code, "{kind} {what}");

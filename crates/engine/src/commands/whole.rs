@@ -7,7 +7,7 @@ use crate::operations::settle::settle_all;
 use crate::policy::alone::noted;
 use crate::policy::gate::{asked_of_project, open_gate};
 use crate::workspace::{acquire, writer};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Config, Json};
 use provision_state::{Imported, Lease, Rekeyed, Store};
 use serde::Serialize;
@@ -24,7 +24,7 @@ impl Session {
     pub fn adopt_project(&self) -> Result<AdoptedProject, Failure> {
         let config = configured(&self.workspace)?;
         if config.name.is_empty() {
-            return Err(Failure::new("provision::config::no_project", "there is no project to adopt the state for")
+            return Err(Failure::new(Code::ConfigNoProject, "there is no project to adopt the state for")
                 .with_help("Go to the project's folder, whose infra.ncl has its `name`."));
         }
         let lease = writer(&self.workspace, &self.actor)?;
@@ -40,12 +40,12 @@ impl Session {
         let given = set("PROVISION_STATE_NEW_KEY");
         match (set("PROVISION_STATE_KEY"), &given) {
             (Some(_), None) => {
-                return Err(Failure::new("provision::state::io", "the new key of the state is not given")
+                return Err(Failure::new(Code::StateIo, "the new key of the state is not given")
                     .with_help("Set PROVISION_STATE_NEW_KEY to a new age identity, as `age-keygen` makes them."));
             }
             (None, Some(_)) => {
                 return Err(Failure::new(
-                    "provision::state::io",
+                    Code::StateIo,
                     "the key of this state is a file, and PROVISION_STATE_NEW_KEY is set",
                 )
                 .with_help("Unset PROVISION_STATE_NEW_KEY: a new file is made."));

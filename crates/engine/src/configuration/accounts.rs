@@ -2,7 +2,7 @@
 
 use crate::workspace::Workspace;
 use indexmap::IndexMap;
-use provision_diagnostic::{Failure, locked};
+use provision_diagnostic::{Code, Failure, locked};
 use provision_model::{AccountConfig, Config, Json, Map, SecretSource, Sources};
 use provision_providers::{Account, Consents, Mask, Opening};
 use provision_registry::{Lock, Origin};
@@ -24,7 +24,7 @@ pub(crate) fn open_account(
 ) -> Result<Account, Failure> {
     let (manifest, _) = on.project.registry.type_of(kind)?;
     let key = serde_json::to_string(&(name, config)).map_err(|error| {
-        Failure::new("provision::config::invalid", format!("the account `{name}` cannot be written down: {error}"))
+        Failure::new(Code::ConfigInvalid, format!("the account `{name}` cannot be written down: {error}"))
             .with_help("Give its settings as texts, numbers and records.")
     })?;
     let mut accounts = locked(&on.accounts);
@@ -79,7 +79,7 @@ pub(crate) fn sealed_outputs(on: &Workspace, outputs: &Map) -> Result<Map, Failu
 
 pub(crate) fn env_json(on: &Workspace, name: &str) -> Result<Json, Failure> {
     (on.host.env)(name).map(Json::from).ok_or_else(|| {
-        Failure::new("provision::provider::credential", format!("the environment variable {name} is not set"))
+        Failure::new(Code::ProviderCredential, format!("the environment variable {name} is not set"))
             .with_help(format!("Set it, for example `$env.{name} = …`."))
     })
 }

@@ -1,7 +1,7 @@
 //! Owns where the state of an environment is kept, and which states a project has.
 
 use crate::host::Environment;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::Address;
 use provision_state::{Location, Store};
 use std::path::Path;
@@ -37,11 +37,8 @@ pub fn location(env: &dyn Fn(&str) -> Option<String>, environment: Option<&str>)
     if let Some(name) = environment
         && !Address::valid_part(name)
     {
-        return Err(Failure::new(
-            "provision::config::invalid",
-            format!("`{name}` is not a valid name of an environment"),
-        )
-        .with_help("Use lower-case letters, digits, `_` and `-`, starting with a letter."));
+        return Err(Failure::new(Code::ConfigInvalid, format!("`{name}` is not a valid name of an environment"))
+            .with_help("Use lower-case letters, digits, `_` and `-`, starting with a letter."));
     }
     let set = |name: &str| env(name).filter(|value| !value.is_empty());
     Ok(Location {

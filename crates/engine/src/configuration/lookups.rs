@@ -1,7 +1,7 @@
 //! Owns look-ups as they are written: checked without a call, and where each is asked.
 
 use crate::workspace::Workspace;
-use provision_diagnostic::{Failure, did_you_mean};
+use provision_diagnostic::{Code, Failure, did_you_mean};
 use provision_model::{
     Config, Declaration, FieldType, Json, Lookup, Problem, Step, display_path, is_account_of, lookups,
 };
@@ -10,7 +10,7 @@ use provision_registry::{LookupSpec, Manifest};
 /// The key of a filter that names another account.
 const ACCOUNT: &str = "$provider";
 
-const FORM: &str = "provision::plan::lookup";
+const FORM: Code = Code::PlanLookup;
 
 /// A look-up with where it is asked: account and region.
 pub(crate) type Asked = (String, Option<String>, Lookup);
@@ -157,6 +157,6 @@ fn check_one(
     {
         let message = format!("`{}` of a {} is {}", lookup.attribute, lookup.kind, column.kind.name());
         let help = format!("Here goes {}.", kind.name());
-        problems.push(Problem::value("provision::plan::type", message, path).help(help));
+        problems.push(Problem::value(Code::PlanType, message, path).help(help));
     }
 }

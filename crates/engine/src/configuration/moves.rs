@@ -1,5 +1,6 @@
 //! Owns renames: which resource of the state a declaration is, where `moved_from` says so. Pure.
 
+use provision_diagnostic::Code;
 use provision_model::{Address, Config, Declaration, Problem, Resource, Step};
 use std::collections::{HashMap, HashSet};
 
@@ -37,7 +38,7 @@ pub fn check(config: &Config, problems: &mut Vec<Problem>) {
             {
                 let message = format!("`{}` and `{}` are both moved from `{old}`", first.address, declaration.address);
                 problems.push(
-                    Problem::value("provision::config::invalid", message, &at())
+                    Problem::value(Code::ConfigInvalid, message, &at())
                         .help("One of them is what it was; take `moved_from` out of the other."),
                 );
             }
@@ -47,7 +48,7 @@ pub fn check(config: &Config, problems: &mut Vec<Problem>) {
             told.extend(way.iter().copied());
             let message = format!("`{}` is moved from itself, by way of {}", declaration.address, names(&way));
             problems.push(
-                Problem::value("provision::config::invalid", message, &at()).help(
+                Problem::value(Code::ConfigInvalid, message, &at()).help(
                     "After such an exchange nobody can tell whether it was made. Use `provision state move` with a third address in between.",
                 ),
             );

@@ -1,10 +1,9 @@
 //! Owns what the project's own file calls its policies.
 
-use crate::configuration::reading::beside;
-use crate::configuration::reading::request_of;
+use crate::configuration::reading::{beside, request_of};
 use crate::project::INFRA;
 use crate::workspace::Workspace;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Config, Json};
 use provision_nickel::Request;
 
@@ -31,12 +30,12 @@ pub(crate) fn named_policies(on: &Workspace) -> Result<Option<Option<String>>, F
             Json::Null => Ok(Some(None)),
             Json::String(name) => Ok(Some(Some(name.clone()))),
             other => Err(Failure::new(
-                "provision::config::invalid",
+                Code::ConfigInvalid,
                 format!("`policies` is the name of a folder, and {INFRA} says {other}"),
             )
             .with_help("Write it as text, relative to the project: `policies = \"policies\"`.")),
         },
-        Err(failure) if failure.code() == "nickel::eval::limit" || on.store.policies()?.is_none() => Err(failure),
+        Err(failure) if failure.code() == Code::NickelEvalLimit || on.store.policies()?.is_none() => Err(failure),
         Err(_) => Ok(None),
     }
 }
@@ -48,7 +47,7 @@ pub(crate) fn with_own_policies(on: &Workspace, config: &mut Config) -> Result<(
     if let Some(other) = config.policies.as_ref().filter(|other| named.as_ref() != Some(*other)) {
         let own = named.as_deref().unwrap_or(POLICIES);
         let message = format!("`policies` is `{other}` here, and the project's are in `{own}`");
-        return Err(Failure::new("provision::config::invalid", message)
+        return Err(Failure::new(Code::ConfigInvalid, message)
             .with_help(format!("Leave `policies` out; only the project's {INFRA} says where its policies are.")));
     }
     config.policies = named;

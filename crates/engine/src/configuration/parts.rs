@@ -2,6 +2,7 @@
 
 use crate::configuration::desired::with_defaults;
 use crate::workspace::Workspace;
+use provision_diagnostic::Code;
 use provision_model::{Config, Declaration, Json, Map, Problem, Remote, parse_ref};
 use provision_registry::{PartOf, Registry, TypeSpec};
 use std::collections::HashMap;
@@ -62,7 +63,7 @@ pub(crate) fn check(on: &Workspace, config: &Config, problems: &mut Vec<Problem>
                     declaration.address
                 ),
             };
-            problems.push(Problem::value("provision::plan::two_owners", message, &declaration.path).help(help));
+            problems.push(Problem::value(Code::PlanTwoOwners, message, &declaration.path).help(help));
         }
     }
 }

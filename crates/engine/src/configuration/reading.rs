@@ -4,7 +4,7 @@ use crate::configuration::named::with_own_policies;
 use crate::configuration::scope::LeftOut;
 use crate::project::INFRA;
 use crate::workspace::Workspace;
-use provision_diagnostic::{Diagnostic, Failure, Position, excerpt};
+use provision_diagnostic::{Code, Diagnostic, Failure, Position, excerpt};
 use provision_model::{Config, Json, Problem, Step};
 use provision_nickel::{Positions, Request, Source};
 use provision_registry::{elements, located, real};
@@ -129,7 +129,7 @@ pub(crate) fn read_apart(on: &Workspace, input: &Input) -> Result<(Located, Vec<
     }
     // Where Nickel reported something, holes in the data are its consequence.
     if !diagnostics.is_empty() {
-        let hole = ["provision::config::invalid", "provision::plan::unknown_type"];
+        let hole = [Code::ConfigInvalid, Code::PlanUnknownType];
         problems.retain(|problem| !hole.contains(&problem.code));
     }
     Ok((Located { config, positions, own, left_out: LeftOut::default() }, diagnostics, problems))
@@ -140,7 +140,7 @@ pub(crate) fn read_apart(on: &Workspace, input: &Input) -> Result<(Located, Vec<
 pub(crate) fn standing(on: &Workspace, input: &Input) -> Result<Located, Failure> {
     let (mut located, whole) = match read_input(on, input) {
         Ok((located, diagnostics)) => (located, diagnostics.is_empty()),
-        Err(failure) if failure.code() == "provision::config::environment" => return Err(failure),
+        Err(failure) if failure.code() == Code::ConfigEnvironment => return Err(failure),
         Err(_) => (Located::of(Config::default()), false),
     };
     let serial = on.store.serial()?;
@@ -197,7 +197,7 @@ pub(crate) fn request_of(on: &Workspace, sources: Vec<Source>) -> Request {
 
 pub(crate) fn evaluate(on: &Workspace, file: &Path) -> Result<(Json, Option<Positions>, Vec<Diagnostic>), Failure> {
     if !file.is_file() {
-        let code = if file.ends_with(INFRA) { "provision::config::no_project" } else { "nickel::io" };
+        let code = if file.ends_with(INFRA) { Code::ConfigNoProject } else { Code::NickelIo };
         return Err(Failure::new(code, format!("there is no file {}", file.display()))
             .with_help("Go to a project folder, name one with --project, or give a Nickel file."));
     }
@@ -256,6 +256,5 @@ fn check_environment(on: &Workspace, file: &Path, environment: &str) -> Result<(
         None if known.is_empty() => format!("Add `environments.{environment} = {{ … }}` to {}.", file.display()),
         None => format!("There are {}.", known.join(", ")),
     };
-    Err(Failure::new("provision::config::environment", format!("there is no environment `{environment}`"))
-        .with_help(help))
+    Err(Failure::new(Code::ConfigEnvironment, format!("there is no environment `{environment}`")).with_help(help))
 }

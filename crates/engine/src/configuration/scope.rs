@@ -2,7 +2,7 @@
 
 use crate::configuration::desired::needs;
 use crate::configuration::reading::Located;
-use provision_diagnostic::Diagnostic;
+use provision_diagnostic::{Code, Diagnostic};
 use provision_model::{Address, Declaration, Problem, Resource, Step};
 use std::collections::{HashMap, HashSet};
 
@@ -59,7 +59,7 @@ pub fn narrow(
     let mut kept = Vec::new();
     for problem in problems {
         match owner(declared, &problem.path) {
-            Some(owner) if problem.code != "provision::plan::cycle" && !concerns(&owner, &needed) => {
+            Some(owner) if problem.code != Code::PlanCycle && !concerns(&owner, &needed) => {
                 broken.entry(owner).or_default().push(problem);
             }
             _ => kept.push(problem),

@@ -2,9 +2,8 @@
 
 use crate::configuration::accounts::env_json;
 use crate::configuration::secret_module::secret_of_module;
-use crate::workspace::Slot;
-use crate::workspace::Workspace;
-use provision_diagnostic::Failure;
+use crate::workspace::{Slot, Workspace};
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Json, SecretSource, Sources};
 use provision_state::Secrets;
 use provision_worker::{Unprinted, printed};
@@ -47,7 +46,7 @@ impl Sources<Failure> for Workspace {
 }
 
 pub(crate) fn no_secret(message: String) -> Failure {
-    Failure::new("provision::secret::source", message)
+    Failure::new(Code::SecretSource, message)
 }
 
 /// Text as a secret, without the line end that follows it.
@@ -69,11 +68,9 @@ pub(crate) fn secret_text(bytes: Vec<u8>, what: &str) -> Result<Json, Failure> {
 
 /// The failure of a source of secrets as a problem of the field that names it.
 pub(crate) fn sourceless(failure: Failure, path: &[provision_model::Step]) -> provision_model::Problem {
-    let known = provision_diagnostic::CODES.iter().find(|entry| entry.code == failure.code());
-    let code = known.map_or("provision::secret::source", |entry| entry.code);
     provision_model::Problem {
         help: failure.first.help.clone(),
-        ..provision_model::Problem::value(code, failure.first.message, path)
+        ..provision_model::Problem::value(failure.code(), failure.first.message, path)
     }
 }
 
@@ -161,7 +158,7 @@ mod tests {
         ];
         for (words, stop, said) in cases {
             let failure = run(words, stop).unwrap_err();
-            assert_eq!(failure.code(), "provision::secret::source");
+            assert_eq!(failure.code(), Code::SecretSource);
             assert!(failure.first.message.contains(said) && failure.first.help.is_some(), "{failure:?}");
             assert!(!failure.first.message.contains("canary"), "{failure:?}");
         }

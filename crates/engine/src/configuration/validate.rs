@@ -4,6 +4,7 @@ use crate::configuration::accounts::open_account;
 use crate::configuration::deferred::Order;
 use crate::configuration::sources::secret_files;
 use crate::workspace::Workspace;
+use provision_diagnostic::Code;
 use provision_model::{
     Config, Declaration, FieldSpec, FieldType, Json, Map, Problem, RESERVED, Reference, SecretSource, Site, Step,
     check_fields, cycle_of, is_later, malformed, references, secret_sources, variables,
@@ -24,11 +25,8 @@ pub fn validate(on: &Workspace, config: &Config) -> Vec<Problem> {
             Err(failure) => {
                 let mut path = declaration.path.clone();
                 path.push("$type".into());
-                let code = if failure.code() == "provision::provider::unknown" {
-                    "provision::provider::unknown"
-                } else {
-                    "provision::plan::unknown_type"
-                };
+                let code =
+                    if failure.code() == Code::ProviderUnknown { Code::ProviderUnknown } else { Code::PlanUnknownType };
                 let mut problem = Problem::value(code, failure.first.message.clone(), &declaration.path);
                 problem.help = failure.first.help.clone();
                 problem.path = path;
@@ -81,7 +79,7 @@ fn check_resource(
             if (on.host.env)(&variable).is_none() {
                 problems.push(
                     Problem::value(
-                        "provision::provider::credential",
+                        Code::ProviderCredential,
                         format!("the environment variable {variable} is not set"),
                         &at(rest),
                     )
@@ -122,7 +120,7 @@ fn check_resource(
             at.extend(["lifecycle".into(), "ignore".into()]);
             problems.push(
                 Problem::value(
-                    "provision::plan::unknown_field",
+                    Code::PlanUnknownField,
                     format!("`lifecycle.ignore` names the unknown field `{name}`"),
                     &at,
                 )
@@ -140,7 +138,7 @@ fn check_resource(
     {
         problems.push(
             Problem::value(
-                "provision::config::invalid",
+                Code::ConfigInvalid,
                 format!(
                     "`{}` is a {} resource, but its account `{}` is one of {}",
                     declaration.address, manifest.name, declaration.account, account.provider
@@ -155,7 +153,7 @@ fn check_resource(
         at.push("$provider".into());
         problems.push(
             Problem::value(
-                "provision::config::invalid",
+                Code::ConfigInvalid,
                 format!(
                     "`{}` uses the account `{}`, which `providers` does not have",
                     declaration.address, declaration.account
@@ -180,7 +178,7 @@ fn check_forms(on: &Workspace, value: &Json, at: &dyn Fn(Vec<Step>) -> Vec<Step>
             && let Err(failure) = secret_files(on).check(&name)
         {
             let told = *failure.first;
-            let problem = Problem::value("provision::secret::unknown", told.message, &at(rest));
+            let problem = Problem::value(Code::SecretUnknown, told.message, &at(rest));
             problems.push(Problem { help: told.help, ..problem });
         }
     }
@@ -203,7 +201,7 @@ fn type_at<'a>(kind: &'a FieldType, path: &[Step]) -> Option<&'a FieldType> {
 
 fn unknown_address(address: &str, path: Vec<Step>, by_address: &HashMap<&str, &Declaration>) -> Problem {
     Problem {
-        code: "provision::plan::unknown_reference",
+        code: Code::PlanUnknownReference,
         message: format!("there is no resource `{address}`"),
         help: Some(provision_diagnostic::did_you_mean(address, by_address.keys().copied(), || {
             "Refer to the address of a resource in this configuration.".to_owned()
@@ -231,7 +229,7 @@ fn check_reference(
             let names = spec.attributes.keys().chain(spec.fields.keys()).map(String::as_str);
             problems.push(
                 Problem::value(
-                    "provision::plan::unknown_attribute",
+                    Code::PlanUnknownAttribute,
                     format!("`{}` ({}) has no attribute `{}`", target.address, target.kind, reference.attribute),
                     &path,
                 )
@@ -244,7 +242,7 @@ fn check_reference(
             if wanted.is_some_and(|wanted| !wanted.accepts(found)) {
                 problems.push(
                     Problem::value(
-                        "provision::plan::type",
+                        Code::PlanType,
                         format!(
                             "`{}.{}` is {}, which cannot stand here",
                             target.address,
@@ -288,7 +286,7 @@ fn check_catalog(
             let near = provision_diagnostic::nearest(text, known.iter().map(String::as_str));
             problems.push(
                 Problem::value(
-                    "provision::plan::unknown_value",
+                    Code::PlanUnknownValue,
                     format!("{} has no {} `{text}`", manifest.name, catalog.trim_end_matches('s').replace('_', " ")),
                     path,
                 )
@@ -322,12 +320,8 @@ fn check_cycles(on: &Workspace, config: &Config, problems: &mut Vec<Problem>) {
             .map(|it| it.path.clone())
             .unwrap_or_default();
         problems.push(
-            Problem::key(
-                "provision::plan::cycle",
-                format!("references form a cycle: {}", cycle_of(&cycle.addresses)),
-                &path,
-            )
-            .help(cycle.help()),
+            Problem::key(Code::PlanCycle, format!("references form a cycle: {}", cycle_of(&cycle.addresses)), &path)
+                .help(cycle.help()),
         );
     }
 }
@@ -359,7 +353,7 @@ fn check_unique(on: &Workspace, config: &Config, problems: &mut Vec<Problem>) {
                 };
                 problems.push(
                     Problem::value(
-                        "provision::plan::duplicate_name",
+                        Code::PlanDuplicateName,
                         format!("`{}` and `{}` have the same {names}{shown}", first.address, declaration.address),
                         &path,
                     )
@@ -384,10 +378,10 @@ fn check_accounts(on: &Workspace, config: &Config, problems: &mut Vec<Problem>) 
         match open_account(on, &declaration.account, &declaration.kind, account) {
             Err(failure) => {
                 for diagnostic in failure.into_diagnostics() {
-                    let code = match diagnostic.code.as_str() {
-                        "provision::config::invalid" => "provision::config::invalid",
-                        "provision::provider::untrusted" => "provision::provider::untrusted",
-                        _ => "provision::provider::credential",
+                    let code = match diagnostic.code {
+                        Code::ConfigInvalid => Code::ConfigInvalid,
+                        Code::ProviderUntrusted => Code::ProviderUntrusted,
+                        _ => Code::ProviderCredential,
                     };
                     let path: Vec<Step> = if account.is_some() {
                         vec!["providers".into(), declaration.account.as_str().into()]
@@ -417,7 +411,7 @@ fn check_region(
         if !declaration.fields.contains_key(&rule.field) {
             problems.push(
                 Problem::value(
-                    "provision::plan::missing_field",
+                    Code::PlanMissingField,
                     format!("`{}` lacks `{}`, and its account has none", declaration.address, rule.field),
                     &declaration.path,
                 )

@@ -3,13 +3,7 @@
 use crate::configuration::desired::left_alone;
 use crate::workspace::Workspace;
 use provision_diagnostic::Failure;
-use provision_model::Change;
-use provision_model::Map;
-use provision_model::Remote;
-use provision_model::Resource;
-use provision_model::Time;
-use provision_model::compare;
-use provision_model::{Address, Json, digest};
+use provision_model::{Address, Change, Json, Map, Remote, Resource, Time, compare, digest};
 use serde::Serialize;
 use std::collections::HashSet;
 

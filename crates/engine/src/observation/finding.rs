@@ -3,7 +3,7 @@
 use crate::configuration::accounts::{known_accounts, open_account};
 use crate::observation::shown::part;
 use crate::workspace::Workspace;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Address, Config, Json, Remote, Resource, is_account_of, type_name};
 use provision_providers::{Account, Class};
 use provision_registry::{Manifest, TypeSpec};
@@ -42,7 +42,7 @@ pub(crate) fn valid(text: &str) -> Result<Address, Failure> {
     if parts.len() <= 2 && parts.iter().all(|part| Address::valid_part(part)) {
         return Ok(Address::new(text));
     }
-    Err(Failure::new("provision::plan::address", format!("`{text}` is not a valid address")).with_help(
+    Err(Failure::new(Code::PlanAddress, format!("`{text}` is not a valid address")).with_help(
         "Use lower-case letters, digits, `_` and `-`, starting with a letter; a member of a group is `pool.blue`.",
     ))
 }
@@ -51,14 +51,14 @@ pub(crate) fn valid(text: &str) -> Result<Address, Failure> {
 pub(crate) fn free(state: &[Resource], address: &Address, kind: &str, id: &str) -> Result<(), Failure> {
     if let Some(there) = state.iter().find(|resource| resource.address == *address) {
         return Err(Failure::new(
-            "provision::import::address_taken",
+            Code::ImportAddressTaken,
             format!("`{address}` is in the state already: it is the {} `{}`", there.kind, there.remote_id),
         )
         .with_help("Choose another address; `provision state list` shows those that are taken."));
     }
     match state.iter().find(|resource| resource.kind == kind && resource.remote_id == id) {
         Some(there) => Err(Failure::new(
-            "provision::import::already_ours",
+            Code::ImportAlreadyOurs,
             format!("the {kind} `{id}` is in the state already, as `{}`", there.address),
         )
         .with_help(format!("Use that address; `provision state show {}` shows it.", there.address))),
@@ -77,7 +77,7 @@ pub(crate) fn region(
         return match asked {
             None => Ok(None),
             Some(asked) => Err(Failure::new(
-                "provision::plan::unknown_field",
+                Code::PlanUnknownField,
                 format!("{} has no regions, so `{asked}` is none of them", manifest.name),
             )
             .with_help("Leave out --region.")),
@@ -85,11 +85,8 @@ pub(crate) fn region(
     };
     match asked.or(account.region.as_deref()) {
         Some(region) => Ok(Some(region.to_owned())),
-        None => Err(Failure::new(
-            "provision::plan::missing_field",
-            format!("{kind} is in a region, and its account has none"),
-        )
-        .with_help(format!("Give --region, or set {}.", rule.env.join(" or ")))),
+        None => Err(Failure::new(Code::PlanMissingField, format!("{kind} is in a region, and its account has none"))
+            .with_help(format!("Give --region, or set {}.", rule.env.join(" or ")))),
     }
 }
 
@@ -127,15 +124,12 @@ pub(crate) fn listable<'a>(
     for kind in kinds.unwrap_or_default() {
         let (manifest, spec) = on.project.registry.type_of(kind)?;
         if let Some(provider) = provider.filter(|provider| manifest.name != *provider) {
-            return Err(Failure::new("provision::import::arguments", format!("{kind} is no type of {provider}"))
+            return Err(Failure::new(Code::ImportArguments, format!("{kind} is no type of {provider}"))
                 .with_help("Leave out --provider: the type names its own."));
         }
         if spec.list.is_none() || spec.read.is_none() || spec.labels.is_none() {
-            return Err(Failure::new(
-                "provision::import::not_importable",
-                format!("{kind} cannot be found by a label"),
-            )
-            .with_help("Import it by its id, or declare it in infra.ncl."));
+            return Err(Failure::new(Code::ImportNotImportable, format!("{kind} cannot be found by a label"))
+                .with_help("Import it by its id, or declare it in infra.ncl."));
         }
     }
     let mut all = Vec::new();
@@ -169,11 +163,8 @@ pub(crate) fn account_of(
         let help = provision_diagnostic::did_you_mean(name, known.iter().copied(), || {
             format!("Accounts of {} are {}.", manifest.name, known.join(", "))
         });
-        return Err(Failure::new(
-            "provision::config::invalid",
-            format!("there is no account `{name}` of {}", manifest.name),
-        )
-        .with_help(help));
+        return Err(Failure::new(Code::ConfigInvalid, format!("there is no account `{name}` of {}", manifest.name))
+            .with_help(help));
     }
     open_account(on, name, kind, account)
 }
@@ -194,7 +185,7 @@ pub(crate) fn accounts_of(
     for name in own.chain(configured).filter(|name| options.account.as_ref().is_none_or(|only| only == *name)) {
         match open_account(on, name, kind, accounts.get(name)) {
             Ok(account) => opened.push(account),
-            Err(failure) if failure.code() == "provision::provider::credential" => absent = Some(failure),
+            Err(failure) if failure.code() == Code::ProviderCredential => absent = Some(failure),
             Err(failure) => return Err(failure),
         }
     }

@@ -5,9 +5,8 @@ use crate::configuration::lookups::{Asked, key, looked_up, place_asked, written}
 use crate::configuration::reading::Located;
 use crate::observation::refresh::bounded;
 use crate::workspace::Workspace;
-use provision_diagnostic::Failure;
-use provision_model::NEWEST;
-use provision_model::{Config, Json, Lookup, Map, Problem, Step, lookups, put_found};
+use provision_diagnostic::{Code, Failure};
+use provision_model::{Config, Json, Lookup, Map, NEWEST, Problem, Step, lookups, put_found};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -84,7 +83,7 @@ fn pick(lookup: &Lookup, rows: &[Map], path: &[Step]) -> Result<Json, Problem> {
     let by = described(lookup);
     let wanted = |row: &Map| row.get(&lookup.attribute).cloned().unwrap_or(Json::Null);
     match best.as_slice() {
-        [] => Err(Problem::value("provision::plan::lookup_none", format!("there is no {}{by}", lookup.kind), path)
+        [] => Err(Problem::value(Code::PlanLookupNone, format!("there is no {}{by}", lookup.kind), path)
             .help("Say less of it, or look in the account and the region where it is.")),
         [one] => Ok(wanted(one)),
         several => {
@@ -95,7 +94,7 @@ fn pick(lookup: &Lookup, rows: &[Map], path: &[Step]) -> Result<Json, Problem> {
                 None => format!("Say more of it, or take one of them, for example by `{NEWEST} = \"created\"`."),
                 Some(column) => format!("They have the same `{column}`; say more of it."),
             };
-            Err(Problem::value("provision::plan::lookup_several", message, path).help(help))
+            Err(Problem::value(Code::PlanLookupSeveral, message, path).help(help))
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Owns putting what a cloud shows into the row of a resource, and telling whether it shows what was wanted.
 
-use provision_model::Time;
-use provision_model::{Action, Map, Remote, Resource, compare, is_sealed};
+use provision_model::{Action, Map, Remote, Resource, Time, compare, is_sealed};
 use provision_registry::TypeSpec;
 use provision_state::Entry;
 

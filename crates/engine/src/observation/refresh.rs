@@ -1,23 +1,17 @@
 //! Owns looking at the world: one paged list per kind, account and region; by id only where a list does not show it.
 
-use crate::configuration::accounts::open_account;
-use crate::configuration::accounts::sealed_accounts;
+use crate::configuration::accounts::{open_account, sealed_accounts};
 use crate::configuration::parts::has_parts;
 use crate::observation::parts::known_parts;
 use crate::observation::sighting::{Sighting, Window};
 use crate::observation::strays::Stray;
 use crate::workspace::Workspace;
 use indexmap::IndexMap;
-use provision_diagnostic::{Diagnostic, Failure, isolated};
-use provision_model::AccountConfig;
-use provision_model::Config;
-use provision_model::LABEL_STATE;
-use provision_model::Time;
-use provision_model::{Address, Map, Remote, Resource, type_name};
+use provision_diagnostic::{Code, Diagnostic, Failure, isolated};
+use provision_model::{AccountConfig, Address, Config, LABEL_STATE, Map, Remote, Resource, Time, type_name};
 use provision_providers::{Account, CallError, Control};
 use provision_registry::TypeSpec;
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -64,7 +58,7 @@ pub(crate) fn bounded<T: Sync, R: Send>(
             results[at] = Some(result);
         }
     });
-    let lost = || Err(Failure::new("provision::internal::panic", format!("{what} came to nothing")));
+    let lost = || Err(Failure::new(Code::InternalPanic, format!("{what} came to nothing")));
     results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
 }
 
@@ -79,8 +73,9 @@ pub(crate) struct Sought<'a> {
     pub born: Option<Time>,
 }
 
-/// How far the clocks of two machines may be apart; vendors refuse signatures beyond it.
-const SKEW: Duration = Duration::from_secs(5 * 60);
+/// How far the clocks of two machines may be apart: one that was set wrong is often wrong by a day. What is younger than that
+/// may have been made a moment ago, so its absence is waited for.
+const SKEW: Duration = Duration::from_secs(25 * 60 * 60);
 
 impl Sought<'_> {
     /// Reads it. What was made a moment ago may be there unseen, now and then even after it was seen: it counts as gone
@@ -137,7 +132,7 @@ mod tests {
             other => Ok(*other),
         });
         assert_eq!((&results[0], &results[2]), (&Ok(0), &Ok(2)));
-        assert_eq!(results[1].as_ref().unwrap_err().code(), "provision::internal::panic");
+        assert_eq!(results[1].as_ref().unwrap_err().code(), Code::InternalPanic);
     }
 }
 

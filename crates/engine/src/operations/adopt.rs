@@ -2,7 +2,7 @@
 
 use crate::operations::execute::{Executor, Run, Stopped};
 use crate::operations::search::{adopted_resource, is_ours};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Action, IdentityClass, Map, Remote, type_name};
 use provision_providers::Operation;
 use provision_state::{Entry, Record};
@@ -18,7 +18,7 @@ impl Executor<'_> {
         let ours = |remote: &Remote| remote.identity.as_ref().is_some_and(|it| *it == operation.identity);
         let Some(remote) = remote.filter(ours) else {
             let message = format!("`{}` is not there any more as it was planned (id {id})", operation.address);
-            let failure = Failure::new("provision::plan::stale", message).with_help("Run `provision plan` again.");
+            let failure = Failure::new(Code::PlanStale, message).with_help("Run `provision plan` again.");
             return Err(Stopped::Failed(failure));
         };
         let mut entry = self.entry(run, &operation, allowed_by)?;
@@ -76,7 +76,7 @@ impl Executor<'_> {
                     "Adopt the right one with `provision import {} ID --type {}`.",
                     entry.body.address, entry.body.kind
                 );
-                Err(Stopped::Failed(Failure::new("provision::plan::stray", message).with_help(help)))
+                Err(Stopped::Failed(Failure::new(Code::PlanStray, message).with_help(help)))
             }
         }
     }

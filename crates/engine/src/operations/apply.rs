@@ -10,7 +10,7 @@ use crate::planning::planned::PlannedRow;
 use crate::planning::subset::Subset;
 use crate::policy::gate::Gate;
 use crate::workspace::Workspace;
-use provision_diagnostic::{Diagnostic, Failure};
+use provision_diagnostic::{Code, Diagnostic, Failure};
 use provision_model::{Address, Status};
 use provision_state::{Counts, Lease};
 use std::collections::{HashMap, HashSet};
@@ -148,7 +148,7 @@ fn report(
         return (counts, Ok(()));
     }
     let summary = Diagnostic::error(
-        "provision::apply::incomplete",
+        Code::ApplyIncomplete,
         format!(
             "the apply is incomplete: {} done, {} failed, {} in doubt, {} not started",
             counts.done, counts.failed, counts.in_doubt, counts.not_started

@@ -4,7 +4,7 @@ use crate::operations::execute::{Executor, Run};
 use crate::planning::planned::PlannedRow;
 use crate::policy::gate::{Answer, denial};
 use crate::policy::question::Questions;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Action, Address, Map, Question, resolve};
 
 impl Executor<'_> {
@@ -68,7 +68,7 @@ impl Executor<'_> {
             }
             Answer::Pending if !others.is_empty() => self.ask_again(run, question, others),
             Answer::Pending => Err(Failure::new(
-                "provision::apply::denied",
+                Code::ApplyDenied,
                 format!("{} of {what} is denied: the policies do not decide it", run.action.name()),
             )
             .with_help(

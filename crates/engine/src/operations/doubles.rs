@@ -5,9 +5,8 @@ use crate::observation::strays::{Origin, marked, origins, own_strays};
 use crate::planning::planned::PlannedRow;
 use crate::planning::subset::Subset;
 use crate::workspace::Workspace;
-use provision_diagnostic::{Diagnostic, Failure};
-use provision_model::LABEL_STATE;
-use provision_model::{Action, Address};
+use provision_diagnostic::{Code, Diagnostic, Failure};
+use provision_model::{Action, Address, LABEL_STATE};
 use provision_state::Lease;
 use std::collections::HashSet;
 
@@ -70,14 +69,14 @@ pub(crate) fn refuse_doubles(on: &Workspace, lease: &Lease, subset: &mut Subset,
 
 fn lost_problem(address: &Address, kind: &str, id: &str) -> Diagnostic {
     let message = format!("`{address}` exists already ({kind} {id}), but this state lost it: it is an older one");
-    Diagnostic::error("provision::plan::stray", message).with_help("Run `provision plan` again: its row adopts it.")
+    Diagnostic::error(Code::PlanStray, message).with_help("Run `provision plan` again: its row adopts it.")
 }
 
 fn unplaced_problem(address: &Address, kind: &str, id: &str) -> Diagnostic {
     let message = format!(
         "`{address}` is not created: the {kind} `{id}` carries this state's mark, and the state does not know for which address it was created"
     );
-    Diagnostic::error("provision::plan::stray", message).with_help(format!(
+    Diagnostic::error(Code::PlanStray, message).with_help(format!(
         "Adopt it with `provision import ADDRESS {id} --type {kind}`, under `{address}` if that is what it is; or delete it, or remove its label {LABEL_STATE}, in the cloud."
     ))
 }

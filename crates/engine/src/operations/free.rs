@@ -2,7 +2,7 @@
 
 use crate::operations::execute::{Executor, Run};
 use crate::operations::search::there_before;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_state::Entry;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl Executor<'_> {
             ),
         };
         let message = format!("`{address}` is there already with the id `{id}`, and {what}");
-        Err(Failure::new("provision::plan::someone_elses", message).with_help(help))
+        Err(Failure::new(Code::PlanSomeoneElses, message).with_help(help))
     }
 
     /// The ids of what is there already and must not be taken for what is about to be made.
@@ -44,7 +44,7 @@ impl Executor<'_> {
                 Err(TryLockError::Poisoned(held)) => return Ok(held.into_inner()),
                 Err(TryLockError::WouldBlock) if self.on.host.sleep(Duration::from_millis(20)) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Failure::new("provision::apply::incomplete", "stopped before anything was sent"));
+                    return Err(Failure::new(Code::ApplyIncomplete, "stopped before anything was sent"));
                 }
             }
         }

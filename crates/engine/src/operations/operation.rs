@@ -5,7 +5,7 @@ use crate::operations::execute::{Executor, Run};
 use crate::planning::graph::Part;
 use crate::planning::planned::PlannedRow;
 use crate::planning::prepared::{complete, fitted};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Action, Address, Identity, Json, Map, Resource, resolve, type_name};
 use provision_providers::Operation;
 use provision_state::{Entry, Phase, ResourceChange};
@@ -28,7 +28,7 @@ impl Executor<'_> {
             let resolved = resolve(&sealer.open_value(value)?, &attribute, self.on)?;
             if resolved.unknown {
                 return Err(Failure::new(
-                    "provision::plan::unknown_attribute",
+                    Code::PlanUnknownAttribute,
                     format!("`{address}.{field}` refers to something the cloud did not tell"),
                 )
                 .with_help("Refer to an attribute that the resource has in its current form."));
@@ -96,7 +96,7 @@ impl Executor<'_> {
             return match run.part {
                 Part::Release => Ok(None),
                 _ => Err(Failure::new(
-                    "provision::plan::stale",
+                    Code::PlanStale,
                     format!(
                         "`{address}` is not in the state any more, so its {} cannot be set",
                         run.planned.later.fields.join(", ")

@@ -210,6 +210,7 @@ impl<'a, U: Unit> Runner<'a, U> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use provision_diagnostic::Code;
     use provision_providers::Outside;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -286,8 +287,8 @@ mod tests {
 
     #[test]
     fn what_needs_one_that_did_not_end_well_is_skipped_and_the_rest_goes_on() {
-        let failed = || Done::Failed(Failure::new("provision::apply::incomplete", "no"));
-        let doubt = || Done::InDoubt(Failure::new("provision::apply::incomplete", "who knows"));
+        let failed = || Done::Failed(Failure::new(Code::ApplyIncomplete, "no"));
+        let doubt = || Done::InDoubt(Failure::new(Code::ApplyIncomplete, "who knows"));
         let well = || Done::Well;
         let tasks = [
             task(&[], failed),

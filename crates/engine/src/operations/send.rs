@@ -3,7 +3,7 @@
 use crate::observation::sighting::{Sighting, Window, interrupted};
 use crate::operations::execute::{Executor, Run, Stopped};
 use crate::operations::search::{Found, search_made};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Action, Json, Map, Remote, Status, Visible, compare};
 use provision_providers::{CallError, CallStep, Class, Control, Operation, Sent, StepKind};
 use provision_registry::TypeSpec;
@@ -98,7 +98,7 @@ impl Executor<'_> {
                 Ok(Sighting::There(Found::Many(ids))) => {
                     return Err(Stopped::InDoubt(
                         Failure::new(
-                            "provision::apply::incomplete",
+                            Code::ApplyIncomplete,
                             format!("{what}: {} resources may be what it made: {}", ids.len(), ids.join(", ")),
                         )
                         .with_help("Keep one of them in the cloud's console, then run `provision recover`."),

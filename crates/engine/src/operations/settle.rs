@@ -1,35 +1,18 @@
 //! Owns settling: finding out what became of an operation whose end was not written down. It builds nothing.
 
 use crate::configuration::accounts::open_account;
-use crate::observation::overlay::overlay;
-use crate::observation::overlay::shows;
-use crate::observation::overlay::unrestored;
+use crate::observation::overlay::{overlay, shows, unrestored};
 use crate::observation::parts::own_sighting;
-use crate::observation::refresh::Sought;
-use crate::observation::refresh::bounded;
-use crate::observation::sighting::Sighting;
-use crate::observation::sighting::Window;
-use crate::observation::sighting::WindowElapsed;
-use crate::observation::sighting::interrupted;
-use crate::observation::sighting::window;
-use crate::operations::events::Sink;
-use crate::operations::events::event;
-use crate::operations::looking::PASSING;
-use crate::operations::looking::rests;
-use crate::operations::search::Found;
-use crate::operations::search::adopted_resource;
-use crate::operations::search::search_made;
+use crate::observation::refresh::{Sought, bounded};
+use crate::observation::sighting::{Sighting, Window, WindowElapsed, interrupted, window};
+use crate::operations::events::{Sink, event};
+use crate::operations::looking::{PASSING, rests};
+use crate::operations::search::{Found, adopted_resource, search_made};
 use crate::planning::planned::Plan;
 use crate::workspace::Workspace;
-use provision_diagnostic::{Diagnostic, Failure};
-use provision_model::Map;
-use provision_model::Remote;
-use provision_model::Resource;
-use provision_model::Status;
-use provision_model::type_name;
-use provision_model::{Action, Outcome, Recovered};
-use provision_providers::Control;
-use provision_providers::{Account, CallError};
+use provision_diagnostic::{Code, Diagnostic, Failure};
+use provision_model::{Action, Map, Outcome, Recovered, Remote, Resource, Status, type_name};
+use provision_providers::{Account, CallError, Control};
 use provision_registry::TypeSpec;
 use provision_state::{Entry, Lease, Unsettled};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,7 +90,7 @@ impl Settling<'_> {
             Sighting::There(Found::Many(ids)) => {
                 let message = format!("{} resources may be what it made: {}", ids.len(), ids.join(", "));
                 let what = format!("`{}` cannot be settled: {message}", self.entry.body.address);
-                Err(Failure::new("provision::apply::incomplete", what)
+                Err(Failure::new(Code::ApplyIncomplete, what)
                     .with_help("Look at the resources in the cloud's console; keep one, then run `provision recover`."))
             }
             Sighting::Absent(gone) => self.was_not_made(gone),
@@ -291,7 +274,7 @@ pub(crate) fn settle_open(on: &Workspace, lease: &Lease, sink: Sink<'_>) -> Resu
         if let Ok(Recovered { outcome: Outcome::InDoubt, message, .. }) = &done {
             let what = format!("`{}` cannot be settled: {message}", entry.body.address);
             let help = "Run the same command again: what is open is settled first.";
-            settled.problems.push(Diagnostic::error("provision::apply::incomplete", what).with_help(help));
+            settled.problems.push(Diagnostic::error(Code::ApplyIncomplete, what).with_help(help));
         }
         let recovered = done.unwrap_or_else(|failure| {
             let message = failure.first.message.clone();

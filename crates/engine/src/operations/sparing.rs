@@ -3,7 +3,7 @@
 use crate::observation::sighting::{Sighting, Window, interrupted};
 use crate::operations::execute::{Executor, Run, Stopped};
 use crate::workspace::Workspace;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::Held;
 use provision_providers::Operation;
 use provision_state::Entry;
@@ -76,7 +76,7 @@ impl Executor<'_> {
             Ok(Sighting::Interrupted) => Err(Stopped::InDoubt(interrupted(&run.account.name).failure(&what))),
             Ok(Sighting::Absent(_)) => Err(Stopped::InDoubt(
                 Failure::new(
-                    "provision::apply::incomplete",
+                    Code::ApplyIncomplete,
                     format!("{what}: the cloud has not let go of {name} `{item}` within {} s", LETTING_GO.as_secs()),
                 )
                 .with_help("Nothing was deleted. Look at it in the cloud's console, then apply again."),

@@ -15,9 +15,9 @@ use crate::policy::alone::{may_do, noted};
 use crate::policy::gate::open_gate;
 use crate::workspace::{Workspace, writer};
 use provision_diagnostic::Failure;
-use provision_model::Address;
 use provision_model::{
-    Action, Config, Declaration, Disruption, Json, Lifecycle, Map, PlanRow, Question, Remote, Resource, unknown,
+    Action, Address, Config, Declaration, Disruption, Json, Lifecycle, Map, PlanRow, Question, Remote, Resource,
+    unknown,
 };
 use provision_registry::TypeSpec;
 use provision_state::{Edit, NewChange};

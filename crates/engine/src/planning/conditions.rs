@@ -3,7 +3,7 @@
 use crate::configuration::reading::request_of;
 use crate::planning::planned::PlannedRow;
 use crate::workspace::Workspace;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Condition, Json, Map};
 use provision_nickel::{Request, Source};
 use provision_registry::TypeSpec;
@@ -29,8 +29,8 @@ pub(crate) fn conditions_hold(
     attributes: &Map,
 ) -> Result<(), Failure> {
     let (conditions, name, code) = match moment {
-        Moment::Before => (&planned.lifecycle.precondition, "precondition", "provision::plan::precondition"),
-        Moment::After => (&planned.lifecycle.postcondition, "postcondition", "provision::apply::postcondition"),
+        Moment::Before => (&planned.lifecycle.precondition, "precondition", Code::PlanPrecondition),
+        Moment::After => (&planned.lifecycle.postcondition, "postcondition", Code::ApplyPostcondition),
     };
     if conditions.is_empty() {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use crate::planning::planned::PlannedRow;
 use crate::planning::planner::Planner;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Action, Address, Declaration, Problem};
 use std::collections::HashMap;
 
@@ -56,7 +56,7 @@ impl Planner<'_> {
                 "`{}` cannot be made before the old one goes: both would have the same {field}",
                 declaration.address
             );
-            problems.push(Problem::value("provision::plan::duplicate_name", message, &declaration.path).help(format!(
+            problems.push(Problem::value(Code::PlanDuplicateName, message, &declaration.path).help(format!(
                 "Give `{field}` a value that changes with it, or leave out `create_before_destroy` here and where something needs it.",
             )));
         }

@@ -1,6 +1,7 @@
 //! Owns what a cloud would refuse of a resource's fields together: too many labels, fields that do not go with each other.
 
 use crate::planning::verdict::Verdict;
+use provision_diagnostic::Code;
 use provision_model::{Action, Declaration, Json, Map, Problem, Remote};
 use provision_registry::TypeSpec;
 
@@ -46,7 +47,7 @@ pub fn limits(
                     None => String::new(),
                 }
             );
-            problems.push(Problem::value("provision::plan::value", message, &at(field)).help(help));
+            problems.push(Problem::value(Code::PlanValue, message, &at(field)).help(help));
         }
     }
     let mut shown = remote.map(|remote| remote.fields.clone()).unwrap_or_default();
@@ -59,7 +60,7 @@ pub fn limits(
         let allowed = spec.fields.get(name).and_then(|field| field.only_with.get(other)).cloned().unwrap_or_default();
         let message = format!("`{}.{name}` does not go with its `{other}`", declaration.address);
         let help = format!("Remove `{name}`, or give `{other}` one of {}.", allowed.join(", "));
-        problems.push(Problem::value("provision::plan::value", message, &at(name)).help(help));
+        problems.push(Problem::value(Code::PlanValue, message, &at(name)).help(help));
     }
     problems
 }

@@ -4,9 +4,8 @@ use crate::configuration::deferred::Later;
 use crate::configuration::desired::region_of;
 use crate::planning::changes::removal;
 use indexmap::IndexMap;
-use provision_model::Time;
 use provision_model::{
-    AccountConfig, Action, Address, Disruption, Json, Lifecycle, Map, PlanRow, Question, Resource, digest,
+    AccountConfig, Action, Address, Disruption, Json, Lifecycle, Map, PlanRow, Question, Resource, Time, digest,
     digest_of_many,
 };
 use provision_registry::{Manifest, TypeSpec};

@@ -18,7 +18,7 @@ use crate::planning::scope::concerning;
 use crate::planning::selection::{link, select};
 use crate::planning::strays::Strays;
 use crate::workspace::Workspace;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{
     Action, Address, Declaration, Json, Lifecycle, Map, PlanRow, Problem, Question, Remote, Resource, has_secret,
     is_sealed, references, resolve, without_secrets,
@@ -157,7 +157,7 @@ impl<'a> Planner<'a> {
         let resources = &self.located.config.resources;
         let Order { needs, later, order } = Order::of(&self.on.project.registry, resources).map_err(|cycle| {
             let told = provision_model::cycle_of(&cycle.addresses);
-            let failure = Failure::new("provision::plan::cycle", format!("references form a cycle: {told}"));
+            let failure = Failure::new(Code::PlanCycle, format!("references form a cycle: {told}"));
             failure.with_help(cycle.help())
         })?;
         let mut known: HashMap<Address, Known> = HashMap::new();
@@ -241,7 +241,7 @@ impl<'a> Planner<'a> {
         for (field, value) in &inputs {
             let resolved = match resolve(value, &attribute, self.on) {
                 Ok(resolved) => resolved,
-                Err(failure) if failure.code().starts_with("provision::secret::") => {
+                Err(failure) if failure.code().area() == "provision::secret" => {
                     told(field, failure);
                     continue;
                 }
@@ -299,7 +299,7 @@ impl<'a> Planner<'a> {
         {
             problems.push(
                 Problem::value(
-                    "provision::plan::protected",
+                    Code::PlanProtected,
                     format!("`{}` is protected and would be replaced: {}", declaration.address, verdict.reason),
                     &declaration.path,
                 )
@@ -365,7 +365,7 @@ impl<'a> Planner<'a> {
             let mut path = declaration.path.clone();
             path.extend(["lifecycle".into(), "precondition".into()]);
             let help = failure.first.help.clone().unwrap_or_default();
-            problems.push(Problem::value("provision::plan::precondition", failure.first.message, &path).help(help));
+            problems.push(Problem::value(Code::PlanPrecondition, failure.first.message, &path).help(help));
         }
         let mut desired = plain;
         // Nobody looks at more than what changes.
@@ -452,7 +452,7 @@ impl<'a> Planner<'a> {
             if resource.protect && action == Action::Delete {
                 problems.push(
                     Problem::value(
-                        "provision::plan::protected",
+                        Code::PlanProtected,
                         format!("`{}` is protected and would be deleted", resource.address),
                         &self.place(&resource.address),
                     )

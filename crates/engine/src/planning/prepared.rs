@@ -3,7 +3,7 @@
 
 use crate::planning::planner::Planner;
 use crate::planning::verdict::Verdict;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{
     Action, Address, Declaration, Disruption, FieldType, IdentityClass, Json, Map, Problem, Resource, unknown,
 };
@@ -11,7 +11,7 @@ use provision_providers::{Account, Objection};
 use provision_registry::TypeSpec;
 use std::collections::HashSet;
 
-const CODE: &str = "provision::plan::value";
+const CODE: Code = Code::PlanValue;
 
 /// A resource's fields while it is planned.
 pub struct Fields<'a> {
@@ -55,12 +55,12 @@ impl Fields<'_> {
 
 /// A secret as its field takes it: contracts do not see what is in it. `Err` says what is wrong, and never what it is.
 pub fn fitted(spec: &TypeSpec, address: &Address, field: &str, value: Json) -> Result<Json, Failure> {
-    let said = |code: &'static str, what: String, help: String| {
+    let said = |code: Code, what: String, help: String| {
         Err(Failure::new(code, format!("`{address}.{field}` is a secret, and {what}")).with_help(help))
     };
     if spec.identity == IdentityClass::Keyed && spec.keys().any(|names| names.contains(&field)) {
         let help = "Give it a name that is no secret: it is the resource's id, which is told and kept in clear.";
-        return said("provision::plan::secret_key", "the resource is known by it".to_owned(), help.to_owned());
+        return said(Code::PlanSecretKey, "the resource is known by it".to_owned(), help.to_owned());
     }
     let Some(rule) = spec.fields.get(field) else { return Ok(value) };
     // What secrets are kept in has texts only.
@@ -74,13 +74,13 @@ pub fn fitted(spec: &TypeSpec, address: &Address, field: &str, value: Json) -> R
     rule.kind.check(&value, &mut Vec::new(), &mut problems);
     if !problems.is_empty() {
         let kind = rule.kind.name();
-        return said("provision::plan::type", format!("it is not {kind}"), format!("Give `{field}` {kind}."));
+        return said(Code::PlanType, format!("it is not {kind}"), format!("Give `{field}` {kind}."));
     }
     let is_choice = rule.one_of.is_empty() || value.as_str().is_none_or(|text| rule.one_of.iter().any(|it| it == text));
     match is_choice {
         true => Ok(value),
         false => said(
-            "provision::plan::unknown_value",
+            Code::PlanUnknownValue,
             "it is none of the values that there are".to_owned(),
             format!("Use one of {}.", rule.one_of.join(", ")),
         ),

@@ -2,7 +2,7 @@
 
 use crate::planning::options::PlanOptions;
 use crate::planning::planned::PlannedRow;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Action, Address, Resource};
 use std::collections::{HashMap, HashSet};
 
@@ -28,10 +28,11 @@ pub fn link(rows: &mut [PlannedRow], state: &HashMap<&str, &Resource>) {
 pub fn known<'a>(wanted: impl Iterator<Item = &'a String>, names: &HashSet<&str>) -> Result<(), Failure> {
     for wanted in wanted {
         if !names.contains(wanted.as_str()) {
-            return Err(Failure::new("provision::plan::target", format!("there is no resource `{wanted}` to plan"))
-                .with_help(provision_diagnostic::did_you_mean(wanted, names.iter().copied(), || {
+            return Err(Failure::new(Code::PlanTarget, format!("there is no resource `{wanted}` to plan")).with_help(
+                provision_diagnostic::did_you_mean(wanted, names.iter().copied(), || {
                     "See `provision plan --all` for the addresses.".to_owned()
-                })));
+                }),
+            ));
         }
     }
     Ok(())

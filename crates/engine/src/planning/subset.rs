@@ -2,7 +2,7 @@
 
 use crate::planning::planned::{Plan, PlannedRow, ground};
 use crate::workspace::Workspace;
-use provision_diagnostic::{Diagnostic, Failure};
+use provision_diagnostic::{Code, Diagnostic, Failure};
 use provision_model::{Action, Address, Json, PlanRow, Resource};
 use std::collections::{HashMap, HashSet};
 
@@ -30,11 +30,11 @@ pub fn is_removal(action: Action) -> bool {
 pub(crate) fn load_rows(on: &Workspace, rows: &[Json]) -> Result<Option<(Plan, Vec<usize>)>, Failure> {
     let Some(first) = rows.first() else { return Ok(None) };
     let digest = first.get("plan").and_then(Json::as_str).ok_or_else(|| {
-        Failure::new("provision::plan::unknown_plan", "the rows have no `plan` column")
+        Failure::new(Code::PlanUnknownPlan, "the rows have no `plan` column")
             .with_help("Give rows of `provision plan`; they need `address` and `plan`.")
     })?;
     let plan: Plan = on.store.plan(digest)?.ok_or_else(|| {
-        Failure::new("provision::plan::unknown_plan", format!("this project knows no plan {}", short(digest)))
+        Failure::new(Code::PlanUnknownPlan, format!("this project knows no plan {}", short(digest)))
             .with_help("Run `provision plan` in this project and give its rows.")
     })?;
     let index: HashMap<&str, usize> =
@@ -46,14 +46,14 @@ pub(crate) fn load_rows(on: &Workspace, rows: &[Json]) -> Result<Option<(Plan, V
         let address = row.get("address").and_then(Json::as_str).unwrap_or_default();
         if row.get("plan").and_then(Json::as_str) != Some(digest) {
             problems.push(
-                Diagnostic::error("provision::plan::unknown_plan", format!("`{address}` is a row of another plan"))
+                Diagnostic::error(Code::PlanUnknownPlan, format!("`{address}` is a row of another plan"))
                     .with_help("Give rows of one plan."),
             );
             continue;
         }
         let Some(&at) = index.get(address) else {
             problems.push(
-                Diagnostic::error("provision::plan::tampered", format!("the plan has no row `{address}`"))
+                Diagnostic::error(Code::PlanTampered, format!("the plan has no row `{address}`"))
                     .with_help("Plan again and give its rows as they are."),
             );
             continue;
@@ -61,7 +61,7 @@ pub(crate) fn load_rows(on: &Workspace, rows: &[Json]) -> Result<Option<(Plan, V
         if let Some(column) = edited(&plan.rows[at].row, row) {
             problems.push(
                 Diagnostic::error(
-                    "provision::plan::tampered",
+                    Code::PlanTampered,
                     format!("the column `{column}` of the row `{address}` was changed"),
                 )
                 .with_help("Change the configuration and plan again; rows are applied as they were planned."),
@@ -123,11 +123,8 @@ pub(crate) fn check_rows(
             subset.todo.push(at);
         } else {
             problems.push(
-                Diagnostic::error(
-                    "provision::plan::stale",
-                    format!("`{}` has changed since this plan was made", row.address),
-                )
-                .with_help("Run `provision plan` again."),
+                Diagnostic::error(Code::PlanStale, format!("`{}` has changed since this plan was made", row.address))
+                    .with_help("Run `provision plan` again."),
             );
         }
     }
@@ -198,7 +195,7 @@ fn open_ends(
     let mut report = |missing: &str, row: &Address, why: &str| {
         out.push(
             Diagnostic::error(
-                "provision::plan::missing_dependency",
+                Code::PlanMissingDependency,
                 format!("`{row}` needs `{missing}`, which is left out: {why}"),
             )
             .with_help(format!("Add the row `{missing}`, or leave out `{row}` too.")),

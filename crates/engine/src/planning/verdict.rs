@@ -3,6 +3,7 @@
 use crate::configuration::desired::{Triggers, left_alone, needs};
 use crate::observation::refresh::current_fields;
 use crate::planning::planner::Planner;
+use provision_diagnostic::Code;
 use provision_model::{
     Action, Address, Change, Comparison, Declaration, Disruption, FieldSpec, Json, Map, Problem, Resource, compare,
 };
@@ -59,7 +60,7 @@ impl Verdict {
             let mut path = declaration.path.clone();
             path.push(field.as_str().into());
             let message = format!("`{}` has a {field} of {before}, which can only grow", declaration.address);
-            Problem::value("provision::plan::shrinks", message, &path).help(format!(
+            Problem::value(Code::PlanShrinks, message, &path).help(format!(
                 "Write {before} or more, or make a new one: `provision state replace {}`.",
                 declaration.address
             ))

@@ -7,7 +7,7 @@ use crate::policy::gate::{Answer, Gate, denial};
 use crate::policy::question::Questions;
 use crate::workspace::Workspace;
 use indexmap::IndexMap;
-use provision_diagnostic::{Diagnostic, Failure};
+use provision_diagnostic::{Code, Diagnostic, Failure};
 use provision_model::{Address, Config, Map};
 use provision_state::Lease;
 
@@ -59,7 +59,7 @@ pub(crate) fn may_do(
             ),
             Answer::Pending => refused.push(
                 Diagnostic::error(
-                    "provision::apply::denied",
+                    Code::ApplyDenied,
                     format!("{name} of {what} is denied: the policies do not decide it"),
                 )
                 .with_help("Write the policy so that it can be decided from what is known of the resource."),

@@ -6,7 +6,7 @@ use crate::policy::gate::{Answer, Gate, denial};
 use crate::policy::people::USER;
 use crate::policy::question::{Questions, totals};
 use crate::workspace::Workspace;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::{Action, Question};
 use provision_state::Approval;
 use serde_json::json;
@@ -24,7 +24,7 @@ pub(crate) fn given_approvals(
     for approval in &given {
         if !on.store.is_vouched(approval)? {
             let message = format!("the approval `{}` was not written by this state", approval.id);
-            return Err(Failure::new("provision::state::forged", message)
+            return Err(Failure::new(Code::StateForged, message)
                 .with_help("Run `provision audit verify`, take it back with `provision approvals --revoke`, and have the plan approved again."));
         }
     }
@@ -35,7 +35,7 @@ pub(crate) fn given_approvals(
     };
     for id in ids {
         let wrong = |what: String| {
-            Failure::new("provision::apply::approval", what)
+            Failure::new(Code::ApplyApproval, what)
                 .with_help("Run `provision approvals` to see which plan each one is for.")
         };
         match given.iter().find(|approval| approval.id == *id) {
@@ -63,9 +63,7 @@ pub(crate) fn may_approve(on: &Workspace, by: &Actor, gate: &Gate, plan: &Plan, 
         Answer::Denied(decision) | Answer::Waiting(decision) | Answer::Error(decision) => {
             Err(denial(&decision, "approve", &format!("this plan as `{role}`")))
         }
-        Answer::Pending => {
-            Err(Failure::new("provision::apply::denied", "the policies do not decide who may approve the plan"))
-        }
+        Answer::Pending => Err(Failure::new(Code::ApplyDenied, "the policies do not decide who may approve the plan")),
     }
 }
 
@@ -84,7 +82,7 @@ pub(crate) fn roles_needed(on: &Workspace, by: &Actor, gate: &Gate, plan: &Plan)
 
 pub(crate) fn kept_plan(on: &Workspace, digest: &str) -> Result<Plan, Failure> {
     on.store.plan(digest)?.ok_or_else(|| {
-        Failure::new("provision::plan::unknown_plan", format!("this project knows no plan {digest}"))
+        Failure::new(Code::PlanUnknownPlan, format!("this project knows no plan {digest}"))
             .with_help("Give the `plan` column of `provision plan`'s rows.")
     })
 }

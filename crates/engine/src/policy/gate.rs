@@ -4,7 +4,7 @@ use crate::actor::Actor;
 use crate::policy::people::{People, USER};
 use crate::policy::policies::{Rules, project_rules};
 use crate::workspace::{Workspace, acquire};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::Question;
 use provision_policy::{Authorizer, Decision, Partial, PolicySet, Reason, Schema, Verdict};
 use provision_state::{Lease, PolicyInForce};
@@ -48,9 +48,9 @@ impl Gate {
     pub fn ask(&self, question: &Question) -> Result<Answer, Failure> {
         let Some(authorizer) = &self.authorizer else { return Ok(Answer::Allowed(None)) };
         let asked: provision_policy::Question = serde_json::from_value(
-            serde_json::to_value(question).map_err(|error| Failure::new("policy::request", error.to_string()))?,
+            serde_json::to_value(question).map_err(|error| Failure::new(Code::PolicyRequest, error.to_string()))?,
         )
-        .map_err(|error| Failure::new("policy::request", format!("the question cannot be asked: {error}")))?;
+        .map_err(|error| Failure::new(Code::PolicyRequest, format!("the question cannot be asked: {error}")))?;
         let granted = asked.context["approvals"].as_array().into_iter().flatten();
         let mut granted: BTreeSet<String> = granted.filter_map(|role| role.as_str().map(str::to_owned)).collect();
         Ok(match authorizer.decide_partial_approved(&asked, &granted)? {
@@ -100,9 +100,9 @@ pub fn denial(decision: &Decision, action: &str, what: &str) -> Failure {
             Some(advice) => format!("{advice}\n{next}"),
             None => next.to_owned(),
         };
-        return Failure::new("provision::apply::approval", message).with_help(help);
+        return Failure::new(Code::ApplyApproval, message).with_help(help);
     }
-    let code = if decision.errors.is_empty() { "provision::apply::denied" } else { "provision::apply::policy_error" };
+    let code = if decision.errors.is_empty() { Code::ApplyDenied } else { Code::ApplyPolicyError };
     let advice = told(decision).and_then(|reason| reason.annotations.get("advice"));
     let help = match (advice, decision.errors.is_empty()) {
         (Some(advice), _) => advice.clone(),
@@ -124,7 +124,7 @@ pub(crate) fn open_gate(
     let in_force = in_force_beside(on, &rules)?;
     let policies = &rules.policies;
     if !in_force.is_empty() && in_force.iter().all(|known| known.digest != policies.digest) {
-        return Err(Failure::new("provision::apply::policy_changed", "the policies have changed since the last apply")
+        return Err(Failure::new(Code::ApplyPolicyChanged, "the policies have changed since the last apply")
             .with_help("Review the difference, then run `provision policy accept`."));
     }
     let gate = Gate::over(on, rules, true)?;
@@ -146,7 +146,7 @@ pub(crate) fn in_force_beside(on: &Workspace, rules: &Rules) -> Result<Vec<Polic
     }
     let shown = rules.shown.trim_end_matches('/');
     Err(Failure::new(
-        "provision::apply::no_policies",
+        Code::ApplyNoPolicies,
         format!("this project has policies in force, and there are none in `{shown}`"),
     )
     .with_help("Put them back, or say in infra.ncl where they are: `policies = \"FOLDER\"`. To allow everything, write a policy that does, and run `provision policy accept`."))
@@ -166,11 +166,10 @@ pub(crate) fn asked_of_project(
         Answer::Waiting(decision) => Err(denial(&decision, action, what)
             .with_help("Approvals are for plans: who may do this at once is said without `@approval`.")),
         Answer::Denied(decision) | Answer::Error(decision) => Err(denial(&decision, action, what)),
-        Answer::Pending => Err(Failure::new(
-            "provision::apply::denied",
-            format!("{action} of {what} is denied: the policies do not decide it"),
-        )
-        .with_help("Write the policy so that it can be decided from what is known of the project.")),
+        Answer::Pending => {
+            Err(Failure::new(Code::ApplyDenied, format!("{action} of {what} is denied: the policies do not decide it"))
+                .with_help("Write the policy so that it can be decided from what is known of the project."))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Owns who belongs to which group: `entities.json` beside the policies, in Cedar's JSON form.
 
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::Json;
 use provision_policy::EntityRef;
 use serde_json::json;
@@ -24,7 +24,7 @@ impl People {
     /// Reads Cedar JSON rows `{uid, attrs, parents}`.
     pub fn read(text: &str, name: &str) -> Result<People, Failure> {
         let told = |what: String| {
-            Failure::new("policy::entity", format!("{name}: {what}")).with_help(
+            Failure::new(Code::PolicyEntity, format!("{name}: {what}")).with_help(
                 "It is a list of rows such as {\"uid\": \"Provision::User::\\\"ann\\\"\", \"parents\": [\"Provision::Group::\\\"web\\\"\"]}.",
             )
         };

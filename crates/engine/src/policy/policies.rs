@@ -3,7 +3,7 @@
 use crate::configuration::named::{POLICIES, named_policies};
 use crate::policy::people::{PEOPLE, People};
 use crate::workspace::Workspace;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_model::digest;
 use provision_policy::{PolicySet, PolicySource};
 use provision_state::PolicyInForce;
@@ -55,7 +55,7 @@ pub(crate) fn rules_in(on: &Workspace, named: Option<&str>) -> Result<Rules, Fai
         return Rules::of(in_force(Vec::new()), shown);
     }
     let missing = |what: &str| {
-        Failure::new("provision::apply::no_policies", format!("the project's policies are in `{shown}`, {what}"))
+        Failure::new(Code::ApplyNoPolicies, format!("the project's policies are in `{shown}`, {what}"))
             .with_help("Correct `policies` in infra.ncl, or write the policies there; nothing is changed without them.")
     };
     match std::fs::metadata(&folder) {
@@ -96,7 +96,7 @@ fn people_text(folder: &Path) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     std::fs::read_to_string(&file).map(Some).map_err(|error| {
-        Failure::new("policy::io", format!("{} cannot be read: {error}", file.display()))
+        Failure::new(Code::PolicyIo, format!("{} cannot be read: {error}", file.display()))
             .with_help("It has the users and groups that policies speak of; policies are not asked without it.")
     })
 }

@@ -5,9 +5,9 @@ use crate::planning::known::{holds_unknown, is_unknown};
 use crate::planning::planned::{Plan, PlannedRow};
 use crate::policy::people::{GROUP, People, USER};
 use crate::workspace::Workspace;
-use provision_model::Time;
-use provision_model::{Action, FieldSpec, FieldType, Json, Map, Question, is_later, type_name, unknown};
-use provision_model::{Address, PackedQuestion};
+use provision_model::{
+    Action, Address, FieldSpec, FieldType, Json, Map, PackedQuestion, Question, Time, is_later, type_name, unknown,
+};
 use provision_registry::{Manifest, TypeSpec};
 use serde_json::json;
 use std::collections::HashMap;

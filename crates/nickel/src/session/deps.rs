@@ -7,7 +7,7 @@ use crate::request::Request;
 use nickel_lang_core::ast::InputFormat;
 use nickel_lang_core::cache::SourcePath;
 use nickel_lang_core::files::FileId;
-use provision_diagnostic::{Diagnostic, Failure};
+use provision_diagnostic::{Code, Diagnostic, Failure};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -90,7 +90,7 @@ impl Session {
                 let Some(path) = led_to else {
                     let name = self.explainer(request).name(from);
                     let message = format!("the import `{text}` of {name} cannot be found");
-                    missing.push(Diagnostic::error("nickel::import", message).with_help(
+                    missing.push(Diagnostic::error(Code::NickelImport, message).with_help(
                         "Imports are looked up beside the importing file, then along --import-path and NICKEL_IMPORT_PATH.",
                     ));
                     continue;
@@ -100,7 +100,7 @@ impl Session {
                     Ok(id) => id.inner(),
                     Err(error) => {
                         let message = format!("the import `{text}` cannot be read as text: {error}");
-                        missing.push(Diagnostic::error("nickel::import", message).with_help("Check the file."));
+                        missing.push(Diagnostic::error(Code::NickelImport, message).with_help("Check the file."));
                         continue;
                     }
                 };

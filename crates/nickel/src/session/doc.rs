@@ -11,7 +11,7 @@ use nickel_lang_core::eval::value::{Container, NickelValue};
 use nickel_lang_core::eval::{Closure, VirtualMachine};
 use nickel_lang_core::program::{FieldPath, Program, ProgramBuilder};
 use nickel_lang_core::term::record::Field;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 
 /// Levels of records that are looked into; contracts may describe themselves without end.
 const DEPTH: usize = 32;
@@ -83,7 +83,7 @@ impl Session {
         }
         builder = builder.add_import_paths(request.import_paths.iter().cloned());
         builder = builder.add_import_paths(library.iter().map(|folder| folder.path().to_owned()));
-        let failed = |what: String| Failure::new("nickel::io", what);
+        let failed = |what: String| Failure::new(Code::NickelIo, what);
         let mut program: Program<GuardedCache> = builder.build().map_err(|error| failed(error.to_string()))?;
         if let Some(field) = &request.field {
             program.field =
@@ -97,12 +97,12 @@ impl Session {
             let field = self.field_path(request)?;
             let (_, _, mistakes) = self.walk(request, prepared, &field)?;
             let is_fault = |one: &provision_diagnostic::Diagnostic| {
-                one.code.starts_with("nickel::eval")
-                    && one.code != "nickel::eval::missing_field"
-                    && !one.code.ends_with("not_serializable")
+                one.code.area() == "nickel::eval"
+                    && one.code != Code::NickelEvalMissingField
+                    && one.code != Code::NickelEvalNotSerializable
             };
             Failure::check(mistakes.into_iter().filter(is_fault).collect())?;
-            return Err(Failure::new("nickel::eval::type", "there is nothing to document: the value is not a record")
+            return Err(Failure::new(Code::NickelEvalType, "there is nothing to document: the value is not a record")
                 .with_help("Document a file that evaluates to a record, or one of its records with --field."));
         }
         let text = String::from_utf8(text).map_err(|error| failed(error.to_string()))?;
@@ -112,7 +112,10 @@ impl Session {
     fn library_on_disk(&self) -> Result<Option<tempfile::TempDir>, Failure> {
         let Some(library) = &self.library else { return Ok(None) };
         let failed = |error: std::io::Error| {
-            Failure::new("nickel::io", format!("the built-in schemas cannot be written to a temporary folder: {error}"))
+            Failure::new(
+                Code::NickelIo,
+                format!("the built-in schemas cannot be written to a temporary folder: {error}"),
+            )
         };
         let folder = tempfile::tempdir().map_err(failed)?;
         for (name, text) in &library.files {

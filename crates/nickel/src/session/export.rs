@@ -3,12 +3,11 @@
 use super::{Done, Session};
 use crate::job::{Answer, Format};
 use crate::request::Request;
-use nickel_lang_core::error::Error;
-use nickel_lang_core::error::{ExportErrorKind, PointedExportErrorData};
+use nickel_lang_core::error::{Error, ExportErrorKind, PointedExportErrorData};
 use nickel_lang_core::eval::value::NickelValue;
 use nickel_lang_core::eval::{Closure, VirtualMachine};
 use nickel_lang_core::serialize::{self, ExportFormat};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
 use std::io::{self, Write};
@@ -45,7 +44,7 @@ impl Session {
             text.push(b'\n');
         }
         let text = String::from_utf8(text)
-            .map_err(|_| Failure::new("nickel::eval::not_serializable", "the exported text is not UTF-8"))?;
+            .map_err(|_| Failure::new(Code::NickelEvalNotSerializable, "the exported text is not UTF-8"))?;
         Ok((Answer::Text(text), vec![main]))
     }
 }

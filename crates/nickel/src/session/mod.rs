@@ -29,6 +29,7 @@ use nickel_lang_core::eval::value::NickelValue;
 use nickel_lang_core::files::FileId;
 use nickel_lang_core::traverse::{TraverseAlloc, TraverseControl};
 use places::Offsets;
+use provision_diagnostic::Code;
 use provision_diagnostic::Failure;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -237,7 +238,7 @@ impl Session {
         let all = self.explainer(request).error(error, &self.context.pos_table);
         match Failure::check(explain::distinct(all)) {
             Err(failure) => failure,
-            Ok(()) => Failure::new("nickel::eval::type", "evaluation failed without saying why"),
+            Ok(()) => Failure::new(Code::NickelEvalType, "evaluation failed without saying why"),
         }
     }
 

@@ -11,7 +11,7 @@ use nickel_lang_core::error::Error;
 use nickel_lang_core::eval::value::NickelValue;
 use nickel_lang_core::files::FileId;
 use nickel_lang_core::program::FieldPath;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use serde_json::Value;
 use std::path::Path;
 
@@ -23,7 +23,7 @@ impl Session {
             // A pipe would be read to its end once, and waited for ever after.
             Source::File(path) if path.exists() && !path.is_file() && !path.is_dir() => {
                 let message = format!("`{}` is not a regular file", path.display());
-                Err(Failure::new("nickel::io", message).with_help("Pipe its text into the command instead."))
+                Err(Failure::new(Code::NickelIo, message).with_help("Pipe its text into the command instead."))
             }
             Source::File(path) => {
                 let format = InputFormat::from_path(path).unwrap_or_default();
@@ -51,7 +51,7 @@ impl Session {
     pub(super) fn main_id(&mut self, request: &Request) -> Result<FileId, Failure> {
         if request.sources.is_empty() {
             return Err(
-                Failure::new("nickel::io", "there is no source to evaluate").with_help("Give a file or a text.")
+                Failure::new(Code::NickelIo, "there is no source to evaluate").with_help("Give a file or a text.")
             );
         }
         let mut ids = Vec::new();
@@ -72,7 +72,7 @@ impl Session {
         match &request.overrides {
             None => {}
             Some(record @ Value::Object(_)) => parts.push(override_text(record)),
-            Some(_) => return Err(Failure::new("nickel::eval::type", "the override is not a record")),
+            Some(_) => return Err(Failure::new(Code::NickelEvalType, "the override is not a record")),
         }
         let mut text = format!("({})", parts.join(" & "));
         for contract in &contracts {
@@ -143,7 +143,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
         std::io::ErrorKind::InvalidData => format!("`{shown}` is not UTF-8 text"),
         _ => format!("`{shown}` cannot be read"),
     };
-    Failure::new("nickel::io", message).with_help("Check that the path exists and is readable.")
+    Failure::new(Code::NickelIo, message).with_help("Check that the path exists and is readable.")
 }
 
 /// A record as Nickel text whose leaves have forced priority.

@@ -17,7 +17,7 @@ use nickel_lang_core::mk_app;
 use nickel_lang_core::term::Term;
 use nickel_lang_core::term::record::RecordData;
 use nickel_lang_core::traverse::{TraverseAlloc, TraverseControl};
-use provision_diagnostic::{Diagnostic, Failure};
+use provision_diagnostic::{Code, Diagnostic, Failure};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -170,7 +170,7 @@ impl Session {
 
     fn copy_of(&self, path: PathBuf) -> Result<FileId, Failure> {
         let copy = self.texts.get(&path).copied();
-        copy.ok_or_else(|| Failure::new("nickel::io", "there is no source to test"))
+        copy.ok_or_else(|| Failure::new(Code::NickelIo, "there is no source to test"))
     }
 
     /// Runs the examples of a record and of those in it.

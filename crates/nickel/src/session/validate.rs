@@ -2,7 +2,7 @@
 
 use super::{Done, Session};
 use crate::data;
-use crate::explain::{self, next_step};
+use crate::explain;
 use crate::job::{Answer, RowVerdict};
 use crate::positions::path_text;
 use crate::request::Request;
@@ -12,7 +12,7 @@ use nickel_lang_core::eval::value::NickelValue;
 use nickel_lang_core::files::FileId;
 use nickel_lang_core::mk_app;
 use nickel_lang_core::program::FieldPath;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use serde_json::Value;
 
 /// The next step where a row breaks a contract.
@@ -49,7 +49,7 @@ impl Session {
                     }
                     // The marked place is the contract's; what is to be changed is the row.
                     let help = told.help.take().unwrap_or_default();
-                    told.help = Some(help.replacen(next_step("nickel::eval::contract"), CHANGE_THE_ROW, 1));
+                    told.help = Some(help.replacen(Code::NickelEvalContract.next(), CHANGE_THE_ROW, 1));
                     errors.push(told);
                 }
             }

@@ -12,7 +12,7 @@ use nickel_lang_core::files::FileId;
 use nickel_lang_core::identifier::Ident;
 use nickel_lang_core::term::Term;
 use nickel_lang_core::traverse::{Traverse, TraverseOrder};
-use provision_diagnostic::{Diagnostic, Failure, Source, excerpt};
+use provision_diagnostic::{Code, Diagnostic, Failure, Source, excerpt};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ impl Session {
         for (text, format) in imports {
             let refused = |what: &str, help: &str| {
                 let name = self.explainer(request).name(from);
-                Failure::new("nickel::import", format!("the import `{text}` of {name} {what}")).with_help(help)
+                Failure::new(Code::NickelImport, format!("the import `{text}` of {name} {what}")).with_help(help)
             };
             for candidate in candidates(&folder, &text, &self.import_paths) {
                 match std::fs::metadata(&candidate) {
@@ -83,7 +83,7 @@ impl Session {
         let Ok(document) = text.parse::<toml_edit::Document<String>>() else { return Ok(()) };
         let Some((number, at)) = not_finite(document.as_item()) else { return Ok(()) };
         let name = self.explainer(request).name(id);
-        let told = Diagnostic::error("nickel::parse", format!("`{number}` is not a number of Nickel"))
+        let told = Diagnostic::error(Code::NickelParse, format!("`{number}` is not a number of Nickel"))
             .with_help("Write a finite number, or a text such as \"inf\".")
             .with_excerpt(Some(excerpt(Source { name: &name, text }, at.unwrap_or_default())));
         Err(told.into())
@@ -105,7 +105,7 @@ impl Session {
         let mut anchors = Anchors { named, whole: HashMap::new(), open: HashSet::new() };
         let value = anchors.expand(data.body.clone()).map_err(|Endless| {
             let name = self.explainer(request).name(id);
-            Failure::new("nickel::parse", format!("an anchor of {name} contains itself"))
+            Failure::new(Code::NickelParse, format!("an anchor of {name} contains itself"))
                 .with_help("Data without an end cannot be evaluated; write the part out where it is meant.")
         })?;
         self.context.import_resolver.terms.insert(id, TermEntry { value, ..entry });

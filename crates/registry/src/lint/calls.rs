@@ -3,13 +3,13 @@
 use super::meaning::field;
 use super::{Findings, at};
 use crate::{Call, Collection, Manifest, Protocol, StepSpec, TypeSpec};
-use provision_diagnostic::did_you_mean;
+use provision_diagnostic::{Code, did_you_mean};
 use provision_model::{FieldType, Json, Step};
 use std::collections::HashSet;
 
-const PLACEHOLDER: &str = "provision::provider::placeholder";
-const STATUS: &str = "provision::provider::unknown_status";
-const LINT: &str = "provision::provider::lint";
+const PLACEHOLDER: Code = Code::ProviderPlaceholder;
+const STATUS: Code = Code::ProviderUnknownStatus;
+const LINT: Code = Code::ProviderLint;
 
 /// Where a call stands, which decides what its templates may name.
 #[derive(Clone, Copy)]
@@ -256,7 +256,7 @@ fn placeholder(spec: Option<&TypeSpec>, name: &str, place: Place<'_>, here: &[St
             false => format!("An item has {}.", known.join(", ")),
         });
         findings.error(
-            "provision::provider::unknown_field",
+            Code::ProviderUnknownField,
             format!("a template names the unknown field `{wanted}` of an item"),
             here,
             help,

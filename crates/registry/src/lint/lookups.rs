@@ -3,10 +3,10 @@
 use super::calls::{self, Place};
 use super::{Contract, Findings, against, at, fields};
 use crate::Manifest;
-use provision_diagnostic::did_you_mean;
+use provision_diagnostic::{Code, did_you_mean};
 use provision_model::{FieldType, Json, Map, NEWEST, Step};
 
-const LINT: &str = "provision::provider::lint";
+const LINT: Code = Code::ProviderLint;
 
 /// Holds them against the contract.
 pub fn shape(contract: &Contract, manifest: &Map, findings: &mut Findings) {
@@ -14,7 +14,7 @@ pub fn shape(contract: &Contract, manifest: &Map, findings: &mut Findings) {
         let path: Vec<Step> = vec!["lookups".into(), name.as_str().into()];
         let Json::Object(lookup) = lookup else {
             findings.error(
-                "provision::provider::manifest",
+                Code::ProviderManifest,
                 format!("the look-up `{name}` is no record"),
                 &path,
                 "Give a `call`, `filters` and `columns`.",
@@ -28,7 +28,7 @@ pub fn shape(contract: &Contract, manifest: &Map, findings: &mut Findings) {
             match filter {
                 Json::Object(filter) => against(&contract.filter, filter, &path, findings),
                 _ => findings.error(
-                    "provision::provider::manifest",
+                    Code::ProviderManifest,
                     format!("the filter `{name}` is no record"),
                     &path,
                     "Write `{}` for a column that must be equal.",
@@ -51,7 +51,7 @@ pub fn check(manifest: &Manifest, findings: &mut Findings) {
                 let help =
                     did_you_mean(filter, known.iter().copied(), || "Give it a `query`, or add the column.".to_owned());
                 let message = format!("the filter `{filter}` is neither asked for nor a column of `{name}`");
-                findings.error("provision::provider::unknown_field", message, &here, help);
+                findings.error(Code::ProviderUnknownField, message, &here, help);
             }
             if !rule.query.is_empty() && !rule.query.values().any(|it| it.contains("{value}")) {
                 let message = format!("the filter `{filter}` never says which value it looks for");
@@ -65,7 +65,7 @@ pub fn check(manifest: &Manifest, findings: &mut Findings) {
         for key in lookup.example.keys().filter(|key| !lookup.filters.contains_key(*key) && *key != NEWEST) {
             let message = format!("the example of `{name}` has the unknown filter `{key}`");
             let help = format!("There are {}.", lookup.filters.keys().cloned().collect::<Vec<_>>().join(", "));
-            findings.error("provision::provider::unknown_field", message, &at(&path, "example"), help);
+            findings.error(Code::ProviderUnknownField, message, &at(&path, "example"), help);
         }
         let scalar = |kind: &FieldType| !matches!(kind, FieldType::List(_) | FieldType::Map(_) | FieldType::Record(_));
         for (column, rule) in lookup.columns.iter().filter(|(column, rule)| {

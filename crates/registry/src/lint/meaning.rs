@@ -5,23 +5,21 @@ use super::calls::{self, Place};
 use super::{Findings, at, fits, lookups, takes, values};
 use crate::{Auth, Endpoint, Manifest, Pagination, Protocol, TypeSpec};
 use indexmap::IndexMap;
-use provision_diagnostic::did_you_mean;
+use provision_diagnostic::{Code, did_you_mean};
 use provision_model::{Disruption, FieldSpec, FieldType, IdentityClass, Json, Step};
 
-const UNKNOWN_FIELD: &str = "provision::provider::unknown_field";
-const NEVER: &str = "provision::provider::never_created";
-const LINT: &str = "provision::provider::lint";
+const UNKNOWN_FIELD: Code = Code::ProviderUnknownField;
+const NEVER: Code = Code::ProviderNeverCreated;
+const LINT: Code = Code::ProviderLint;
 
 /// Everything wrong with what a manifest means.
 pub fn check(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
     names(manifest, findings);
     values::check(manifest, findings);
     match crate::api::accepts(&manifest.api) {
-        Err(wrong) => {
-            findings.error("provision::provider::api", wrong, &path(&["api"]), "Write for example `api = \"1\"`.")
-        }
+        Err(wrong) => findings.error(Code::ProviderApi, wrong, &path(&["api"]), "Write for example `api = \"1\"`."),
         Ok(false) => findings.error(
-            "provision::provider::api",
+            Code::ProviderApi,
             format!("the manifest needs engine API {}, this engine has {}", manifest.api, crate::ENGINE_API),
             &path(&["api"]),
             crate::api::advice(&manifest.api),
@@ -127,7 +125,7 @@ fn names(manifest: &Manifest, findings: &mut Findings) {
     for (name, place) in all {
         if !good(name) && !name.is_empty() {
             findings.error(
-                "provision::provider::manifest",
+                Code::ProviderManifest,
                 format!("the name `{name}` is not valid"),
                 &place,
                 "Names are lower-case letters, digits and `_`, starting with a letter.",
@@ -135,7 +133,7 @@ fn names(manifest: &Manifest, findings: &mut Findings) {
         }
         if place.len() == 4 && ["lifecycle", "depends_on"].contains(&name) {
             findings.error(
-                "provision::provider::manifest",
+                Code::ProviderManifest,
                 format!("the field name `{name}` is reserved"),
                 &place,
                 "Give the field another name and say its own in `wire`.",
@@ -215,7 +213,7 @@ fn errors(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
     for (name, paths) in [("code", &rules.code), ("message", &rules.message)] {
         if paths.is_empty() {
             findings.error(
-                "provision::provider::errors",
+                Code::ProviderErrors,
                 format!("`errors` does not say where an error's {name} stands"),
                 &path(&["errors"]),
                 format!("Add for example `errors.{name} = [\"error.{name}\"]`."),
@@ -226,7 +224,7 @@ fn errors(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
     for name in ["conflict", "quota"] {
         if raw["errors"].get(name).is_none() {
             findings.warning(
-                "provision::provider::errors",
+                Code::ProviderErrors,
                 format!("`errors` does not say which codes mean `{name}`"),
                 &path(&["errors"]),
                 format!("List them, or write `{name} = []` where the vendor has none."),
@@ -247,7 +245,7 @@ fn errors(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
         for code in codes {
             if let Some(first) = seen.insert(code, class).filter(|first| *first != class) {
                 findings.error(
-                    "provision::provider::errors",
+                    Code::ProviderErrors,
                     format!("the error code `{code}` means both `{first}` and `{class}`"),
                     &path(&["errors", class]),
                     "Keep it in one of them.",
@@ -258,7 +256,7 @@ fn errors(manifest: &Manifest, raw: &Json, findings: &mut Findings) {
 }
 
 fn pagination(manifest: &Manifest, findings: &mut Findings) {
-    let code = "provision::provider::endless";
+    let code = Code::ProviderEndless;
     let mut wrong = |message: &str, field: &str, help: &str| {
         findings.error(code, message, &path(&["pagination", field]), help);
     };
@@ -554,7 +552,7 @@ fn life(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], finding
         let here = at(here, "status");
         if status.path.is_empty() || status.ready.is_empty() {
             findings.error(
-                "provision::provider::unknown_status",
+                Code::ProviderUnknownStatus,
                 format!("a `{name}` is never ready: `status` lacks its path or words"),
                 &here,
                 "Give `path` and `ready`.",
@@ -562,7 +560,7 @@ fn life(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], finding
         }
         for word in status.ready.iter().filter(|word| status.failed.contains(word) || status.gone.contains(word)) {
             findings.error(
-                "provision::provider::unknown_status",
+                Code::ProviderUnknownStatus,
                 format!("the status `{word}` is both ready and not"),
                 &here,
                 "Keep it in one list.",
@@ -578,7 +576,7 @@ fn changes(manifest: &Manifest, spec: &TypeSpec, here: &[Step], findings: &mut F
         let covered = spec.update.iter().any(|step| step.fields.contains(name));
         if field.on_change != Disruption::Replace && !covered && region != Some(name) {
             findings.error(
-                "provision::provider::never_changed",
+                Code::ProviderNeverChanged,
                 format!("`{name}` is changed in place, but no step of `update` answers its change"),
                 &at(&at(here, "fields"), name.as_str()),
                 "Add a step with it in `fields`, or say `on_change = \"replace\"`.",

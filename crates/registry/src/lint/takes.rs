@@ -5,10 +5,10 @@ use super::calls::{self, Place, check_step};
 use super::meaning::field;
 use super::{Findings, at};
 use crate::{Manifest, StepSpec, Takes, TypeSpec};
-use provision_diagnostic::did_you_mean;
+use provision_diagnostic::{Code, did_you_mean};
 use provision_model::{FieldSpec, Step, references};
 
-const LINT: &str = "provision::provider::lint";
+const LINT: Code = Code::ProviderLint;
 
 /// What a type says of its deletion and of what it is attached to.
 pub fn check(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step], findings: &mut Findings) {

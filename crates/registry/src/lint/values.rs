@@ -4,10 +4,10 @@ use super::meaning::field;
 use super::{Findings, at};
 use crate::{Auth, Manifest, Protocol, TypeSpec, path_steps};
 use indexmap::IndexMap;
-use provision_diagnostic::did_you_mean;
+use provision_diagnostic::{Code, did_you_mean};
 use provision_model::{FieldType, IdentityClass, Reference, Step, references};
 
-const LINT: &str = "provision::provider::lint";
+const LINT: Code = Code::ProviderLint;
 
 /// The values of a manifest as a whole.
 pub fn check(manifest: &Manifest, findings: &mut Findings) {
@@ -15,7 +15,7 @@ pub fn check(manifest: &Manifest, findings: &mut Findings) {
     let short = |text: &str| text.split('.').count() <= 3 && text.split('.').all(|part| part.parse::<u64>().is_ok());
     if semver::Version::parse(&manifest.version).is_err() && !short(&manifest.version) {
         findings.error(
-            "provision::provider::manifest",
+            Code::ProviderManifest,
             format!("`{}` is no version", manifest.version),
             &at(&root, "version"),
             "Write it like `1.0.0` (https://semver.org).",
@@ -102,7 +102,7 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
                         "Name it in the type's `needs`.".to_owned()
                     });
                     findings.error(
-                        "provision::provider::unknown_field",
+                        Code::ProviderUnknownField,
                         format!("an example refers to `{address}`, which the type does not need"),
                         &at(&place, key),
                         help,
@@ -140,12 +140,7 @@ pub fn check_type(manifest: &Manifest, spec: &TypeSpec, name: &str, here: &[Step
                 "Name one of the types of this manifest.".to_owned()
             });
             let message = format!("`needs` names the unknown type `{kind}`");
-            findings.error(
-                "provision::provider::unknown_field",
-                message,
-                &at(&at(here, "needs"), address.as_str()),
-                help,
-            );
+            findings.error(Code::ProviderUnknownField, message, &at(&at(here, "needs"), address.as_str()), help);
         }
     }
 }

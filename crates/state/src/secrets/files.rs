@@ -1,6 +1,6 @@
 //! Owns the files of secrets: read whole and bounded, written whole or not at all, found by name.
 
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -51,6 +51,6 @@ pub fn place(path: &Path, bytes: &[u8], mode: u32, fresh: bool) -> std::io::Resu
 
 /// The error about a file.
 pub fn io(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new("provision::secret::io", format!("cannot {what} {}: {}", path.display(), error.kind()))
+    Failure::new(Code::SecretIo, format!("cannot {what} {}: {}", path.display(), error.kind()))
         .with_help("Check the permissions of the file and of its folder, and the space on the disk.")
 }

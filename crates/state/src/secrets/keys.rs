@@ -4,7 +4,7 @@
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::{ExposeSecret, SecretString};
 use age::{DecryptError, Decryptor, EncryptError, Encryptor};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use std::io::{BufRead, BufReader, Read, Write};
 use zeroize::Zeroizing;
 
@@ -29,7 +29,7 @@ impl Recipient {
     pub fn parse(text: &str) -> Result<Recipient, Failure> {
         let text = text.trim();
         let refused = |message: String, help: &str| -> Result<Recipient, Failure> {
-            Err(Failure::new("provision::secret::recipient", message).with_help(help))
+            Err(Failure::new(Code::SecretRecipient, message).with_help(help))
         };
         let form = "Give a public key: `age1…`, `ssh-ed25519 …` or `ssh-rsa …`.";
         if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") || text.contains("PRIVATE KEY") {
@@ -118,7 +118,7 @@ pub fn encrypt_with(passphrase: &SecretString, plain: &[u8]) -> Result<String, F
 
 fn armored(encryptor: Result<Encryptor, EncryptError>, plain: &[u8]) -> Result<String, Failure> {
     let failed = || {
-        Failure::new("provision::secret::io", "the value cannot be encrypted")
+        Failure::new(Code::SecretIo, "the value cannot be encrypted")
             .with_help("Check the keys in secrets/recipients.txt.")
     };
     let write = |encryptor: Encryptor| -> std::io::Result<Vec<u8>> {
@@ -147,7 +147,7 @@ impl<'a> Sealed<'a> {
         let ciphertext = ciphertext.trim_ascii_start();
         match Decryptor::new_buffered(ArmoredReader::new(ciphertext)) {
             Ok(decryptor) => Ok(Sealed { decryptor, length: ciphertext.len(), what: what.to_owned() }),
-            Err(_) => Err(Failure::new("provision::secret::malformed", format!("{what} is no age ciphertext"))
+            Err(_) => Err(Failure::new(Code::SecretMalformed, format!("{what} is no age ciphertext"))
                 .with_help("Give what `provision secret encrypt` or `age` wrote, whole and unchanged.")),
         }
     }
@@ -182,11 +182,10 @@ impl<'a> Sealed<'a> {
     fn open_by<'k>(self, keys: impl Iterator<Item = &'k dyn age::Identity>) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let Sealed { decryptor, length, what } = self;
         let damaged = || {
-            Failure::new("provision::secret::malformed", format!("{what} is damaged"))
+            Failure::new(Code::SecretMalformed, format!("{what} is damaged"))
                 .with_help("Take it from a backup or the version control, or encrypt the value again.")
         };
-        let stranger =
-            |message: String, help: &str| Failure::new("provision::secret::not_a_recipient", message).with_help(help);
+        let stranger = |message: String, help: &str| Failure::new(Code::SecretNotARecipient, message).with_help(help);
         let passphrase = decryptor.is_scrypt();
         let reader = decryptor.decrypt(keys).map_err(|error| match error {
             DecryptError::NoMatchingKeys => stranger(
@@ -199,7 +198,7 @@ impl<'a> Sealed<'a> {
                 "Set PROVISION_AGE_PASSPHRASE to the one it was encrypted with.",
             ),
             DecryptError::ExcessiveWork { .. } => {
-                Failure::new("provision::secret::malformed", format!("{what} asks for more work than is reasonable"))
+                Failure::new(Code::SecretMalformed, format!("{what} asks for more work than is reasonable"))
                     .with_help("Encrypt it again with a lower work factor, if it comes from somebody you trust.")
             }
             _ => damaged(),
@@ -219,7 +218,7 @@ fn from_passphrase(passphrase: &SecretString) -> age::scrypt::Identity {
 
 /// The error about a secret of more than [`LIMIT`] bytes.
 pub fn too_large(what: &str) -> Failure {
-    Failure::new("provision::secret::malformed", format!("{what} is larger than 1 MiB"))
+    Failure::new(Code::SecretMalformed, format!("{what} is larger than 1 MiB"))
         .with_help("A secret is a password or a key; keep larger things elsewhere, encrypted with a key kept here.")
 }
 

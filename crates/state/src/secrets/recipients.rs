@@ -2,7 +2,7 @@
 
 use super::files::{io, read, write};
 use super::keys::Recipient;
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ impl RecipientsFile {
         let found: Vec<Recipient> = self.lines()?.into_iter().filter_map(|(_, recipient)| recipient).collect();
         if found.is_empty() {
             let message = "nobody is named who may read this project's secrets";
-            return Err(Failure::new("provision::secret::recipient", message).with_help("Run `provision secret init`."));
+            return Err(Failure::new(Code::SecretRecipient, message).with_help("Run `provision secret init`."));
         }
         Ok(found)
     }

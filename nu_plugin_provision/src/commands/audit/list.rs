@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{Kind, labeled, shell, stream};
 
 pub struct Audit;
@@ -87,10 +87,7 @@ impl PluginCommand for Audit {
             for row in rows {
                 let row = row.map_err(raised)?;
                 let line = serde_json::to_string(&row).map_err(|error| {
-                    raised(Failure::new(
-                        "provision::state::io",
-                        format!("the row {} cannot be written down: {error}", row.seq),
-                    ))
+                    raised(Failure::new(Code::StateIo, format!("the row {} cannot be written down: {error}", row.seq)))
                 })?;
                 text.push_str(&line);
                 text.push('\n');

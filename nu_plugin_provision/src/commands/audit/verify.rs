@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_engine::Checkpoint;
 use provision_nu_bridge::{labeled, to_json};
 
@@ -78,7 +78,7 @@ impl PluginCommand for AuditVerify {
         if let (true, Some(first)) = (call.has_flag("strict")?, found.problems.first()) {
             let message = format!("the audit log is not whole: entry {}: {}", first.seq, first.problem);
             let help = "Compare it with an exported copy; the file audit.head has the newest signed entry.";
-            return Err(raised(Failure::new("provision::audit::broken", message).with_help(help)));
+            return Err(raised(Failure::new(Code::AuditBroken, message).with_help(help)));
         }
         Ok(PipelineData::value(super::value(&found, call.head, &[]), None))
     }
@@ -87,7 +87,7 @@ impl PluginCommand for AuditVerify {
 /// The heads that `--head` gives.
 fn heads(value: &Value) -> Result<Vec<Checkpoint>, LabeledError> {
     let wrong = |error: serde_json::Error| {
-        let failure = Failure::new("provision::audit::head", format!("this is no head of an audit log: {error}"))
+        let failure = Failure::new(Code::AuditHead, format!("this is no head of an audit log: {error}"))
             .with_help("Give what `provision audit head` gave, as a record, a list or JSON.");
         labeled(&failure, value.span(), "this head")
     };

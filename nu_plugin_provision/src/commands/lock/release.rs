@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::labeled;
 
 pub struct LockBreak;
@@ -60,7 +60,7 @@ impl PluginCommand for LockBreak {
         let raised = |failure| labeled(&failure, call.head, "while breaking the lease");
         let reason = call.get_flag::<String>("reason")?.filter(|reason| !reason.trim().is_empty());
         let reason = reason.ok_or_else(|| {
-            let failure = Failure::new("provision::lease::reason", "a lease is broken for a reason, and none is given");
+            let failure = Failure::new(Code::LeaseReason, "a lease is broken for a reason, and none is given");
             raised(failure.with_help("Give one with --reason; it is kept in the audit log."))
         })?;
         let row =

@@ -3,9 +3,8 @@
 use crate::ProvisionPlugin;
 use crate::open::{project_flag, required_project};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::record;
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value, record};
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::labeled;
 use provision_registry::{Lock, folder_of};
 
@@ -70,7 +69,7 @@ impl PluginCommand for ProviderAdd {
         let before = Lock::read(&project).map_err(raised)?.providers.remove(&name);
         if let Some(before) = before.filter(|before| before.digest != candidate.digest) {
             let failure = Failure::new(
-                "provision::provider::in_use",
+                Code::ProviderInUse,
                 format!("the provider `{name}` is there already, version {}", before.version),
             )
             .with_help(format!("Run `provision provider upgrade {}` to replace it.", path.item));

@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, project_folder};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
-use provision_diagnostic::{Failure, Severity};
+use provision_diagnostic::{Code, Failure, Severity};
 use provision_nickel::Source;
 use provision_nu_bridge::{diagnostics_table, labeled, resolve_path, user_dir};
 use provision_registry::{Linted, attach, built_in, check_module, folder_of, lint};
@@ -92,7 +92,7 @@ impl PluginCommand for ProviderCheck {
             && let Ok(registry) = plugin.registry.get(Some(project), user_dir.as_deref(), &plugin.evaluator)
         {
             registry.write_schemas(&project.join(".provision/schemas")).map_err(|error| {
-                let failure = Failure::new("provision::state::io", format!("cannot write the schemas: {error}"))
+                let failure = Failure::new(Code::StateIo, format!("cannot write the schemas: {error}"))
                     .with_help("Check the permissions of the folder `.provision`.");
                 labeled(&failure, call.head, "while writing the schemas")
             })?;
@@ -146,7 +146,7 @@ fn subject(given: &str, at: &Path, project: Option<&Path>, user_dir: Option<&Pat
         });
     }
     in_folder(at).or_else(|| built_in(given).filter(|_| named).map(Subject::Manifest)).ok_or_else(|| {
-        Failure::new("provision::provider::unknown", format!("there is neither a manifest nor a provider `{given}`"))
+        Failure::new(Code::ProviderUnknown, format!("there is neither a manifest nor a provider `{given}`"))
             .with_help("Give a `manifest.ncl`, a `mod.nu`, its folder, or a name from `provision provider list`.")
     })
 }

@@ -13,6 +13,7 @@ use crate::ProvisionPlugin;
 use crate::open::variables;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{LabeledError, Spanned};
+use provision_diagnostic::Code;
 use provision_diagnostic::Failure;
 use provision_engine::Environment;
 use provision_nu_bridge::{labeled, resolve_path, user_dir};
@@ -53,10 +54,11 @@ fn registry(
 fn manifest<'a>(registry: &'a Registry, name: &Spanned<String>) -> Result<&'a Arc<Manifest>, LabeledError> {
     registry.manifest(&name.item).ok_or_else(|| {
         let known: Vec<&str> = registry.manifests().map(|manifest| manifest.name.as_str()).collect();
-        let failure = Failure::new("provision::provider::unknown", format!("there is no provider `{}`", name.item))
-            .with_help(provision_diagnostic::did_you_mean(&name.item, known.iter().copied(), || {
+        let failure = Failure::new(Code::ProviderUnknown, format!("there is no provider `{}`", name.item)).with_help(
+            provision_diagnostic::did_you_mean(&name.item, known.iter().copied(), || {
                 format!("Installed: {}.", known.join(", "))
-            }));
+            }),
+        );
         labeled(&failure, name.span, "this provider")
     })
 }

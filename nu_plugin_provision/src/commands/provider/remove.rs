@@ -3,9 +3,8 @@
 use crate::ProvisionPlugin;
 use crate::open::{project_flag, required_project};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::record;
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value, record};
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::labeled;
 use provision_registry::{Lock, folder_of};
 
@@ -57,18 +56,17 @@ impl PluginCommand for ProviderRemove {
         let valid = !name.item.contains(['/', '\\', '.']) && !name.item.is_empty();
         let there = valid && folder_of(&project).join(&name.item).is_dir();
         if !there && !lock.providers.contains_key(&name.item) {
-            let failure =
-                Failure::new("provision::provider::unknown", format!("the project has no provider `{}`", name.item))
-                    .with_help(
-                        "Built-in providers and those of your home stay; `provision provider list` shows the origin.",
-                    );
+            let failure = Failure::new(Code::ProviderUnknown, format!("the project has no provider `{}`", name.item))
+                .with_help(
+                    "Built-in providers and those of your home stay; `provision provider list` shows the origin.",
+                );
             return Err(raised(failure));
         }
         let held = super::held(engine, call, &project, &name.item)?;
         if !held.is_empty() {
             let all: Vec<&str> = held.iter().map(|(address, _)| address.as_str()).collect();
             let message = format!("the state holds resources of `{}`: {}", name.item, all.join(", "));
-            let failure = Failure::new("provision::provider::in_use", message)
+            let failure = Failure::new(Code::ProviderInUse, message)
                 .with_help("Run `provision destroy --target …` or `provision state forget …` for them first.");
             return Err(raised(failure));
         }

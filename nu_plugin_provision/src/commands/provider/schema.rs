@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, project_folder};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::{Failure, did_you_mean};
+use provision_diagnostic::{Code, Failure, did_you_mean};
 use provision_nu_bridge::labeled;
 use provision_registry::type_rows;
 
@@ -85,7 +85,7 @@ impl PluginCommand for ProviderSchema {
             Some(row) => Ok(PipelineData::value(shown(row), None)),
             None => {
                 let message = format!("{} has no type `{}`", manifest.name, kind.item);
-                let failure = Failure::new("provision::plan::unknown_type", message).with_help(did_you_mean(
+                let failure = Failure::new(Code::PlanUnknownType, message).with_help(did_you_mean(
                     &kind.item,
                     manifest.types.keys().map(String::as_str),
                     || format!("Its types are {}.", manifest.types.keys().cloned().collect::<Vec<_>>().join(", ")),

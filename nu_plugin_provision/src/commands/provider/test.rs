@@ -5,7 +5,7 @@ use crate::open::{environment, project_flag, project_folder, session_in};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
 use provision_contract::{CheckRow, Suite, Target, Verdict};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{Kind, labeled, resolve_path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,7 +85,7 @@ impl PluginCommand for ProviderTest {
         let endpoint: Option<String> = call.get_flag("endpoint")?;
         let raised = |failure: Failure| labeled(&failure, call.head, "while testing the provider");
         if record.is_some() && replay.is_some() || endpoint.is_some() && replay.is_some() {
-            let failure = Failure::new("provision::provider::no_cloud", "a recording is replayed without a cloud")
+            let failure = Failure::new(Code::ProviderNoCloud, "a recording is replayed without a cloud")
                 .with_help("Leave out --endpoint and --record with --replay.");
             return Err(raised(failure));
         }
@@ -123,8 +123,8 @@ impl PluginCommand for ProviderTest {
             let failed = rows.iter().filter(|row| row.result == Verdict::Failed).count();
             let why = first.message.clone().unwrap_or_default();
             let message = format!("{failed} of {} checks failed; {} of {}: {why}", rows.len(), first.check, first.kind);
-            let failure = Failure::new("provision::provider::test", message)
-                .with_help("Run it without --strict to see all rows.");
+            let failure =
+                Failure::new(Code::ProviderTest, message).with_help("Run it without --strict to see all rows.");
             return Err(raised(failure));
         }
         let shown = rows.iter().map(|row| super::value(row, call.head, &[("duration", Kind::DurationNanos)]));

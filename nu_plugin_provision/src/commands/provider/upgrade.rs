@@ -3,9 +3,8 @@
 use crate::ProvisionPlugin;
 use crate::open::{actor, project_flag, required_project, variables};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
-use nu_protocol::record;
-use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value, record};
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{labeled, resolve_path};
 use provision_registry::{Lock, Manifest, folder_of};
 
@@ -82,11 +81,9 @@ impl PluginCommand for ProviderUpgrade {
                 let candidate = super::candidate(plugin, engine, call, &given)?;
                 let name = &candidate.manifest.name;
                 if !before.providers.contains_key(name) && !folder_of(&project).join(name).is_dir() {
-                    let failure = Failure::new(
-                        "provision::provider::unknown",
-                        format!("the project has no provider `{name}` to upgrade"),
-                    )
-                    .with_help(format!("Run `provision provider add {}`.", given.item));
+                    let failure =
+                        Failure::new(Code::ProviderUnknown, format!("the project has no provider `{name}` to upgrade"))
+                            .with_help(format!("Run `provision provider add {}`.", given.item));
                     return Err(raised(failure));
                 }
                 self.keeps(engine, call, &project, &candidate.manifest)?;
@@ -129,7 +126,7 @@ impl ProviderUpgrade {
         }
         let message =
             format!("version {} of `{}` lacks types of: {}", manifest.version, manifest.name, lost.join(", "));
-        let failure = Failure::new("provision::provider::in_use", message)
+        let failure = Failure::new(Code::ProviderInUse, message)
             .with_help("Destroy or forget these resources first, or keep the version that is there.");
         Err(labeled(&failure, call.head, "while looking at the state"))
     }

@@ -4,7 +4,7 @@ use super::home;
 use crate::ProvisionPlugin;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::labeled;
 use provision_sandbox::control::{self, StartOptions};
 
@@ -68,9 +68,9 @@ impl PluginCommand for SandboxStart {
             hetzner_rate_limit: call.get_flag::<i64>("hetzner-rate-limit")?.and_then(|limit| u32::try_from(limit).ok()),
             exit_with_parent: None,
         };
-        let binary = std::env::current_exe().map(|plugin| plugin.with_file_name("provisiond")).map_err(|error| {
-            raised(Failure::new("provision::sandbox::failed", format!("cannot find provisiond: {error}")))
-        })?;
+        let binary = std::env::current_exe()
+            .map(|plugin| plugin.with_file_name("provisiond"))
+            .map_err(|error| raised(Failure::new(Code::SandboxFailed, format!("cannot find provisiond: {error}"))))?;
         let started = control::start(&home(engine)?, &binary, &options).map_err(raised)?;
         for (name, value) in &started.env {
             engine.add_env_var(name, Value::string(value, call.head))?;

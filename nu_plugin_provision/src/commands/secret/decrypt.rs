@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::project_flag;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_engine::Secrets;
 use provision_nu_bridge::{from_json, labeled};
 
@@ -82,7 +82,7 @@ impl PluginCommand for SecretDecrypt {
                     Value::Error { error, .. } => return Err((*error).into()),
                     other => {
                         let message = format!("there is no ciphertext, but {}", other.get_type());
-                        let failure = Failure::new("provision::secret::malformed", message)
+                        let failure = Failure::new(Code::SecretMalformed, message)
                             .with_help("Name a secret, or put what `provision secret encrypt` gave on the pipeline.");
                         return Err(labeled(&failure, span, "expected a name or text"));
                     }

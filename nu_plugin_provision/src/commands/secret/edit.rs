@@ -5,7 +5,7 @@ use crate::open::project_flag;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::engine::Closure;
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Span, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{env_paths, env_string, from_json, labeled, to_json};
 use serde_json::Value as Json;
 use std::hash::{BuildHasher, Hasher};
@@ -76,7 +76,7 @@ impl PluginCommand for SecretEdit {
                 let value = before.as_ref().map_or(Value::nothing(call.head), |json| from_json(json, name.span));
                 let value = engine.eval_closure(&closure, vec![value.clone()], Some(value))?;
                 if value.is_nothing() {
-                    let failure = Failure::new("provision::secret::edit", "the closure gave nothing; the secret stays")
+                    let failure = Failure::new(Code::SecretEdit, "the closure gave nothing; the secret stays")
                         .with_help("Let it give the new value, for example `{|value| $value | upsert port 5432 }`.");
                     return Err(labeled(&failure, closure.span, "this closure"));
                 }
@@ -92,7 +92,7 @@ impl PluginCommand for SecretEdit {
 /// What the user's editor makes of a value.
 fn edited(engine: &EngineInterface, span: Span, name: &str, before: Option<&Json>) -> Result<Json, LabeledError> {
     let raised = |message: &str, help: &str| {
-        let failure = Failure::new("provision::secret::edit", message).with_help(help);
+        let failure = Failure::new(Code::SecretEdit, message).with_help(help);
         labeled(&failure, span, "this secret")
     };
     let closure = format!("Give a closure: `provision secret edit {name} {{|value| … }}`.");

@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::project_flag;
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_engine::Audience;
 use provision_nu_bridge::{labeled, to_json};
 
@@ -73,14 +73,13 @@ impl PluginCommand for SecretEncrypt {
         let keys = super::given_recipients(call)?;
         let passphrase = call.has_flag("passphrase")?;
         if let (Some(keys), true) = (&keys, passphrase) {
-            let failure =
-                Failure::new("provision::secret::recipient", "a passphrase and recipients exclude each other")
-                    .with_help("Leave out --passphrase or --recipient.");
+            let failure = Failure::new(Code::SecretRecipient, "a passphrase and recipients exclude each other")
+                .with_help("Leave out --passphrase or --recipient.");
             return Err(labeled(&failure, keys.span, "given beside --passphrase"));
         }
         let value = input.into_value(call.head)?;
         if value.is_nothing() {
-            let failure = Failure::new("provision::secret::malformed", "there is nothing to encrypt")
+            let failure = Failure::new(Code::SecretMalformed, "there is nothing to encrypt")
                 .with_help("Put a value on the pipeline: `input --suppress-output | provision secret encrypt db`.");
             return Err(labeled(&failure, call.head, "nothing comes in here"));
         }

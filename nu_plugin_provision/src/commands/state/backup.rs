@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::labeled;
 
 pub struct StateBackup;
@@ -51,7 +51,7 @@ impl PluginCommand for StateBackup {
         let row = session.workspace.store.backup().map_err(raised)?.ok_or_else(|| {
             let message = "the state is kept in a database, which has its own backups";
             raised(
-                Failure::new("provision::state::no_backup", message)
+                Failure::new(Code::StateNoBackup, message)
                     .with_help("Use the database's own tools, or `provision state export`."),
             )
         })?;

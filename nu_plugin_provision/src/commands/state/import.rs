@@ -4,7 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Type, Value};
-use provision_diagnostic::Failure;
+use provision_diagnostic::{Code, Failure};
 use provision_nu_bridge::{labeled, to_json};
 
 pub struct StateImport;
@@ -57,8 +57,7 @@ impl PluginCommand for StateImport {
             Value::String { val, .. } => serde_json::from_str(&val).map_err(|error| {
                 let message = format!("this is no exported state: it is not JSON: {error}");
                 raised(
-                    Failure::new("provision::state::malformed", message)
-                        .with_help("Give what `provision state export` gave."),
+                    Failure::new(Code::StateMalformed, message).with_help("Give what `provision state export` gave."),
                 )
             })?,
             value => to_json(&value)?,

@@ -4,6 +4,7 @@ use crate::ProvisionPlugin;
 use crate::open::{project_flag, session};
 use nu_plugin::{EngineInterface, EvaluatedCall, PluginCommand};
 use nu_protocol::{Example, LabeledError, PipelineData, Signature, Spanned, SyntaxShape, Type};
+use provision_diagnostic::Code;
 use provision_nu_bridge::labeled;
 
 pub struct StateMove;
@@ -57,7 +58,7 @@ impl PluginCommand for StateMove {
         let to: Spanned<String> = call.req(1)?;
         let found = session.rename(&from.item, &to.item).map_err(|failure| {
             // What is wrong with the new address is shown there.
-            let at_new = ["provision::plan::address", "provision::import::address_taken"].contains(&failure.code());
+            let at_new = [Code::PlanAddress, Code::ImportAddressTaken].contains(&failure.code());
             labeled(&failure, if at_new { to.span } else { from.span }, "this address")
         })?;
         Ok(PipelineData::value(super::value(&found, call.head, super::COLUMNS), None))
