@@ -8,6 +8,7 @@ mod bad_days;
 mod beside;
 mod canary;
 mod closures;
+mod commands;
 mod conformance;
 mod contract;
 mod crash;

@@ -1,5 +1,6 @@
 //! Owns the closed list of error codes. `cargo xtask docs` writes one page of the reference from each of them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
@@ -89,6 +90,8 @@ codes! {
         "Change the policy or the case; `policy explain` says why a question is decided as it is.";
     PolicyDenied = "policy::denied", "A request was denied and --strict was given.",
         "See `reasons` for the policies that decided.";
+    CommandInput = "provision::command::input", "A command was given something that its input schema does not allow.",
+        "Give what the schema of the command says.";
     ConfigNoProject = "provision::config::no_project", "There is no `infra.ncl` here or above.",
         "Go to a project folder, or name one with --project.";
     ConfigInvalid = "provision::config::invalid", "The configuration does not have the expected shape.",
@@ -338,6 +341,17 @@ impl fmt::Display for Code {
 impl From<Code> for String {
     fn from(code: Code) -> String {
         code.as_str().to_owned()
+    }
+}
+
+impl JsonSchema for Code {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let all: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        schemars::json_schema!({"type": "string", "enum": all})
     }
 }
 

@@ -9,6 +9,7 @@ mod mask;
 mod panics;
 mod printable;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -19,7 +20,7 @@ pub use panics::{isolated, locked};
 pub use printable::printable;
 
 /// How bad it is. `Error` stops the command that meets it; the others are shown only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Error,
@@ -28,7 +29,7 @@ pub enum Severity {
 }
 
 /// Whether a label marks the place of the fault or a place that explains it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LabelStyle {
     Primary,
@@ -37,7 +38,7 @@ pub enum LabelStyle {
 
 /// A range in a text file. Lines and columns count from 1 (columns in characters), `start` and `end` in bytes from 0,
 /// `end` exclusive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Position {
     pub file: String,
     pub line: usize,
@@ -56,7 +57,7 @@ impl fmt::Display for Position {
 }
 
 /// One marked place of a diagnostic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Label {
     pub style: LabelStyle,
     pub message: String,
@@ -64,7 +65,7 @@ pub struct Label {
 }
 
 /// One finding: a stable code, a sentence, a place, and the next step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnostic {
     pub severity: Severity,
     pub code: Code,

@@ -18,6 +18,7 @@ mod workspace;
 
 pub use actor::Actor;
 pub use commands::Session;
+pub use commands::all::{Command, Effect, all as commands};
 pub use commands::apply::ApplyOptions;
 pub use commands::approve::ApproveOptions;
 pub use commands::graph::Picture;

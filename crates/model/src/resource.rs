@@ -3,6 +3,7 @@
 use crate::diff::is_same;
 use crate::{Address, FieldSpec, Map, Time, short_hash};
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Label or tag that carries the lineage of the state a resource belongs to.
@@ -16,7 +17,7 @@ pub fn type_name(kind: &str) -> &str {
 }
 
 /// What marks a resource as ours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     /// The state's lineage.
     pub state: String,
@@ -32,7 +33,7 @@ impl Identity {
 }
 
 /// A resource in the state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Resource {
     pub address: Address,
     /// `hetzner.server`.

@@ -1,6 +1,7 @@
 //! Owns the rows people see: plan rows, changes, events, recovery rows. Each is the one representation of its thing.
 
 use crate::{Address, Json, Time, digest};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Shown in the place of a sensitive value.
@@ -9,7 +10,7 @@ pub const SENSITIVE: &str = "<sensitive>";
 pub const UNKNOWN: &str = "<known after apply>";
 
 /// What a plan row does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     Create,
@@ -37,7 +38,7 @@ impl Action {
 }
 
 /// One changed value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Dotted path of the field.
     pub path: String,
@@ -56,7 +57,7 @@ impl Change {
 }
 
 /// A Cedar question; entity uids are `{type, id}` records.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Question {
     pub principal: Json,
     pub action: Json,
@@ -82,6 +83,16 @@ impl From<Question> for PackedQuestion {
     }
 }
 
+impl JsonSchema for PackedQuestion {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Question::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Question::json_schema(generator)
+    }
+}
+
 impl Serialize for PackedQuestion {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.unpacked().serialize(serializer)
@@ -103,7 +114,7 @@ impl Question {
 }
 
 /// One row of a plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanRow {
     pub address: Address,
     pub provider: String,
@@ -133,7 +144,7 @@ impl PlanRow {
 }
 
 /// Where an operation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     Settled,
@@ -151,7 +162,7 @@ pub enum Status {
 }
 
 /// Something that happened during an apply.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// RFC 3339.
     pub time: Time,
@@ -167,7 +178,7 @@ pub struct Event {
 }
 
 /// What settling an open operation found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was made; the resource is in the state now.
@@ -183,7 +194,7 @@ pub enum Outcome {
 }
 
 /// One row of `provision recover`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recovered {
     pub address: Option<Address>,
     #[serde(rename = "type")]

@@ -363,7 +363,7 @@ pub fn distinct(all: Vec<Diagnostic>) -> Vec<Diagnostic> {
     all.into_iter()
         .filter(|one| {
             let at = one.position.as_ref().map(|at| (at.file.clone(), at.start, at.end));
-            seen.insert((one.code.clone(), one.message.clone(), at))
+            seen.insert((one.code, one.message.clone(), at))
         })
         .collect()
 }

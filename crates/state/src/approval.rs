@@ -6,10 +6,11 @@ use crate::proofs::Chain;
 use crate::{Store, proofs};
 use provision_diagnostic::{Code, Failure};
 use provision_model::{Address, Json, Map, Time, canonical};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One approval. It is given to a plan as it stands, told by its digest, and is used once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Approval {
     pub id: String,
     /// The digest of the plan.

@@ -12,6 +12,7 @@ use crate::{Lease, Store};
 use data_encoding::HEXLOWER;
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map, Time, canonical};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 pub(crate) const PAGE: i64 = 10_000;
 
 /// Something that was done, by whom.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// RFC 3339.
     pub time: Time,
@@ -35,7 +36,7 @@ pub struct AuditEntry {
 }
 
 /// An entry with its place in the chain.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRow {
     /// Counted from 1.
     pub seq: i64,
@@ -45,7 +46,7 @@ pub struct AuditRow {
 }
 
 /// Entries that are gone because the state went back to a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditGap {
     /// The entry that tells of it.
     pub seq: i64,

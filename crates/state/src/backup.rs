@@ -6,6 +6,7 @@ use crate::store::FILE;
 use crate::{Ambient, Location, Machine, Store, file_io, files};
 use provision_diagnostic::{Code, Failure};
 use provision_model::{Json, Map, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ const LARGE: u64 = 8 << 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackupRow {
     pub file: String,
     /// The newest change it has.

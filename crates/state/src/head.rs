@@ -8,6 +8,7 @@ use crate::store::set_meta;
 use crate::{Lease, Sealer, Store, file_io};
 use provision_diagnostic::{Code, Failure};
 use provision_model::{Json, Map, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const HEAD: &str = "audit.head";
 
 /// The signed state of the log at one entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checkpoint {
     /// Version of this shape.
     pub version: u32,

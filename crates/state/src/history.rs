@@ -6,6 +6,7 @@ use crate::store::{parsed, text_of};
 use crate::{AuditEntry, Lease, Store, io};
 use provision_diagnostic::{Code, Failure};
 use provision_model::{Address, Json, Lifecycle, Map, Resource, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Changes that are kept at least; when there are twice as many the oldest go.
@@ -35,7 +36,7 @@ pub struct NewChange {
 }
 
 /// One change of the history.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryRow {
     /// Counted from 1.
     #[serde(default)]

@@ -2,6 +2,7 @@
 
 use crate::Silence;
 use provision_model::{Action, Address, Identity, Json, Lifecycle, Map, Time};
+use schemars::JsonSchema;
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -375,7 +376,7 @@ fn forward(mut old: Map) -> Map {
 }
 
 /// The policies a state was last applied under.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyInForce {
     pub digest: String,
     /// File name and text.

@@ -5,6 +5,7 @@ use crate::owner::{LeaseInfo, own_task};
 use crate::{Silence, Store, io};
 use provision_diagnostic::{Code, Failure};
 use provision_model::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -187,7 +188,7 @@ impl Held {
 }
 
 /// The lease for people: who has it and how long it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseRow {
     pub user: String,
     pub host: String,

@@ -8,12 +8,13 @@ use crate::store::{FILE, set_meta};
 use crate::{Lease, Sealer, Store, audit, file_io};
 use provision_diagnostic::Failure;
 use provision_model::{Json, Map};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What giving a state another key came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rekeyed {
     /// The public half of the new key.
     pub public_key: String,

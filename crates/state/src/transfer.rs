@@ -7,13 +7,14 @@ use crate::schema::{PROVED_FROM, SCHEMA_VERSION, SINCE, TABLES, refuse_newer};
 use crate::{AuditEntry, Entry, HistoryRow, Lease, Store, Version, audit};
 use provision_diagnostic::{Code, Failure};
 use provision_model::{Json, Map, Resource};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What an exported state says it is.
 const FORMAT: &str = "nu-provision state";
 
 /// What an import brought.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Imported {
     pub lineage: String,
     pub resources: usize,

@@ -8,18 +8,19 @@ use crate::history::{DIGEST, PRUNED, Stored};
 use crate::{Approval, Store, proofs};
 use provision_diagnostic::Failure;
 use provision_model::Json;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What is wrong with the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditProblem {
     pub seq: i64,
     pub problem: String,
 }
 
 /// What verifying the log found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verified {
     pub valid: bool,
     pub entries: i64,

@@ -5,11 +5,12 @@ use crate::planning::changes::{creation, removal};
 use provision_diagnostic::Failure;
 use provision_model::{Action, Address, Change, Json, Map, compare};
 use provision_state::Changed;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashSet;
 
 /// What a change did to one address.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ChangeRow {
     pub address: Address,
     #[serde(rename = "type")]

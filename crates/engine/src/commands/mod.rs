@@ -1,5 +1,6 @@
 //! What somebody can ask of the engine, one file each: they lead through the wings from left to right.
 
+pub(crate) mod all;
 pub(crate) mod apply;
 pub(crate) mod approve;
 pub(crate) mod catalog;

@@ -10,10 +10,11 @@ use crate::operations::settle::settle_open;
 use crate::workspace::acquire;
 use provision_diagnostic::{Diagnostic, Failure};
 use provision_model::Address;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a refresh found of a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
     /// As the state has it.
@@ -27,7 +28,7 @@ pub enum Seen {
 }
 
 /// One row of `provision refresh`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RefreshRow {
     pub address: Option<Address>,
     #[serde(rename = "type")]

@@ -4,17 +4,18 @@ use crate::commands::Session;
 use crate::configuration::reading::{Input, standing};
 use crate::operations::moved::moved;
 use crate::planning::planned::PlannedRow;
-use crate::policy::alone::{may_do, noted};
+use crate::policy::alone::{AtOnce, may_do, noted};
 use crate::policy::gate::open_gate;
 use crate::workspace::writer;
 use provision_diagnostic::{Code, Failure, did_you_mean};
 use provision_model::{Action, Address, Json, Map, Resource, SENSITIVE, Time};
 use provision_state::{Edit, Lease, NewChange};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
 
 /// One resource as `provision state list` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ResourceRow {
     pub address: Address,
     pub provider: String,
@@ -114,8 +115,9 @@ impl Session {
         let (manifest, spec) = self.workspace.project.registry.type_of(&resource.kind)?;
         let planned = PlannedRow::removal(manifest, spec, &resource, Action::Forget, "let go of");
         let left = self.workspace.store.resources()?.len().saturating_sub(1);
-        let answer =
-            may_do(&self.workspace, &self.actor, &gate, &config, "forget", left, None, &[(&planned, &resource.inputs)]);
+        let rows = [(&planned, &resource.inputs)];
+        let what = AtOnce { purpose: "forget", verb: None, after: left, rows: &rows };
+        let answer = may_do(&self.workspace, &self.actor, &gate, &config, &what);
         noted(&self.workspace, &lease, "forget", Some(&resource.address), answer)?;
         let change =
             NewChange { subject: Some(resource.address.clone()), ..NewChange::new("forget", &self.actor.source) };
@@ -141,16 +143,9 @@ impl Session {
             })
             .collect();
         let asked: Vec<(&PlannedRow, &Map)> = rows.iter().map(|planned| (planned, &resource.inputs)).collect();
-        let answer = may_do(
-            &self.workspace,
-            &self.actor,
-            &gate,
-            &config,
-            verb,
-            self.workspace.store.resources()?.len(),
-            Some(verb),
-            &asked,
-        );
+        let after = self.workspace.store.resources()?.len();
+        let what = AtOnce { purpose: verb, verb: Some(verb), after, rows: &asked };
+        let answer = may_do(&self.workspace, &self.actor, &gate, &config, &what);
         noted(&self.workspace, lease, verb, Some(&resource.address), answer)
     }
 

@@ -10,10 +10,11 @@ use crate::workspace::{acquire, writer};
 use provision_diagnostic::{Code, Failure};
 use provision_model::{Config, Json};
 use provision_state::{Imported, Lease, Rekeyed, Store};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Whose a state was, and whose it is now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AdoptedProject {
     pub before: Option<String>,
     pub after: String,

@@ -4,11 +4,12 @@ use crate::configuration::desired::left_alone;
 use crate::workspace::Workspace;
 use provision_diagnostic::Failure;
 use provision_model::{Address, Change, Json, Map, Remote, Resource, Time, compare, digest};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashSet;
 
 /// One thing in a cloud that is not as it was last applied.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct DriftRow {
     /// `None` for what carries our mark and is in no row of the state.
     pub address: Option<Address>,
@@ -34,31 +35,6 @@ impl DriftRow {
             (Some(address), path) => (address.to_string(), path.clone().unwrap_or_default()),
         };
         (address, path, digest(&self.actual))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn each_drift_is_remembered_by_its_own_key() {
-        let row = DriftRow {
-            address: Some(Address::new("web")),
-            kind: "hetzner.server".into(),
-            path: Some("labels.tier".into()),
-            expected: json!("web"),
-            actual: json!("other"),
-            since: Time::default(),
-            remote_id: "7".into(),
-        };
-        let gone = DriftRow { path: None, actual: Json::Null, ..row.clone() };
-        let stray = DriftRow { address: None, path: None, actual: json!("7"), ..row.clone() };
-        let second = DriftRow { remote_id: "8".into(), actual: json!("8"), ..stray.clone() };
-        let keys: HashSet<_> = [&row, &gone, &stray, &second].map(|row| (row.key().0, row.key().1)).into();
-        assert_eq!(keys.len(), 4);
-        assert_ne!(row.key().2, DriftRow { actual: json!("third"), ..row.clone() }.key().2);
     }
 }
 
@@ -95,4 +71,29 @@ pub(crate) fn differences(
             if secret.contains(field) || repeats { change.masked() } else { change }
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_drift_is_remembered_by_its_own_key() {
+        let row = DriftRow {
+            address: Some(Address::new("web")),
+            kind: "hetzner.server".into(),
+            path: Some("labels.tier".into()),
+            expected: json!("web"),
+            actual: json!("other"),
+            since: Time::default(),
+            remote_id: "7".into(),
+        };
+        let gone = DriftRow { path: None, actual: Json::Null, ..row.clone() };
+        let stray = DriftRow { address: None, path: None, actual: json!("7"), ..row.clone() };
+        let second = DriftRow { remote_id: "8".into(), actual: json!("8"), ..stray.clone() };
+        let keys: HashSet<_> = [&row, &gone, &stray, &second].map(|row| (row.key().0, row.key().1)).into();
+        assert_eq!(keys.len(), 4);
+        assert_ne!(row.key().2, DriftRow { actual: json!("third"), ..row.clone() }.key().2);
+    }
 }

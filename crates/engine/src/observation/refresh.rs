@@ -106,36 +106,6 @@ pub fn current_fields(resource: &Resource, remote: Option<&Remote>) -> Map {
     fields
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_more_than_so_many_are_under_way_and_the_order_stays() {
-        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let items: Vec<usize> = (0..100).collect();
-        let results = bounded(&items, 4, "it", |item| {
-            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            running.fetch_sub(1, Ordering::SeqCst);
-            Ok(item * 2)
-        });
-        assert_eq!(results, items.iter().map(|item| Ok(item * 2)).collect::<Vec<_>>());
-        assert!(most.load(Ordering::SeqCst) <= 4, "{most:?}");
-        assert_eq!(bounded(&[] as &[usize], 4, "it", |item| Ok(*item)), Vec::new());
-    }
-
-    #[test]
-    fn one_that_panics_takes_nothing_of_the_others_with_it() {
-        let results = bounded(&[0, 1, 2], 1, "looking", |item| match item {
-            1 => panic!("no"),
-            other => Ok(*other),
-        });
-        assert_eq!((&results[0], &results[2]), (&Ok(0), &Ok(2)));
-        assert_eq!(results[1].as_ref().unwrap_err().code(), Code::InternalPanic);
-    }
-}
-
 /// Lists everything the state knows, and looks for strays in other places too; all of it or an error. `deep` also reads
 /// each resource.
 pub(crate) fn refresh_with(
@@ -248,4 +218,34 @@ fn refresh_group(
         remote,
     }));
     Ok(world)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_so_many_are_under_way_and_the_order_stays() {
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let items: Vec<usize> = (0..100).collect();
+        let results = bounded(&items, 4, "it", |item| {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok(item * 2)
+        });
+        assert_eq!(results, items.iter().map(|item| Ok(item * 2)).collect::<Vec<_>>());
+        assert!(most.load(Ordering::SeqCst) <= 4, "{most:?}");
+        assert_eq!(bounded(&[] as &[usize], 4, "it", |item| Ok(*item)), Vec::new());
+    }
+
+    #[test]
+    fn one_that_panics_takes_nothing_of_the_others_with_it() {
+        let results = bounded(&[0, 1, 2], 1, "looking", |item| match item {
+            1 => panic!("no"),
+            other => Ok(*other),
+        });
+        assert_eq!((&results[0], &results[2]), (&Ok(0), &Ok(2)));
+        assert_eq!(results[1].as_ref().unwrap_err().code(), Code::InternalPanic);
+    }
 }

@@ -31,7 +31,7 @@ impl Executor<'_> {
         let mut entry = store.begin(self.lease, entry)?;
         let record = Record::Created { remote_id: remote.id.clone(), once: Map::new() };
         store.record(self.lease, &mut entry, &record)?;
-        let mut resource = adopted_resource(&self.on, &entry, Some(remote), run.spec)?;
+        let mut resource = adopted_resource(self.on, &entry, Some(remote), run.spec)?;
         crate::observation::overlay::overlay(run.spec, &mut resource, remote, self.on.host.now());
         store.end_with(self.lease, &mut entry, &resource)?;
         self.publish(resource);

@@ -94,7 +94,7 @@ impl<'a> Executor<'a> {
         let place = planned.place(node.place_action());
         let opened = self.on.project.registry.type_of(&place.kind).and_then(|(_, spec)| {
             let config = self.plan.accounts.get(&place.account);
-            Ok((spec, open_account(&self.on, &place.account, &place.kind, config)?))
+            Ok((spec, open_account(self.on, &place.account, &place.kind, config)?))
         });
         let (spec, account) = match opened {
             Ok(opened) => opened,
@@ -187,7 +187,7 @@ impl<'a> Executor<'a> {
         };
         if run.action != Action::Delete && run.part != Part::Release {
             let open = without(&operation.inputs, &operation.secrets);
-            conditions_hold(&self.on, run.planned, run.spec, Moment::Before, &open, &Map::new())?;
+            conditions_hold(self.on, run.planned, run.spec, Moment::Before, &open, &Map::new())?;
         }
         let mut entry = self.part_entry(run, self.entry(run, &operation, allowed_by)?)?;
         if run.action == Action::Create
@@ -212,7 +212,7 @@ impl<'a> Executor<'a> {
         };
         if run.action != Action::Delete && matches!(run.part, Part::Whole | Part::Rest) && done.is_ok() {
             let live = locked(&self.live).get(address).map(|(attributes, _)| attributes.clone());
-            conditions_hold(&self.on, run.planned, run.spec, Moment::After, &inputs, &live.unwrap_or_default())?;
+            conditions_hold(self.on, run.planned, run.spec, Moment::After, &inputs, &live.unwrap_or_default())?;
         }
         if entry.is_open() {
             // Whoever settles it need not wait for what nobody sends any more. Where it cannot be written, it is waited for.
@@ -330,7 +330,7 @@ impl<'a> Executor<'a> {
         let created = run.action == Action::Create && entry.body.remote_id.is_some();
         let resource = match (run.action, created) {
             // A step after the create failed: the resource is there, without that step.
-            (Action::Create, true) => adopted_resource(&self.on, entry, remote, run.spec).map(Some),
+            (Action::Create, true) => adopted_resource(self.on, entry, remote, run.spec).map(Some),
             (Action::Update | Action::Delete, _) => self.refreshed(run.spec, entry, remote),
             _ => Ok(None),
         };

@@ -31,7 +31,7 @@ impl Executor<'_> {
 
     /// The ids of what is there already and must not be taken for what is about to be made.
     pub(crate) fn there(&self, run: &Run<'_>, entry: &Entry) -> Result<Vec<String>, Failure> {
-        let found = self.with_control(run, |control| there_before(&self.on, &run.account, run.spec, entry, control));
+        let found = self.with_control(run, |control| there_before(self.on, &run.account, run.spec, entry, control));
         found.map_err(|error| error.failure(&format!("cannot look whether `{}` is there", entry.body.address)))
     }
 

@@ -64,7 +64,7 @@ impl Executor<'_> {
             born,
         };
         let seen = self.with_control(run, |control| sought.read(control))?;
-        own_sighting(&self.on, &run.place.kind, &run.place.account, seen)
+        own_sighting(self.on, &run.place.kind, &run.place.account, seen)
     }
 
     /// What is there, where it can be known; an error where looking was interrupted.

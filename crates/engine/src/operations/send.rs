@@ -87,7 +87,7 @@ impl Executor<'_> {
             let found = self.with_control(run, |control| {
                 // What nobody answered may be on its way, and be seen only some time after it arrives.
                 let window = Window::until(self.arrived(run, &error) + crate::observation::sighting::window(run.spec));
-                search_made(&self.on, &run.account, run.spec, entry, window, &|| {}, control)
+                search_made(self.on, &run.account, run.spec, entry, window, &|| {}, control)
             });
             match found {
                 Err(failure) => return Err(Stopped::InDoubt(failure)),

@@ -110,7 +110,7 @@ impl Settling<'_> {
             Sighting::Interrupted => return Ok((Outcome::InDoubt, INTERRUPTED.to_owned())),
             Sighting::Absent(_) => remote,
         };
-        let resource = adopted_resource(&self.on, &self.entry, Some(&full), self.spec)?;
+        let resource = adopted_resource(self.on, &self.entry, Some(&full), self.spec)?;
         let message = match resource.tainted {
             true => "it was made, but a secret it showed once is lost; the next plan replaces it",
             false => "it was made",
@@ -256,7 +256,7 @@ impl Settling<'_> {
             born,
         };
         let seen = sought.read(control)?;
-        own_sighting(&self.on, &entry.body.kind, &entry.body.account, seen)
+        own_sighting(self.on, &entry.body.kind, &entry.body.account, seen)
     }
 }
 

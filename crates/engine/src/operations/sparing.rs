@@ -19,7 +19,7 @@ impl Executor<'_> {
         if run.spec.takes.as_ref().is_none_or(|takes| takes.is_empty()) {
             return Ok(());
         }
-        let may_go = may_go(&self.on, operation)?;
+        let may_go = may_go(self.on, operation)?;
         let mut spared: HashSet<String> = HashSet::new();
         loop {
             // What an interrupted deletion began is waited for: a cloud detaches nothing from what is still stopping.

@@ -11,7 +11,7 @@ use crate::observation::written::{Ids, Referring, nickel};
 use crate::operations::settle::settle_all;
 use crate::planning::changes::creation;
 use crate::planning::planned::PlannedRow;
-use crate::policy::alone::{may_do, noted};
+use crate::policy::alone::{AtOnce, may_do, noted};
 use crate::policy::gate::open_gate;
 use crate::workspace::{Workspace, writer};
 use provision_diagnostic::Failure;
@@ -21,11 +21,12 @@ use provision_model::{
 };
 use provision_registry::TypeSpec;
 use provision_state::{Edit, NewChange};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashSet;
 
 /// One resource that was taken into the state.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ImportedRow {
     pub address: Address,
     #[serde(rename = "type")]
@@ -73,7 +74,8 @@ pub(crate) fn take_in(
     let lease = writer(on, by)?;
     let gate = open_gate(on, by, config.policies.as_deref(), Some(&lease))?;
     let asked: Vec<(&PlannedRow, &Map)> = drafts.iter().map(|draft| (&draft.planned, &draft.fields)).collect();
-    let answer = may_do(on, by, &gate, config, "import", state.len() + drafts.len(), None, &asked);
+    let what = AtOnce { purpose: "import", verb: None, after: state.len() + drafts.len(), rows: &asked };
+    let answer = may_do(on, by, &gate, config, &what);
     let subject = match drafts.as_slice() {
         [one] => Some(&one.resource.address),
         _ => None,

@@ -216,7 +216,7 @@ impl<'a> Planner<'a> {
         let (manifest, spec) = self.on.project.registry.type_of(&declaration.kind)?;
         let config = &self.located.config;
         let account =
-            open_account(&self.on, &declaration.account, &declaration.kind, config.accounts.get(&declaration.account))?;
+            open_account(self.on, &declaration.account, &declaration.kind, config.accounts.get(&declaration.account))?;
         let scope = self.on.project.scope(&config.name);
         let mut inputs = with_defaults(declaration, manifest, spec, &scope, account.region.as_deref());
         let attribute = |address: &Address, name: &str| -> Result<Option<(Json, bool)>, Failure> {
@@ -360,7 +360,7 @@ impl<'a> Planner<'a> {
         let changes = matches!(planned.row.action, Action::Create | Action::Update | Action::Replace);
         if known
             && changes
-            && let Err(failure) = conditions_hold(&self.on, &planned, spec, Moment::Before, &plain, &Map::new())
+            && let Err(failure) = conditions_hold(self.on, &planned, spec, Moment::Before, &plain, &Map::new())
         {
             let mut path = declaration.path.clone();
             path.extend(["lifecycle".into(), "precondition".into()]);

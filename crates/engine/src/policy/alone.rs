@@ -11,19 +11,26 @@ use provision_diagnostic::{Code, Diagnostic, Failure};
 use provision_model::{Address, Config, Map};
 use provision_state::Lease;
 
-/// Refuses what the policies do not allow, all of it in one error. `rows` come with the fields the policies see;
-/// `after` is how many resources there will be. `verb` is the action that is asked about where no row of a plan could
-/// have it.
+/// What is to be done at once.
+pub(crate) struct AtOnce<'a> {
+    pub purpose: &'a str,
+    /// The action that is asked about, where no row of a plan could have it.
+    pub verb: Option<&'a str>,
+    /// How many resources there will be.
+    pub after: usize,
+    /// With the fields that the policies see.
+    pub rows: &'a [(&'a PlannedRow, &'a Map)],
+}
+
+/// Refuses what the policies do not allow, all of it in one error.
 pub(crate) fn may_do(
     on: &Workspace,
     by: &Actor,
     gate: &Gate,
     config: &Config,
-    purpose: &str,
-    after: usize,
-    verb: Option<&str>,
-    rows: &[(&PlannedRow, &Map)],
+    what: &AtOnce<'_>,
 ) -> Result<(), Failure> {
+    let AtOnce { purpose, verb, after, rows } = *what;
     let plan = Plan {
         version: 1,
         digest: String::new(),
