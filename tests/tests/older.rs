@@ -260,6 +260,8 @@ fn a_head_that_was_anchored_shows_another_log() {
         "",
     );
     world.fails("provision audit verify --head 7").is("provision::audit::head", "no head", "provision audit head");
+    world.fails("provision audit verify --head ''").is("provision::audit::head", "no head", "provision audit head");
+    world.fails("provision audit verify --head []").is("provision::audit::head", "no head", "provision audit head");
 }
 
 /// A script of a world as a user who may write nothing of it; as root everything may be written.

@@ -1,6 +1,6 @@
 //! Owns that a secret of the state is in clear nowhere: not in what is told, and not in what a cloud repeats of it in a row.
 
-use crate::{Store, io};
+use crate::{Entry, Store, io};
 use provision_diagnostic::{Failure, Masker};
 use provision_model::{Json, Map, Resource, is_sealed, secret_texts};
 use std::borrow::Cow;
@@ -43,9 +43,14 @@ impl Store {
 
     /// Finds a resource's own secrets in what a cloud shows of it.
     pub fn secrets_of(&self, resource: &Resource) -> Result<Masker, Failure> {
+        self.secrets_in(resource.inputs.values().chain(resource.attributes.values()))
+    }
+
+    /// Finds the secrets that are sealed in some values.
+    fn secrets_in<'v>(&self, values: impl Iterator<Item = &'v Json>) -> Result<Masker, Failure> {
         let sealer = self.sealer();
         let mut secrets: Vec<String> = Vec::new();
-        for sealed in resource.inputs.values().chain(resource.attributes.values()).filter(|value| is_sealed(value)) {
+        for sealed in values.filter(|value| is_sealed(value)) {
             for text in secret_texts(&sealer.open_value(sealed)?) {
                 // A part of a `$join` is known where it was put together.
                 secrets.extend(sealer.texts().within(&text).iter().map(ToString::to_string));
@@ -53,6 +58,22 @@ impl Store {
             }
         }
         Ok(Masker::longer_than(IN_ROWS, secrets))
+    }
+
+    /// What a cloud told during an operation, with every value sealed in which it repeats a secret: one of what it was sent,
+    /// or of what the state has of the resource.
+    pub(crate) fn told_sealed(&self, entry: &Entry, told: &Map) -> Result<Map, Failure> {
+        if told.is_empty() {
+            return Ok(Map::new());
+        }
+        let before = self.resource(entry.body.address.as_str())?;
+        let before = before.iter().flat_map(|it| it.inputs.values().chain(it.attributes.values()));
+        let masker = self.secrets_in(entry.body.inputs.values().chain(told.values()).chain(before))?;
+        let seal = |(name, value): (&String, &Json)| -> Result<(String, Json), Failure> {
+            let repeats = !is_sealed(value) && masker.is_in_json(value);
+            Ok((name.clone(), if repeats { self.sealer().seal(value)? } else { value.clone() }))
+        };
+        told.iter().map(seal).collect()
     }
 
     /// The resource with every value sealed in which the cloud repeats one of its secrets: `user_data` in a description, a

@@ -42,8 +42,16 @@ impl Store {
     }
 
     /// Records what happened to an operation, durably, before anything that follows from it.
+    /// What a cloud told is sealed where it repeats a secret.
     pub fn record(&self, lease: &Lease, entry: &mut Entry, record: &Record) -> Result<(), Failure> {
-        self.finish(lease, entry, record, |_| Ok(()))
+        let sealed = match record {
+            Record::Created { remote_id, once } => {
+                Record::Created { remote_id: remote_id.clone(), once: self.told_sealed(entry, once)? }
+            }
+            Record::Stepped { result, at } => Record::Stepped { result: self.told_sealed(entry, result)?, at: *at },
+            other => other.clone(),
+        };
+        self.finish(lease, entry, &sealed, |_| Ok(()))
     }
 
     /// Ends an operation and writes the resource it left, in one transaction. Where another one has the address still,

@@ -1,12 +1,11 @@
 //! Owns applying one contract to many rows: it is compiled at the first batch and kept for the next.
 
 use super::{Done, Session};
-use crate::data;
-use crate::explain;
 use crate::job::{Answer, RowVerdict};
 use crate::positions::path_text;
 use crate::request::Request;
 use crate::walk::Place;
+use crate::{data, explain};
 use nickel_lang_core::error::Error;
 use nickel_lang_core::eval::value::NickelValue;
 use nickel_lang_core::files::FileId;

@@ -71,7 +71,16 @@ impl PluginCommand for AuditVerify {
         let session = session(plugin, engine, call)?;
         let raised = |failure| labeled(&failure, call.head, "while verifying the audit log");
         let anchored = match call.get_flag_value("head") {
-            Some(value) => heads(&value)?,
+            Some(value) => {
+                let given = heads(&value)?;
+                if given.is_empty() {
+                    // Held against nothing, every log would be whole.
+                    let failure = Failure::new(Code::AuditHead, "there is no head in what `--head` gives")
+                        .with_help("Give what `provision audit head` gave, as a record, a list or JSON.");
+                    return Err(labeled(&failure, value.span(), "this is empty"));
+                }
+                given
+            }
             None => Vec::new(),
         };
         let found = session.workspace.store.verify_audit(&anchored).map_err(raised)?;
