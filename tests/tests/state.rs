@@ -81,26 +81,8 @@ fn entry(address: &str, action: Action, serial: i64) -> Entry {
 fn resource(address: &str, input: Json) -> Resource {
     let mut inputs = Map::new();
     inputs.insert("input".into(), input);
-    Resource {
-        address: Address::new(address),
-        kind: "local.data".into(),
-        account: "local".into(),
-        remote_id: format!("id-{address}"),
-        inputs,
-        attributes: Map::new(),
-        depends_on: vec![],
-        deferred: vec![],
-        generation: 1,
-        protect: false,
-        retain: false,
-        tainted: false,
-        marked: false,
-        made: Default::default(),
-        restore: None,
-        triggers: None,
-        created_at: Machine.now(),
-        updated_at: Machine.now(),
-    }
+    let (id, address) = (format!("id-{address}"), Address::new(address));
+    Resource { inputs, ..Resource::new(address, "local.data", "local", &id, Machine.now()) }
 }
 
 /// Carries out one create as the engine does.

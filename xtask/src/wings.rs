@@ -2,7 +2,7 @@
 
 use crate::workspace;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The wings from the lowest to the highest: each may import itself and those before it, and what everybody stands on.
 const WINGS: [&str; 6] = ["configuration", "observation", "planning", "policy", "operations", "commands"];
@@ -19,31 +19,18 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 /// Where a story must be told by its seed: nobody asks the machine for these but who is named.
 const AMBIENT: &[&str] = &["rand::random", "SystemTime::now", "Instant::now", "std::env::var"];
 
+/// Where the wings are.
+const ENGINE: &str = "crates/engine/src";
+
 /// What is wrong with the wings, one sentence each.
 pub fn check() -> Result<Vec<String>, String> {
-    let source = workspace::root().join("crates/engine/src");
     let mut wrong = Vec::new();
-    for file in files(&source)? {
-        let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let name = file.strip_prefix(&source).unwrap_or(&file);
-        wrong.extend(faults(name, &text));
+    for file in workspace::files(ENGINE).into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs")) {
+        let text = std::fs::read_to_string(workspace::root().join(&file))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        wrong.extend(faults(file.strip_prefix(ENGINE).unwrap_or(&file), &text));
     }
     Ok(wrong)
-}
-
-fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let mut found = Vec::new();
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    for entry in entries.filter_map(Result::ok) {
-        let path = entry.path();
-        match path.is_dir() {
-            true => found.extend(files(&path)?),
-            false if path.extension().is_some_and(|end| end == "rs") => found.push(path),
-            false => {}
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// The place of a wing in their order; 0 is what everybody stands on.

@@ -72,6 +72,32 @@ pub struct Resource {
     pub updated_at: Time,
 }
 
+impl Resource {
+    /// The first of its address, as it is before anything else is known of it.
+    pub fn new(address: Address, kind: &str, account: &str, remote_id: &str, now: Time) -> Resource {
+        Resource {
+            address,
+            kind: kind.to_owned(),
+            account: account.to_owned(),
+            remote_id: remote_id.to_owned(),
+            inputs: Map::new(),
+            attributes: Map::new(),
+            depends_on: Vec::new(),
+            deferred: Vec::new(),
+            generation: 1,
+            protect: false,
+            retain: false,
+            tainted: false,
+            marked: false,
+            restore: None,
+            triggers: None,
+            made: Held::new(),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 /// Ids of what a resource holds and a deletion would take along, by the name its manifest gives them.
 pub type Held = IndexMap<String, Vec<String>>;
 

@@ -69,30 +69,30 @@ impl Store {
         let before = self.resource(entry.body.address.as_str())?;
         let before = before.iter().flat_map(|it| it.inputs.values().chain(it.attributes.values()));
         let masker = self.secrets_in(entry.body.inputs.values().chain(told.values()).chain(before))?;
-        let seal = |(name, value): (&String, &Json)| -> Result<(String, Json), Failure> {
-            let repeats = !is_sealed(value) && masker.is_in_json(value);
-            Ok((name.clone(), if repeats { self.sealer().seal(value)? } else { value.clone() }))
-        };
-        told.iter().map(seal).collect()
+        let mut told = told.clone();
+        told.extend(self.sealed_repeats(&masker, &told)?);
+        Ok(told)
+    }
+
+    /// Those of some values in which a secret is repeated, sealed.
+    fn sealed_repeats(&self, masker: &Masker, values: &Map) -> Result<Map, Failure> {
+        let repeats = values.iter().filter(|(_, value)| !is_sealed(value) && masker.is_in_json(value));
+        repeats.map(|(name, value)| Ok((name.clone(), self.sealer().seal(value)?))).collect()
     }
 
     /// The resource with every value sealed in which the cloud repeats one of its secrets: `user_data` in a description, a
     /// password in a connection string. It stays what it is, for whoever refers to it, and is secret from then on.
     pub fn with_secrets_sealed<'r>(&self, resource: &'r Resource) -> Result<Cow<'r, Resource>, Failure> {
-        let sealer = self.sealer();
         let masker = self.secrets_of(resource)?;
-        let mut kept = Cow::Borrowed(resource);
-        for (name, value) in &resource.attributes {
-            if !is_sealed(value) && masker.is_in_json(value) {
-                kept.to_mut().attributes.insert(name.clone(), sealer.seal(value)?);
-            }
+        let inputs = self.sealed_repeats(&masker, &resource.inputs)?;
+        let attributes = self.sealed_repeats(&masker, &resource.attributes)?;
+        if inputs.is_empty() && attributes.is_empty() {
+            return Ok(Cow::Borrowed(resource));
         }
-        for (name, value) in &resource.inputs {
-            if !is_sealed(value) && masker.is_in_json(value) {
-                kept.to_mut().inputs.insert(name.clone(), sealer.seal(value)?);
-            }
-        }
-        Ok(kept)
+        let mut kept = resource.clone();
+        kept.inputs.extend(inputs);
+        kept.attributes.extend(attributes);
+        Ok(Cow::Owned(kept))
     }
 }
 
@@ -106,26 +106,7 @@ mod tests {
     fn what_a_cloud_repeats_of_a_secret_is_sealed_with_it() {
         let store = Store::in_memory().unwrap();
         let sealed = store.sealer().seal(&json!("postgres://app:canary-7001@db/x")).unwrap();
-        let mut resource = Resource {
-            address: Address::new("it"),
-            kind: "acme.db".into(),
-            account: "acme".into(),
-            remote_id: "1".into(),
-            inputs: Map::new(),
-            attributes: Map::new(),
-            depends_on: Vec::new(),
-            deferred: Vec::new(),
-            generation: 1,
-            protect: false,
-            retain: false,
-            tainted: false,
-            marked: false,
-            restore: None,
-            triggers: None,
-            made: Default::default(),
-            created_at: Default::default(),
-            updated_at: Default::default(),
-        };
+        let mut resource = Resource::new(Address::new("it"), "acme.db", "acme", "1", Default::default());
         resource.inputs.insert("url".into(), sealed);
         resource.inputs.insert("name".into(), json!("x"));
         resource.attributes.insert("echo".into(), json!({"list": ["Password=canary-7001;"]}));

@@ -111,13 +111,16 @@ pub trait Body: Serialize + DeserializeOwned + Clone {
 }
 
 /// An operation as the journal keeps it: what is the same whatever it is about, and what it is about.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self", bound = "B: Body")]
 pub struct Operation<B> {
     /// Given by the store.
+    #[serde(default)]
     pub id: i64,
     /// Tells a repeated write of the same operation from another one.
     pub uid: String,
     /// The uid of the operation that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// The change of the history it is part of.
     pub serial: i64,
@@ -128,12 +131,16 @@ pub struct Operation<B> {
     pub phase: Phase,
     pub steps: Vec<Step>,
     pub begun_at: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
     /// How long after it was sent a request of it may still arrive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_way_ms: Option<u64>,
     /// Since when nobody sends anything for it any more, where it was left open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent: Option<Silence>,
     /// Why it was closed.
+    #[serde(default)]
     pub reason: Option<String>,
     pub body: B,
 }
@@ -266,57 +273,27 @@ impl<B: Body> Operation<B> {
 /// The version of the stored shape. The first had one record for all of it, and knew only resources.
 const FORMAT: u32 = 2;
 
-/// An operation as it is stored.
-#[derive(Serialize, Deserialize)]
-struct Stored<B> {
+/// An operation as it is stored: what it is, before all that it has.
+#[derive(Serialize)]
+struct Stored<'a, B: Body> {
     format: u32,
-    #[serde(default)]
-    id: i64,
-    uid: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    parent: Option<String>,
-    serial: i64,
-    actor: String,
-    allowed_by: Vec<String>,
-    phase: Phase,
-    steps: Vec<Step>,
-    begun_at: Time,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ended_at: Option<Time>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    under_way_ms: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    silent: Option<Silence>,
-    #[serde(default)]
-    reason: Option<String>,
-    kind: String,
-    body: B,
+    kind: &'static str,
+    #[serde(flatten)]
+    operation: Plain<'a, B>,
+}
+
+/// An operation by its fields alone.
+struct Plain<'a, B>(&'a Operation<B>);
+
+impl<B: Body> Serialize for Plain<'_, B> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Operation::serialize(self.0, serializer)
+    }
 }
 
 impl<B: Body> Serialize for Operation<B> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Operation { id, uid, parent, serial, actor, allowed_by, phase, steps, begun_at, .. } = self.clone();
-        let Operation { ended_at, under_way_ms, silent, reason, body, .. } = self.clone();
-        let (format, kind) = (FORMAT, B::KIND.to_owned());
-        let stored = Stored {
-            format,
-            id,
-            uid,
-            parent,
-            serial,
-            actor,
-            allowed_by,
-            phase,
-            steps,
-            begun_at,
-            ended_at,
-            under_way_ms,
-            silent,
-            reason,
-            kind,
-            body,
-        };
-        stored.serialize(serializer)
+        Stored { format: FORMAT, kind: B::KIND, operation: Plain(self) }.serialize(serializer)
     }
 }
 
@@ -326,28 +303,10 @@ impl<'de, B: Body> Deserialize<'de> for Operation<B> {
         if !map.contains_key("format") {
             map = forward(map);
         }
-        let stored: Stored<B> = serde_json::from_value(Json::Object(map)).map_err(de::Error::custom)?;
-        if stored.kind != B::KIND {
-            return Err(de::Error::custom(format!("it is of a {}, not of a {}", stored.kind, B::KIND)));
+        match map.get("kind").and_then(Json::as_str) {
+            Some(kind) if kind == B::KIND => Operation::deserialize(Json::Object(map)).map_err(de::Error::custom),
+            kind => Err(de::Error::custom(format!("it is of a {}, not of a {}", kind.unwrap_or("nothing"), B::KIND))),
         }
-        let Stored { id, uid, parent, serial, actor, allowed_by, phase, steps, begun_at, ended_at, .. } = stored;
-        let Stored { under_way_ms, silent, reason, body, .. } = stored;
-        Ok(Self {
-            id,
-            uid,
-            parent,
-            serial,
-            actor,
-            allowed_by,
-            phase,
-            steps,
-            begun_at,
-            ended_at,
-            under_way_ms,
-            silent,
-            reason,
-            body,
-        })
     }
 }
 

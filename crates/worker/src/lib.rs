@@ -4,6 +4,7 @@
 //! Knows how a request reaches a command and how its answer comes back; must not know what a resource is, when a command is
 //! called, or what its answer means.
 
+mod group;
 mod module;
 mod printed;
 mod process;

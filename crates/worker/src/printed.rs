@@ -1,10 +1,9 @@
 //! Owns running a program for what it prints: it ends in time, with everything that it started.
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use crate::group::Group;
 use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -38,25 +37,23 @@ pub fn printed(
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<u8>, Unprinted> {
     let (program, arguments) = words.split_first().ok_or(Unprinted::NotStarted(std::io::ErrorKind::NotFound))?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| Unprinted::NotStarted(error.kind()))?;
-    let output = listen(&mut child, most);
-    let status = ended(&mut child, limit, stop);
-    if !matches!(status, Ok(status) if status.success()) {
-        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-        let _ = child.kill();
-        let _ = child.wait();
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut group = Group::spawn(&mut command).map_err(|error| Unprinted::NotStarted(error.kind()))?;
+    let output = listen(group.child.stdout.take(), most);
+    let end = Instant::now() + limit;
+    while group.is_alive() {
+        if stop() {
+            return Err(Unprinted::Stopped);
+        }
+        if Instant::now() >= end {
+            return Err(Unprinted::Hung);
+        }
+        std::thread::sleep(LOOK);
     }
-    match status? {
-        status if status.success() => {}
-        status => return Err(Unprinted::Failed(status.code())),
+    match group.take_off() {
+        Some(status) if status.success() => {}
+        status => return Err(Unprinted::Failed(status.and_then(|status| status.code()))),
     }
     match output.recv_timeout(AFTER) {
         Ok(Ok(all)) => Ok(all),
@@ -65,9 +62,9 @@ pub fn printed(
 }
 
 /// Reads while it runs: a program with much to say waits for its reader.
-fn listen(child: &mut Child, most: u64) -> Receiver<std::io::Result<Vec<u8>>> {
+fn listen(stdout: Option<ChildStdout>, most: u64) -> Receiver<std::io::Result<Vec<u8>>> {
     let (sender, output) = channel();
-    if let Some(mut stdout) = child.stdout.take() {
+    if let Some(mut stdout) = stdout {
         std::thread::spawn(move || {
             let mut all = Vec::new();
             let read = stdout.by_ref().take(most + 1).read_to_end(&mut all);
@@ -77,18 +74,6 @@ fn listen(child: &mut Child, most: u64) -> Receiver<std::io::Result<Vec<u8>>> {
         });
     }
     output
-}
-
-fn ended(child: &mut Child, limit: Duration, stop: &dyn Fn() -> bool) -> Result<ExitStatus, Unprinted> {
-    let end = Instant::now() + limit;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status),
-            _ if stop() => return Err(Unprinted::Stopped),
-            Ok(None) if Instant::now() < end => std::thread::sleep(LOOK),
-            _ => return Err(Unprinted::Hung),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! Owns one running `nu`: its pipes, what it says besides its answers, and its end.
 
+use crate::group::Group;
 use crate::script::TOKEN;
 use crate::{Asked, Fault, Raised};
 use provision_diagnostic::{Source, excerpt};
 use rand::Rng;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde_json::Value as Json;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,9 +36,7 @@ enum Heard {
 
 /// A running `nu`; killed with everything it started when dropped.
 pub struct Process {
-    child: Child,
-    /// How it ended, once it has been waited for.
-    over: Option<Option<ExitStatus>>,
+    group: Group,
     input: Sender<Vec<u8>>,
     heard: Receiver<Heard>,
     last: Arc<Mutex<VecDeque<u8>>>,
@@ -48,9 +46,9 @@ pub struct Process {
 impl Process {
     /// Starts a script in a folder, with this environment and no other.
     pub fn start(program: &Path, folder: &Path, script: &str, env: &[(String, String)]) -> std::io::Result<Self> {
-        use std::os::unix::process::CommandExt;
         let token: String = format!("{:032x}", rand::rng().random::<u128>());
-        let mut child = Command::new("/bin/sh")
+        let mut command = Command::new("/bin/sh");
+        command
             .args(["-c", APART, "sh"])
             .arg(program)
             .args(["-n", "--no-std-lib", "-c", script])
@@ -59,11 +57,11 @@ impl Process {
             .envs(env.iter().map(|(name, value)| (name, value)))
             .env("NO_COLOR", "1")
             .env(TOKEN, &token)
-            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+            .stderr(Stdio::piped());
+        let mut group = Group::spawn(&mut command)?;
+        let child = &mut group.child;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (sender, heard) = sync_channel(64);
         let (input, requests) = channel::<Vec<u8>>();
@@ -89,24 +87,12 @@ impl Process {
             std::thread::spawn(move || listen(BufReader::new(stderr), b"", &sender, Some(&last)));
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { child, over: None, input, heard, last, name })
+        Ok(Self { group, input, heard, last, name })
     }
 
-    /// Whether it still runs. One that ended keeps its number, which is that of its group, until that is ended too.
+    /// Whether it still runs.
     pub fn is_alive(&self) -> bool {
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        self.over.is_none() && matches!(waitid(WaitId::Pid(Pid::from_child(&self.child)), look), Ok(None))
-    }
-
-    /// Ends it with everything that it started: how it ended.
-    fn end(&mut self) -> Option<ExitStatus> {
-        if self.over.is_none() {
-            let ended_itself = !self.is_alive();
-            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-            let _ = self.child.kill();
-            self.over = Some(self.child.wait().ok().filter(|_| ended_itself));
-        }
-        self.over.flatten()
+        self.group.is_alive()
     }
 
     /// Hands a request over and waits for its answer.
@@ -170,7 +156,7 @@ impl Process {
 
     /// How it ended, as far as that is known.
     fn ended(&mut self) -> String {
-        match self.end() {
+        match self.group.end() {
             Some(status) => format!("the worker ended ({status})"),
             None => "the worker ended".to_owned(),
         }
@@ -187,12 +173,6 @@ impl Process {
         }
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&last.iter().copied().collect::<Vec<u8>>()).into_owned()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

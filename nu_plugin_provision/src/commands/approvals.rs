@@ -64,12 +64,8 @@ impl PluginCommand for Approvals {
         let raise = |failure| labeled(&failure, call.head, "while looking at approvals");
         let revoke: Option<String> = call.get_flag("revoke")?;
         let plan: Option<String> = call.get_flag("plan")?;
-        let found = match revoke {
-            Some(id) => vec![session.revoke(&id).map_err(raise)?],
-            None => session.workspace.store.approvals().map_err(raise)?,
-        };
-        let wanted = |approval: &&Approval| plan.as_ref().is_none_or(|plan| approval.plan == *plan);
-        let rows = found.iter().filter(wanted).map(|approval| shown(approval, call.head)).collect();
+        let found = session.approvals(plan.as_deref(), revoke.as_deref()).map_err(raise)?;
+        let rows = found.iter().map(|approval| shown(approval, call.head)).collect();
         Ok(PipelineData::value(Value::list(rows, call.head), None))
     }
 }

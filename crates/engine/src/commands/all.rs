@@ -151,7 +151,7 @@ fn apply(session: &Session, input: ApplyInput, destroy: bool, sink: Sink<'_>) ->
 
 /// Rows, and what kept the command from telling more: they are not all there is.
 #[derive(Serialize, JsonSchema)]
-struct Seen<T> {
+struct Looked<T> {
     rows: Vec<T>,
     problems: Vec<Diagnostic>,
 }
@@ -189,15 +189,8 @@ struct DeepInput {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RollbackInput {
-    /// The change to go back to.
-    serial: i64,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct ChangeInput {
-    /// The change.
+    /// The number of a change of the history.
     serial: i64,
 }
 
@@ -333,15 +326,6 @@ fn approve(session: &Session, input: ApproveInput) -> Result<Vec<Approval>, Fail
     session.approve(&plan, &options)
 }
 
-fn approvals(session: &Session, input: ApprovalsInput) -> Result<Vec<Approval>, Failure> {
-    if let Some(id) = &input.revoke {
-        return session.revoke(id).map(|approval| vec![approval]);
-    }
-    let mut found = session.workspace.store.approvals()?;
-    found.retain(|approval| input.plan.as_ref().is_none_or(|plan| approval.plan == *plan));
-    Ok(found)
-}
-
 /// Every command that is about a session: a project, its state and its clouds.
 pub fn all() -> Vec<Command> {
     use Effect::{Asks, Own, Reads};
@@ -352,23 +336,25 @@ pub fn all() -> Vec<Command> {
         command("provision apply", Asks, |on, input: ApplyInput, sink| apply(on, input, false, sink)),
         command("provision destroy", Asks, |on, input: ApplyInput, sink| apply(on, input, true, sink)),
         command("provision approve", Asks, |on, input, _| approve(on, input)),
-        command("provision approvals", Asks, |on, input, _| approvals(on, input)),
+        command("provision approvals", Asks, |on, input: ApprovalsInput, _| {
+            on.approvals(input.plan.as_deref(), input.revoke.as_deref())
+        }),
         command("provision policy accept", Asks, |on, input: FolderInput, _| {
             on.accept_policies(input.folder.as_deref())
         }),
         command("provision drift", Reads, |on, input: DeepInput, _| {
-            on.drift(input.deep).map(|(rows, problems)| Seen { rows, problems })
+            on.drift(input.deep).map(|(rows, problems)| Looked { rows, problems })
         }),
         command("provision heal", Reads, |on, input: DeepInput, _| {
             on.heal(&PlanOptions { deep: input.deep, ..PlanOptions::default() }).map(rows)
         }),
         command("provision refresh", Reads, |on, input: DeepInput, _| {
-            on.refresh_state(input.deep).map(|(rows, problems)| Seen { rows, problems })
+            on.refresh_state(input.deep).map(|(rows, problems)| Looked { rows, problems })
         }),
         command("provision recover", Own, |on, _: Nothing, sink| {
-            on.recover(sink).map(|settled| Seen { rows: settled.rows, problems: settled.problems })
+            on.recover(sink).map(|settled| Looked { rows: settled.rows, problems: settled.problems })
         }),
-        command("provision rollback", Reads, |on, input: RollbackInput, _| {
+        command("provision rollback", Reads, |on, input: ChangeInput, _| {
             on.rollback(input.serial, &PlanOptions::default()).map(rows)
         }),
         command("provision import", Asks, |on, input, _| import(on, input)),

@@ -78,8 +78,18 @@ impl Session {
         Ok(given)
     }
 
+    /// The approvals there are, or the one that `revoke` takes back; of one plan or of all.
+    pub fn approvals(&self, plan: Option<&str>, revoke: Option<&str>) -> Result<Vec<Approval>, Failure> {
+        let mut found = match revoke {
+            Some(id) => vec![self.revoke(id)?],
+            None => self.workspace.store.approvals()?,
+        };
+        found.retain(|approval| plan.is_none_or(|plan| approval.plan == plan));
+        Ok(found)
+    }
+
     /// Takes an approval back: who gave it may, and who could give it.
-    pub fn revoke(&self, id: &str) -> Result<Approval, Failure> {
+    fn revoke(&self, id: &str) -> Result<Approval, Failure> {
         let approval = self.workspace.store.approval(id)?;
         if approval.by != self.actor.id {
             let plan = kept_plan(&self.workspace, &approval.plan)?;

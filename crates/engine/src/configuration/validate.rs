@@ -2,6 +2,7 @@
 
 use crate::configuration::accounts::open_account;
 use crate::configuration::deferred::Order;
+use crate::configuration::desired::with_defaults;
 use crate::configuration::sources::secret_files;
 use crate::workspace::Workspace;
 use provision_diagnostic::Code;
@@ -330,7 +331,7 @@ fn check_unique(on: &Workspace, config: &Config, problems: &mut Vec<Problem>) {
     let mut seen: HashMap<(String, String, String, String), &Declaration> = HashMap::new();
     for declaration in &config.resources {
         let Ok((manifest, spec)) = on.project.registry.type_of(&declaration.kind) else { continue };
-        let fields = crate::configuration::desired::with_defaults(declaration, manifest, spec, &config.name, None);
+        let fields = with_defaults(declaration, manifest, spec, &config.name, None);
         let region = manifest.region.as_ref().and_then(|region| fields.get(&region.field)).and_then(Json::as_str);
         let scope = format!("{} {}", declaration.account, region.unwrap_or_default());
         for names in spec.keys() {

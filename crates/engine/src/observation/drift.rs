@@ -1,6 +1,7 @@
 //! Owns drift: what the clouds show otherwise than it was last applied.
 
 use crate::configuration::desired::left_alone;
+use crate::observation::others::leave_out;
 use crate::workspace::Workspace;
 use provision_diagnostic::Failure;
 use provision_model::{Address, Change, Json, Map, Remote, Resource, Time, compare, digest};
@@ -59,7 +60,7 @@ pub(crate) fn differences(
         actual.insert(field.clone(), shown.clone());
     }
     actual.extend(remote.said_as(&spec.fields, &expected));
-    crate::observation::others::leave_out(spec, &mut actual, &expected, &Map::new());
+    leave_out(spec, &mut actual, &expected, &Map::new());
     let secrets = on.store.secrets_of(resource)?;
     let found = compare(&spec.fields, &expected, &actual, &left_alone(spec, ignore), &|a, b| a == b);
     Ok(found

@@ -1,5 +1,6 @@
 //! Owns putting what a cloud shows into the row of a resource, and telling whether it shows what was wanted.
 
+use crate::observation::others::leave_out;
 use provision_model::{Action, Map, Remote, Resource, Time, compare, is_sealed};
 use provision_registry::TypeSpec;
 use provision_state::Entry;
@@ -19,7 +20,7 @@ pub fn attributes(resource: &mut Resource, remote: &Remote) {
 /// The same, and for the inputs that the cloud shows: the next plan compares with what is there.
 pub fn overlay(spec: &TypeSpec, resource: &mut Resource, remote: &Remote, now: Time) {
     let mut shown = remote.fields.clone();
-    crate::observation::others::leave_out(spec, &mut shown, &resource.inputs, &Map::new());
+    leave_out(spec, &mut shown, &resource.inputs, &Map::new());
     for (name, value) in &shown {
         if resource.inputs.get(name).is_some_and(|old| !is_sealed(old)) {
             resource.inputs.insert(name.clone(), value.clone());
@@ -33,7 +34,7 @@ pub fn overlay(spec: &TypeSpec, resource: &mut Resource, remote: &Remote, now: T
 pub(crate) fn shows(spec: &TypeSpec, remote: &Remote, wanted: &Map, ours: &dyn Fn(&String) -> bool) -> bool {
     let shown = remote.fields.iter().filter(|(name, _)| ours(name));
     let mut fields: Map = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
-    crate::observation::others::leave_out(spec, &mut fields, wanted, &Map::new());
+    leave_out(spec, &mut fields, wanted, &Map::new());
     fields.extend(remote.said_as(&spec.fields, wanted));
     compare(&spec.fields, wanted, &fields, &[], &|a, b| a == b).changes.is_empty()
 }

@@ -1,7 +1,7 @@
 //! Owns where something of ours may be that the state does not have: account, type and region.
 
 use crate::configuration::accounts::{known_accounts, open_account};
-use crate::configuration::desired::region_of;
+use crate::configuration::desired::{region_of, with_defaults};
 use crate::observation::refresh::Place;
 use crate::workspace::Workspace;
 use indexmap::IndexMap;
@@ -55,9 +55,8 @@ pub(crate) fn declared_places(
                 continue;
             }
         };
-        let fields =
-            crate::configuration::desired::with_defaults(declaration, manifest, spec, "", account.region.as_deref());
-        let region = crate::configuration::desired::region_of(manifest, &fields);
+        let fields = with_defaults(declaration, manifest, spec, "", account.region.as_deref());
+        let region = region_of(manifest, &fields);
         places.insert((declaration.account.clone(), declaration.kind.clone(), region));
     }
     (places, unopened)

@@ -1,6 +1,7 @@
 //! Owns looking at the world: one paged list per kind, account and region; by id only where a list does not show it.
 
 use crate::configuration::accounts::{open_account, sealed_accounts};
+use crate::configuration::desired::region_of;
 use crate::configuration::parts::has_parts;
 use crate::observation::parts::known_parts;
 use crate::observation::sighting::{Sighting, Window};
@@ -134,7 +135,7 @@ pub(crate) fn look_at(
     for resource in state {
         // One that nobody can ask about is not one that has not drifted.
         let (manifest, _) = on.project.registry.type_of(&resource.kind)?;
-        let region = crate::configuration::desired::region_of(manifest, &resource.inputs);
+        let region = region_of(manifest, &resource.inputs);
         groups.entry((resource.account.as_str(), resource.kind.as_str(), region)).or_default().push(resource);
     }
     for (account, kind, region) in others {

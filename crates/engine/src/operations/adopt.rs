@@ -1,5 +1,6 @@
 //! Owns adopting what the state lost: written down as a creation that was carried out, and never sent.
 
+use crate::observation::overlay::overlay;
 use crate::operations::execute::{Executor, Run, Stopped};
 use crate::operations::search::{adopted_resource, is_ours};
 use provision_diagnostic::{Code, Failure};
@@ -32,7 +33,7 @@ impl Executor<'_> {
         let record = Record::Created { remote_id: remote.id.clone(), once: Map::new() };
         store.record(self.lease, &mut entry, &record)?;
         let mut resource = adopted_resource(self.on, &entry, Some(remote), run.spec)?;
-        crate::observation::overlay::overlay(run.spec, &mut resource, remote, self.on.host.now());
+        overlay(run.spec, &mut resource, remote, self.on.host.now());
         store.end_with(self.lease, &mut entry, &resource)?;
         self.publish(resource);
         Ok(remote.id.clone())

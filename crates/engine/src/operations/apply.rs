@@ -4,6 +4,7 @@ use crate::actor::Actor;
 use crate::operations::authorize::Asked;
 use crate::operations::events::{Sink, event};
 use crate::operations::execute::Executor;
+use crate::operations::moved::moved;
 use crate::operations::runner::{Done, Runner, Unit};
 use crate::planning::graph::{Node, graph};
 use crate::planning::planned::PlannedRow;
@@ -93,7 +94,7 @@ fn move_rows(on: &Workspace, lease: &Lease, serial: i64, subset: &Subset) -> Res
     if moves.is_empty() {
         return Ok(());
     }
-    on.store.edit_in(lease, serial, &crate::operations::moved::moved(on.store.resources()?, &moves))
+    on.store.edit_in(lease, serial, &moved(on.store.resources()?, &moves))
 }
 
 fn report(
@@ -118,28 +119,15 @@ fn report(
                 counts.in_doubt += 1;
                 failures.extend(failure.into_diagnostics());
             }
-            Some(Done::Skipped) => {
+            // None of it was begun.
+            not_begun => {
                 counts.not_started += 1;
+                let (status, why) = match not_begun {
+                    Some(_) => (Status::Skipped, "something it needs failed"),
+                    None => (Status::NotStarted, "stopped before it began"),
+                };
                 if told.insert(node.row) {
-                    sink(event(
-                        on,
-                        row.address.clone(),
-                        row.action,
-                        Status::Skipped,
-                        Some("something it needs failed".into()),
-                    ));
-                }
-            }
-            None => {
-                counts.not_started += 1;
-                if told.insert(node.row) {
-                    sink(event(
-                        on,
-                        row.address.clone(),
-                        row.action,
-                        Status::NotStarted,
-                        Some("stopped before it began".into()),
-                    ));
+                    sink(event(on, row.address.clone(), row.action, status, Some(why.into())));
                 }
             }
         }

@@ -4,6 +4,7 @@ use crate::actor::Actor;
 use crate::configuration::accounts::open_account;
 use crate::configuration::desired::attribute_of;
 use crate::observation::made::made_with;
+use crate::observation::overlay::{overlay, unrestored};
 use crate::operations::apply::Change;
 use crate::operations::authorize::Asked;
 use crate::operations::events::Sink;
@@ -358,8 +359,8 @@ impl<'a> Executor<'a> {
     fn refreshed(&self, spec: &TypeSpec, entry: &Entry, remote: Option<&Remote>) -> Result<Option<Resource>, Failure> {
         let Some(mut resource) = self.on.store.resource(entry.body.address.as_str())? else { return Ok(None) };
         if let Some(remote) = remote {
-            crate::observation::overlay::overlay(spec, &mut resource, remote, self.on.host.now());
-            resource.restore = crate::observation::overlay::unrestored(spec, entry, remote);
+            overlay(spec, &mut resource, remote, self.on.host.now());
+            resource.restore = unrestored(spec, entry, remote);
         }
         Ok(Some(resource))
     }

@@ -1,8 +1,9 @@
 //! Owns looking at the resource of an operation while it is carried out: its state before, and what a call left.
 
+use crate::observation::overlay::shows;
 use crate::observation::parts::own_sighting;
 use crate::observation::refresh::Sought;
-use crate::observation::sighting::Sighting;
+use crate::observation::sighting::{Sighting, window};
 use crate::operations::execute::{Executor, Run};
 use provision_diagnostic::Failure;
 use provision_model::Remote;
@@ -83,7 +84,7 @@ impl Executor<'_> {
     /// what it shows otherwise than it was sent after that is told, and the next plan shows what is left to do.
     pub(crate) fn read_back(&self, run: &Run<'_>, operation: &Operation, id: &str) -> Result<Option<Remote>, Failure> {
         let clock = &self.on.host.outside.clock;
-        let until = clock.now() + crate::observation::sighting::window(run.spec);
+        let until = clock.now() + window(run.spec);
         loop {
             let over = clock.now() >= until;
             let remote = self.known(run, operation, id, false)?;
@@ -108,7 +109,7 @@ fn otherwise(spec: &TypeSpec, operation: &Operation, remote: &Remote) -> Vec<Str
             return false;
         }
         let wanted = operation.inputs.get(*name).map(|value| ((*name).clone(), value.clone()));
-        !crate::observation::overlay::shows(spec, remote, &wanted.into_iter().collect(), &|other| other == *name)
+        !shows(spec, remote, &wanted.into_iter().collect(), &|other| other == *name)
     };
     operation.changed.iter().filter(differs).cloned().collect()
 }

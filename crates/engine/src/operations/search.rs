@@ -1,5 +1,6 @@
 //! Owns looking for what a create made, by the identity its type allows, and what becomes of what is found.
 
+use crate::observation::made::made_with;
 use crate::observation::overlay::{attributes, shows};
 use crate::observation::sighting::{Sighting, Window, WindowElapsed};
 use crate::workspace::Workspace;
@@ -136,7 +137,7 @@ pub(crate) fn adopted_resource(
         marked: false,
         restore: None,
         triggers: entry.body.triggers.clone(),
-        made: crate::observation::made::made_with(spec, remote, &entry.body.inputs),
+        made: made_with(spec, remote, &entry.body.inputs),
         created_at: entry.begun_at,
         updated_at: on.host.now(),
     };

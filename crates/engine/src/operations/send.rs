@@ -1,5 +1,6 @@
 //! Owns sending the calls of an operation: a lost answer is settled before anything is sent again.
 
+use crate::observation::others::leave_out;
 use crate::observation::sighting::{Sighting, Window, interrupted};
 use crate::operations::execute::{Executor, Run, Stopped};
 use crate::operations::search::{Found, search_made};
@@ -331,7 +332,7 @@ fn step_took_effect(spec: &TypeSpec, operation: &Operation, step: &CallStep, rem
     let wanted: Map =
         fields.iter().filter_map(|field| Some(((*field).clone(), operation.inputs.get(*field)?.clone()))).collect();
     let mut shown = remote.fields.clone();
-    crate::observation::others::leave_out(spec, &mut shown, &operation.inputs, &Map::new());
+    leave_out(spec, &mut shown, &operation.inputs, &Map::new());
     // What cannot be seen cannot be told: then the step is sent again, which every such step of ours allows.
     !wanted.is_empty()
         && wanted.keys().all(|field| remote.fields.contains_key(field))

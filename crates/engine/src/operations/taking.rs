@@ -5,6 +5,7 @@ use crate::configuration::accounts::sealed_accounts;
 use crate::configuration::deferred::{Later, only_late};
 use crate::configuration::desired::with_defaults;
 use crate::observation::finding::{Found, free};
+use crate::observation::made::made_with;
 use crate::observation::parts::known_parts;
 use crate::observation::shown::Shown;
 use crate::observation::written::{Ids, Referring, nickel};
@@ -146,24 +147,12 @@ fn drafted(on: &Workspace, config: &Config, ids: &Ids, found: &Found<'_>) -> Res
     let inputs = imported_inputs(on, with_defaults(&declaration, manifest, spec, &scope, at), spec, remote, &shown)?;
     let now = on.host.now();
     let mut resource = Resource {
-        address: address.clone(),
-        kind: kind.clone(),
-        account: account.name.clone(),
-        remote_id: remote.id.clone(),
         inputs: inputs.clone(),
-        attributes: Map::new(),
         depends_on: depends_on.clone(),
         deferred: only_late(spec, &declared, &depends_on),
         generation: on.store.next_generation(address)?,
-        protect: false,
-        retain: false,
-        tainted: false,
-        marked: false,
-        restore: None,
-        triggers: None,
-        made: crate::observation::made::made_with(spec, Some(remote), &inputs),
-        created_at: now,
-        updated_at: now,
+        made: made_with(spec, Some(remote), &inputs),
+        ..Resource::new(address.clone(), kind, &account.name, &remote.id, now)
     };
     crate::observation::overlay::attributes(&mut resource, remote);
     let mut seen = inputs.clone();

@@ -3,8 +3,10 @@
 use crate::configuration::accounts::{open_account, sealed_accounts, sealed_outputs};
 use crate::configuration::deferred::{Later, Order};
 use crate::configuration::desired::{attribute_of, region_of, triggers, with_defaults};
+use crate::configuration::moves::moves;
 use crate::configuration::reading::Located;
 use crate::configuration::sources::sourceless;
+use crate::observation::others::leave_out;
 use crate::observation::refresh::{World, current_fields};
 use crate::planning::changes::creation;
 use crate::planning::conditions::{Moment, conditions_hold};
@@ -80,7 +82,7 @@ impl<'a> Planner<'a> {
         }
         let by_address: HashMap<&str, &Resource> =
             state.iter().map(|resource| (resource.address.as_str(), resource)).collect();
-        let moved = crate::configuration::moves::moves(config, &by_address);
+        let moved = moves(config, &by_address);
         Ok(Self {
             on,
             located,
@@ -318,7 +320,7 @@ impl<'a> Planner<'a> {
         let prior = |it| self.prior_fields(it, remote, &secrets);
         let mut prior_fields = resource.map(prior).transpose()?.unwrap_or_default();
         let applied = resource.map(|it| it.inputs.clone()).unwrap_or_default();
-        crate::observation::others::leave_out(spec, &mut prior_fields, &desired, &applied);
+        leave_out(spec, &mut prior_fields, &desired, &applied);
         let (hidden, plain): (Map, Map) = desired.into_iter().partition(|(field, _)| secrets.contains(field));
         let sealed = self.seal(spec, &inputs)?;
         let restore = resource.and_then(|resource| resource.restore.clone());

@@ -1,5 +1,6 @@
 //! Owns what a plan does about strays: the rows that adopt what the state lost.
 
+use crate::observation::made::made_with;
 use crate::observation::places::{declared_places, other_places};
 use crate::observation::refresh::{Place, World};
 use crate::observation::strays::{Origin, Stray, origins, own_strays};
@@ -108,24 +109,10 @@ impl Planner<'_> {
         let now = self.on.host.now();
         let inputs = self.kept_fields(spec, &stray.remote.fields)?;
         let resource = Resource {
-            address,
-            kind: stray.kind.clone(),
-            account: stray.account.clone(),
-            remote_id: stray.remote.id.clone(),
             inputs,
-            attributes: Map::new(),
-            depends_on: Vec::new(),
-            deferred: Vec::new(),
             generation,
-            protect: false,
-            retain: false,
-            tainted: false,
-            marked: false,
-            restore: None,
-            triggers: None,
-            made: crate::observation::made::made_with(spec, Some(&stray.remote), &Map::new()),
-            created_at: now,
-            updated_at: now,
+            made: made_with(spec, Some(&stray.remote), &Map::new()),
+            ..Resource::new(address, &stray.kind, &stray.account, &stray.remote.id, now)
         };
         let planned = PlannedRow::removal(manifest, spec, &resource, Action::Adopt, &reason);
         let mut planned = PlannedRow {

@@ -1,6 +1,7 @@
 //! Owns what a plan decides about one resource: nothing, a change in place, a replacement, and why.
 
 use crate::configuration::desired::{Triggers, left_alone, needs};
+use crate::observation::others::leave_out;
 use crate::observation::refresh::current_fields;
 use crate::planning::planner::Planner;
 use provision_diagnostic::Code;
@@ -137,7 +138,7 @@ impl Planner<'_> {
         current.extend(remote.map(|remote| remote.said_as(&spec.fields, desired)).unwrap_or_default());
         // What was never ours to set is not drift.
         current.retain(|field, _| desired.contains_key(field) || resource.inputs.contains_key(field));
-        crate::observation::others::leave_out(spec, &mut current, desired, &resource.inputs);
+        leave_out(spec, &mut current, desired, &resource.inputs);
         let sealed_equal = |plain: &Json, sealed: &Json| self.on.store.sealer().is_same(plain, sealed);
         let mut ignore = left_alone(spec, &declaration.lifecycle.ignore);
         // Whoever let a disk grow cannot be answered by making it smaller, and nothing else must wait for that. What the

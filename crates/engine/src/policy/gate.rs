@@ -1,6 +1,7 @@
 //! Owns enforcement: the one place that asks whether a change may be made, whoever asks for it.
 
 use crate::actor::Actor;
+use crate::configuration::environments::states;
 use crate::policy::people::{People, USER};
 use crate::policy::policies::{Rules, project_rules};
 use crate::workspace::{Workspace, acquire};
@@ -196,7 +197,7 @@ fn policies_in_force(on: &Workspace) -> Result<Vec<PolicyInForce>, Failure> {
         None if !on.at_home => Vec::new(),
         None => {
             let mut others = Vec::new();
-            for (_, store) in crate::configuration::environments::states(&on.project.folder, &on.host.env)? {
+            for (_, store) in states(&on.project.folder, &on.host.env)? {
                 if store.lineage() != on.store.lineage() {
                     others.extend(store.policies()?);
                 }
