@@ -5,6 +5,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// An open file, or memory that is gone with it.
 pub struct Sqlite {
@@ -12,6 +13,9 @@ pub struct Sqlite {
     /// The file and which one it was: writes to one that was taken away would be lost without a word.
     place: Option<(PathBuf, (u64, u64))>,
 }
+
+/// How long whoever finds the file locked waits for it.
+const BUSY: Duration = Duration::from_secs(10);
 
 const PRAGMAS: &str =
     "pragma busy_timeout = 10000; pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;";
@@ -68,7 +72,14 @@ impl Sqlite {
 
     fn with(connection: Connection) -> Result<Self, DbError> {
         connection.set_prepared_statement_cache_capacity(128);
-        connection.execute_batch(PRAGMAS).map_err(trouble)?;
+        // The timeout does not hold for the change of the journal's mode, which whoever opens it too may be making just now.
+        let end = Instant::now() + BUSY;
+        while let Err(error) = connection.execute_batch(PRAGMAS) {
+            if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) || Instant::now() >= end {
+                return Err(trouble(error));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
         Ok(Self { connection, place: None })
     }
 }
